@@ -1,0 +1,78 @@
+//! Routes: which requests of a host, what happens to them, under which rules.
+
+use std::cmp::Reverse;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::{BackendId, NormalPath, Reference};
+
+/// One rule: the requests it takes and what happens to them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Route {
+    pub path: PathMatch,
+    /// The Ingress that asked for it.
+    pub owner: Reference,
+    pub action: Action,
+    pub policy: RoutePolicy,
+}
+
+/// Which paths a route takes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PathMatch {
+    pub kind: PathKind,
+    pub path: NormalPath,
+}
+
+/// How a path is compared. In order of precedence where two have the same path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub enum PathKind {
+    Exact,
+    /// By path element: `/a` takes `/a`, `/a/` and `/a/b`, not `/ab`.
+    Prefix,
+    /// Matches as `Prefix` does.
+    ImplementationSpecific,
+}
+
+/// What happens to the requests of a route.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum Action {
+    Forward(BackendId),
+    /// The owner asked for something that cannot be honoured safely: 503, with the reason in its Report.
+    Deny(String),
+}
+
+/// The rules a route's requests are held to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RoutePolicy {
+    /// Plain http is answered with 308 to https.
+    pub https_redirect: bool,
+    /// Largest request body in bytes; 413 beyond. `None`: no limit.
+    pub max_body_size: Option<u64>,
+    /// Time to open a connection to one endpoint.
+    pub connect_timeout: Duration,
+    /// Longest silence of the backend: until the response head, then between two reads.
+    pub idle_timeout: Duration,
+    /// From the request head to the last byte of the response. `None`: no limit.
+    pub request_timeout: Option<Duration>,
+}
+
+impl Default for RoutePolicy {
+    fn default() -> Self {
+        RoutePolicy {
+            https_redirect: false,
+            max_body_size: None,
+            connect_timeout: Duration::from_secs(1),
+            idle_timeout: Duration::from_secs(60),
+            request_timeout: None,
+        }
+    }
+}
+
+impl PathMatch {
+    /// The order in which the routes of a host are tried: Exact, then the longest path string, then `Prefix` before
+    /// `ImplementationSpecific`.
+    pub fn precedence(&self) -> impl Ord + use<> {
+        (self.kind != PathKind::Exact, Reverse(self.path.as_str().len()), self.kind, self.path.clone())
+    }
+}

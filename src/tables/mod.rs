@@ -1,0 +1,94 @@
+//! The live form of a [`Snapshot`]: what a request needs, found without locks.
+//!
+//! Pure: no I/O, no async, no clock, no randomness, no logging. `app` builds and publishes, `proxy` reads.
+
+mod balancer;
+mod build;
+mod certs;
+mod publish;
+mod routes;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32};
+
+use http::HeaderValue;
+use ipnet::IpNet;
+
+use crate::snapshot::{Protocol, RoutePolicy, Snapshot};
+use crate::telemetry::RouteMetrics;
+
+pub use balancer::Lease;
+pub use certs::Certs;
+pub use publish::{Published, Reader};
+pub use routes::{NoRoute, Routes};
+
+/// One generation. A request holds one from its head to its last byte.
+pub struct Tables {
+    /// Counts publications, from 1.
+    pub generation: u64,
+    /// What this was built from; shown by `/debug`, compared before the next publication.
+    pub snapshot: Arc<Snapshot>,
+    /// Shared with the previous generation while hosts and the set of backends stay the same.
+    pub routes: Arc<Routes>,
+    /// Indexed by [`LiveAction::Forward`].
+    pub backends: Arc<[Arc<LiveBackend>]>,
+    pub certs: Arc<Certs>,
+    pub settings: LiveSettings,
+}
+
+/// A route as requests use it. The same value serves all requests of the route; everything per-route that a request
+/// needs is resolved here.
+#[derive(Debug)]
+pub struct LiveRoute {
+    pub action: LiveAction,
+    pub policy: RoutePolicy,
+    /// The host stands in some `tls:`.
+    pub tls: bool,
+    pub metrics: Arc<RouteMetrics>,
+    /// `namespace/ingress host path` as the access log's `route`.
+    pub label: String,
+    pub namespace: String,
+    pub ingress: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LiveAction {
+    /// Index into [`Tables::backends`].
+    Forward(usize),
+    /// 503; the reason is in the owner's Report.
+    Deny,
+}
+
+/// A backend as requests use it.
+#[derive(Debug)]
+pub struct LiveBackend {
+    /// `namespace-service-port`, as in logs.
+    pub name: String,
+    pub protocol: Protocol,
+    /// An endpoint that was in the previous generation is the same value here.
+    pub endpoints: Arc<[Arc<LiveEndpoint>]>,
+    balancer: balancer::Balancer,
+}
+
+/// One address behind a backend, with the state that outlives generations.
+#[derive(Debug)]
+pub struct LiveEndpoint {
+    /// Unique in the process and never used again; names the endpoint's pool in each worker.
+    pub id: u64,
+    pub address: SocketAddr,
+    pub protocol: Protocol,
+    /// Requests in flight over all workers, counted by [`Lease`].
+    pub in_flight: AtomicU32,
+    /// No longer in the newest generation: pools close its idle connections. Set by the build that drops it.
+    pub retired: AtomicBool,
+}
+
+/// [`crate::snapshot::Settings`] as requests use them.
+#[derive(Clone, Debug, Default)]
+pub struct LiveSettings {
+    pub trusted_proxies: Arc<[IpNet]>,
+    pub proxy_protocol: bool,
+    /// Ready header value; `None`: HSTS is off.
+    pub hsts: Option<HeaderValue>,
+}

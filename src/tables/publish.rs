@@ -1,0 +1,85 @@
+//! The one pointer through which a generation goes live.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rustls::sign::CertifiedKey;
+
+use super::Tables;
+use crate::snapshot::Snapshot;
+use crate::telemetry::Metrics;
+
+/// The newest tables, shared by all workers.
+pub struct Published {
+    generation: AtomicU64,
+    /// Held for the swap of one pointer only.
+    current: Mutex<Arc<Tables>>,
+    /// Held while a generation is built, so that publications happen one after the other.
+    building: Mutex<()>,
+    fallback: Arc<CertifiedKey>,
+    metrics: Arc<Metrics>,
+}
+
+/// One worker's view of [`Published`]: locks only when the generation moved.
+pub struct Reader {
+    published: Arc<Published>,
+    seen: Cell<u64>,
+    current: RefCell<Rc<Arc<Tables>>>,
+}
+
+impl Published {
+    /// `fallback` serves TLS clients that no certificate is for.
+    pub fn new(snapshot: Arc<Snapshot>, fallback: Arc<CertifiedKey>, metrics: Arc<Metrics>) -> Arc<Self> {
+        let tables = Arc::new(Tables::build(snapshot, None, &fallback, &metrics));
+        Arc::new(Published {
+            generation: AtomicU64::new(tables.generation),
+            current: Mutex::new(tables),
+            building: Mutex::new(()),
+            fallback,
+            metrics,
+        })
+    }
+
+    /// Makes `snapshot` what all new requests use. An equal one is not published: `false`.
+    pub fn publish(&self, snapshot: Arc<Snapshot>) -> bool {
+        let _building = lock(&self.building);
+        let current = self.load();
+        if current.snapshot == snapshot {
+            return false;
+        }
+        let tables = Arc::new(Tables::build(snapshot, Some(&current), &self.fallback, &self.metrics));
+        let generation = tables.generation;
+        let previous = std::mem::replace(&mut *lock(&self.current), tables);
+        self.generation.store(generation, Ordering::Release);
+        drop(previous);
+        true
+    }
+
+    pub fn load(&self) -> Arc<Tables> {
+        lock(&self.current).clone()
+    }
+
+    pub fn reader(self: &Arc<Self>) -> Reader {
+        let tables = self.load();
+        Reader { published: self.clone(), seen: Cell::new(tables.generation), current: RefCell::new(Rc::new(tables)) }
+    }
+}
+
+impl Reader {
+    /// The newest generation: one atomic load and a local reference count.
+    pub fn current(&self) -> Rc<Arc<Tables>> {
+        if self.published.generation.load(Ordering::Acquire) != self.seen.get() {
+            let tables = self.published.load();
+            self.seen.set(tables.generation);
+            self.current.replace(Rc::new(tables));
+        }
+        self.current.borrow().clone()
+    }
+}
+
+/// Nothing is left half-written under these locks, so a panic elsewhere does not make their content unusable.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

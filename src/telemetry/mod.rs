@@ -1,0 +1,9 @@
+//! What can be seen from outside: metrics, access log, application log. Uses nothing of ours; everything may use it.
+
+pub mod access_log;
+mod application_log;
+mod metrics;
+
+pub use access_log::AccessLog;
+pub use application_log::{LogFormat, init as init_application_log};
+pub use metrics::{BackendError, Metrics, Refusal, RouteLabels, RouteMetrics, RouteShard, WorkerShard};

@@ -1,0 +1,26 @@
+//! Everything the translator may look at.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
+
+use crate::snapshot::Reference;
+
+/// The objects of one moment. Sources hand out `Arc`s and keep the same `Arc` for an object that did not change: the
+/// translator's memos are keyed by that pointer. Every object has a name, and a namespace where its kind has one.
+#[derive(Clone, Debug, Default)]
+pub struct Objects {
+    pub ingresses: BTreeMap<Reference, Arc<Ingress>>,
+    /// By name; the kind has no namespace.
+    pub ingress_classes: BTreeMap<String, Arc<IngressClass>>,
+    pub services: BTreeMap<Reference, Arc<Service>>,
+    pub endpoint_slices: BTreeMap<Reference, Arc<EndpointSlice>>,
+    pub secrets: BTreeMap<Reference, Arc<Secret>>,
+    pub config_maps: BTreeMap<Reference, Arc<ConfigMap>>,
+    /// Addresses of the host names in [`super::Translation::names_to_resolve`], sorted; absent: not resolved (yet).
+    pub addresses: BTreeMap<String, Arc<[IpAddr]>>,
+}

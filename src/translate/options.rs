@@ -1,0 +1,56 @@
+//! What the process was told that bears on translation.
+
+use ipnet::IpNet;
+
+use crate::snapshot::Reference;
+
+/// Settings of the translator. `None` in a field that the `--configmap` also has: not given on the command line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// `--ingress-class`: the class name that is ours.
+    pub ingress_class: String,
+    /// `--controller-class`: an IngressClass whose `spec.controller` is this is ours, whatever its name.
+    pub controller_class: String,
+    /// Serve an Ingress that names no class: in a folder always, in a cluster by `--watch-ingress-without-class`.
+    pub ingress_without_class: bool,
+    /// Endpoints that are loopback or link-local are refused (in a cluster; in a folder they are fine).
+    pub refuse_local_endpoints: bool,
+    /// `--enable-svc-external-name`.
+    pub external_name: bool,
+    /// `--annotations-prefix`, without the slash.
+    pub annotations_prefix: String,
+    /// `--default-ssl-certificate`.
+    pub default_certificate: Option<Reference>,
+    /// `--default-backend-service`.
+    pub default_backend: Option<Reference>,
+    /// `--configmap`.
+    pub config_map: Option<Reference>,
+    /// `--ssl-redirect`.
+    pub ssl_redirect: Option<bool>,
+    /// `--hsts`.
+    pub hsts: Option<bool>,
+    /// `--trusted-proxies`.
+    pub trusted_proxies: Option<Vec<IpNet>>,
+    /// `--use-proxy-protocol`.
+    pub proxy_protocol: Option<bool>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            ingress_class: "headgate".into(),
+            controller_class: "headgate.dev/ingress-controller".into(),
+            ingress_without_class: true,
+            refuse_local_endpoints: false,
+            external_name: false,
+            annotations_prefix: "nginx.ingress.kubernetes.io".into(),
+            default_certificate: None,
+            default_backend: None,
+            config_map: None,
+            ssl_redirect: None,
+            hsts: None,
+            trusted_proxies: None,
+            proxy_protocol: None,
+        }
+    }
+}

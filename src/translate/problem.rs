@@ -1,0 +1,79 @@
+//! What is wrong with an object, told to its owner.
+
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+/// All that is wrong with one object.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Report {
+    pub object: ObjectRef,
+    pub problems: Vec<Problem>,
+}
+
+/// One thing that is wrong: where, what, and the way out.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Problem {
+    /// Path of the field, as `spec.rules[0].http.paths[1].backend.service.port`.
+    pub field: String,
+    pub reason: Reason,
+    /// A sentence that names the value, the effect and what to do.
+    pub message: String,
+}
+
+/// A closed set, for events, metrics and scripts. Extend where a new kind of problem needs a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub enum Reason {
+    /// A value that cannot be understood.
+    Invalid,
+    /// The object asks for something we do not honour; it is served without.
+    Unsupported,
+    /// The object asks for protection that we do not honour; its routes answer 503.
+    Denied,
+    /// An older object has the same host and path, or the same certificate name.
+    Conflict,
+    ServiceNotFound,
+    PortNotFound,
+    SecretNotFound,
+    InvalidCertificate,
+    /// The Service has no usable endpoint.
+    NoEndpoints,
+    /// The object is of another class.
+    OtherClass,
+}
+
+/// An object by kind and name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectRef {
+    pub kind: ObjectKind,
+    /// Empty for kinds without a namespace.
+    pub namespace: String,
+    pub name: String,
+}
+
+/// The kinds that can be reported on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub enum ObjectKind {
+    Ingress,
+    IngressClass,
+    Service,
+    EndpointSlice,
+    Secret,
+    ConfigMap,
+}
+
+impl fmt::Display for ObjectRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} ", self.kind)?;
+        if !self.namespace.is_empty() {
+            write!(f, "{}/", self.namespace)?;
+        }
+        f.write_str(&self.name)
+    }
+}
+
+impl Serialize for ObjectRef {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
