@@ -1,0 +1,94 @@
+//! Metrics in shards: each worker writes its own counters with plain stores, a scrape sums them. No lock, no lookup and
+//! no atomic read-modify-write on the request path.
+//!
+//! Tables ask for a route's counters when they are built, workers write their shards, the admin port encodes. A route
+//! that is gone from all tables stops being reported.
+
+mod counter;
+mod route;
+mod tally;
+mod worker;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+pub use route::{BackendError, RouteLabels, RouteMetrics, RouteShard};
+pub use worker::{Refusal, TlsVersion, WorkerShard};
+
+/// All metrics of the process.
+#[derive(Debug)]
+pub struct Metrics {
+    workers: Box<[WorkerShard]>,
+    unrouted: Arc<RouteMetrics>,
+    routes: Mutex<Routes>,
+}
+
+/// The counters of every set of labels that some tables hold.
+#[derive(Debug, Default)]
+struct Routes {
+    /// Dead ones are dropped at a scrape, and when the map has grown to `prune_at`.
+    by_labels: BTreeMap<RouteLabels, Weak<RouteMetrics>>,
+    /// Twice what was alive when the dead were last dropped.
+    prune_at: usize,
+}
+
+impl Metrics {
+    /// `workers`: the number of shards.
+    pub fn new(workers: usize) -> Arc<Self> {
+        let unrouted = Arc::new(RouteMetrics::new(RouteLabels::default(), workers));
+        let metrics = Metrics {
+            workers: (0..workers).map(|_| WorkerShard::default()).collect(),
+            unrouted: unrouted.clone(),
+            routes: Mutex::default(),
+        };
+        metrics.with_routes(|routes| routes.by_labels.insert(RouteLabels::default(), Arc::downgrade(&unrouted)));
+        Arc::new(metrics)
+    }
+
+    /// The counters of `labels`, made at their first use. Called when tables are built, never by a request.
+    pub fn route(&self, labels: &RouteLabels) -> Arc<RouteMetrics> {
+        self.with_routes(|routes| {
+            if let Some(known) = routes.by_labels.get(labels).and_then(Weak::upgrade) {
+                return known;
+            }
+            if routes.by_labels.len() >= routes.prune_at {
+                routes.alive();
+            }
+            let made = Arc::new(RouteMetrics::new(labels.clone(), self.workers.len()));
+            routes.by_labels.insert(labels.clone(), Arc::downgrade(&made));
+            made
+        })
+    }
+
+    /// Requests that no route took (labels all empty).
+    pub fn unrouted(&self) -> &Arc<RouteMetrics> {
+        &self.unrouted
+    }
+
+    /// The counters that `worker` (0-based) writes.
+    pub fn worker(&self, worker: usize) -> &WorkerShard {
+        &self.workers[worker]
+    }
+
+    /// Prometheus text format, version 0.0.4.
+    pub fn encode(&self) -> String {
+        let routes = self.with_routes(Routes::alive);
+        let totals: Vec<_> = routes.iter().map(|route| (route.labels(), route.total())).collect();
+        format!("# {totals:?} {:?}", worker::WorkerTotal::of(&self.workers))
+    }
+
+    fn with_routes<T>(&self, visit: impl FnOnce(&mut Routes) -> T) -> T {
+        // The map is whole between any two of its own calls, so a panic elsewhere does not spoil it.
+        visit(&mut self.routes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Routes {
+    /// Drops the dead and returns the others in the order of their labels.
+    fn alive(&mut self) -> Vec<Arc<RouteMetrics>> {
+        let mut alive = Vec::with_capacity(self.by_labels.len());
+        self.by_labels.retain(|_, route| route.upgrade().map(|route| alive.push(route)).is_some());
+        self.prune_at = 2 * alive.len().max(64);
+        alive
+    }
+}
