@@ -30,7 +30,7 @@ pub struct AccessLog {}
 #[derive(Debug)]
 pub struct Buffer {}
 
-/// What is known of one finished request. Strings are as the client sent them; the log escapes.
+/// What is known of one finished request. Byte strings are as the client sent them, of any content; the log escapes.
 #[derive(Clone, Debug)]
 pub struct Entry<'a> {
     /// When the head was read.
@@ -41,11 +41,11 @@ pub struct Entry<'a> {
     pub method: &'a str,
     /// `http` or `https`.
     pub scheme: &'a str,
-    pub host: &'a str,
+    pub host: &'a [u8],
     /// Without the query.
-    pub path: &'a str,
+    pub path: &'a [u8],
     /// Without the `?`; empty if none.
-    pub query: &'a str,
+    pub query: &'a [u8],
     /// `HTTP/1.0`, `HTTP/1.1`, `HTTP/2.0`.
     pub protocol: &'a str,
     /// 499 if the client went away before a response head.
@@ -53,11 +53,12 @@ pub struct Entry<'a> {
     /// Body bytes, each way.
     pub bytes_sent: u64,
     pub bytes_received: u64,
-    pub referer: &'a str,
-    pub user_agent: &'a str,
+    pub referer: &'a [u8],
+    pub user_agent: &'a [u8],
     pub request_id: &'a str,
     pub namespace: &'a str,
     pub ingress: &'a str,
+    pub service: &'a str,
     /// `LiveRoute::label`, empty if none.
     pub route: &'a str,
     /// `namespace-service-port`, empty if none.
