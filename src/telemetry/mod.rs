@@ -6,4 +6,6 @@ mod metrics;
 
 pub use access_log::AccessLog;
 pub use application_log::{LogFormat, init as init_application_log};
-pub use metrics::{BackendError, Metrics, Refusal, RouteLabels, RouteMetrics, RouteShard, TlsVersion, WorkerShard};
+pub use metrics::{
+    BackendError, ControlMetrics, Metrics, Refusal, RouteLabels, RouteMetrics, RouteShard, TlsVersion, WorkerShard,
+};
