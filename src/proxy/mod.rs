@@ -1,1 +1,5 @@
 //! The data plane.
+
+pub mod admission;
+pub mod listener;
+mod seldom;

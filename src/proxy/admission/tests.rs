@@ -1,0 +1,87 @@
+use super::*;
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+fn addresses_known(admission: &Admission) -> usize {
+    admission.addresses.iter().map(|shard| shard.lock().unwrap().len()).sum()
+}
+
+#[test]
+fn the_process_takes_exactly_its_cap() {
+    let admission = Admission::new(3, 0);
+    let mut held: Vec<_> = (0..3).map(|n| admission.admit(IpAddr::from([10, 0, 0, n])).unwrap()).collect();
+    assert_eq!(admission.admit(ip("10.0.0.9")).unwrap_err(), Refusal::Process);
+    assert_eq!(admission.open(), 3);
+    held.pop();
+    assert!(admission.admit(ip("10.0.0.9")).is_ok());
+}
+
+#[test]
+fn an_address_takes_exactly_its_cap_and_its_neighbour_is_free() {
+    let admission = Admission::new(100, 2);
+    let _first = admission.admit(ip("192.0.2.1")).unwrap();
+    let second = admission.admit(ip("192.0.2.1")).unwrap();
+    assert_eq!(admission.admit(ip("192.0.2.1")).unwrap_err(), Refusal::Address);
+    assert!(admission.admit(ip("192.0.2.2")).is_ok());
+    assert_eq!(admission.open(), 2, "a refused connection holds no place");
+    drop(second);
+    assert!(admission.admit(ip("192.0.2.1")).is_ok());
+}
+
+#[test]
+fn a_mapped_address_is_the_v4_address() {
+    let admission = Admission::new(100, 1);
+    let _held = admission.admit(ip("::ffff:192.0.2.1")).unwrap();
+    assert_eq!(admission.admit(ip("192.0.2.1")).unwrap_err(), Refusal::Address);
+}
+
+#[test]
+fn zero_counts_no_addresses() {
+    let admission = Admission::new(100, 0);
+    let held: Vec<_> = (0..50).map(|_| admission.admit(ip("192.0.2.1")).unwrap()).collect();
+    assert_eq!(held.len(), 50);
+    assert_eq!(addresses_known(&admission), 0);
+}
+
+#[test]
+fn a_claim_moves_the_count_to_the_address_it_names() {
+    let admission = Admission::new(100, 1);
+    let mut behind_proxy = admission.admit(ip("10.0.0.1")).unwrap();
+    behind_proxy.claim(ip("192.0.2.1")).unwrap();
+    assert!(admission.admit(ip("10.0.0.1")).is_ok());
+    assert_eq!(admission.admit(ip("192.0.2.1")).unwrap_err(), Refusal::Address);
+
+    let mut second = admission.enter().unwrap();
+    assert_eq!(second.claim(ip("192.0.2.1")), Err(Refusal::Address));
+    drop(second);
+    assert_eq!(admission.open(), 1);
+}
+
+#[test]
+fn nothing_is_left_of_closed_connections() {
+    let admission = Admission::new(1000, 1000);
+    std::thread::scope(|scope| {
+        for worker in 0..8u8 {
+            let admission = &admission;
+            scope.spawn(move || {
+                for round in 0..200u8 {
+                    let own = admission.admit(IpAddr::from([10, 0, worker, round]));
+                    let shared = admission.admit(ip("10.1.0.1"));
+                    assert!(own.is_ok() && shared.is_ok());
+                }
+            });
+        }
+    });
+    assert_eq!(admission.open(), 0);
+    assert_eq!(addresses_known(&admission), 0);
+}
+
+#[test]
+fn connections_take_at_most_half_of_the_descriptors() {
+    assert_eq!(connections_within(10_000, 1_048_576), 10_000);
+    assert_eq!(connections_within(10_000, 20_000), 10_000);
+    assert_eq!(connections_within(10_000, 19_998), 9_999);
+    assert_eq!(connections_within(10_000, 1024), 512);
+}
