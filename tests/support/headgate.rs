@@ -1,0 +1,244 @@
+//! One `headgate serve` in a process of its own, on ports of its own, serving a folder of its own.
+//!
+//! Dropping a [`Headgate`] kills it; if the test is failing, what it wrote to stderr is shown.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use super::folder::Folder;
+use super::metrics::Metrics;
+use super::{Objects, client, folder, wait};
+
+/// What to start.
+#[derive(Debug)]
+pub struct Builder {
+    folder: Folder,
+    flags: Vec<String>,
+}
+
+/// A running proxy.
+#[derive(Debug)]
+pub struct Headgate {
+    pub http: SocketAddr,
+    pub https: SocketAddr,
+    pub admin: SocketAddr,
+    pub folder: Folder,
+    process: Process,
+}
+
+/// A started process and what it says on stderr.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    stderr: Arc<Mutex<Vec<String>>>,
+}
+
+impl Headgate {
+    /// Serves these objects with default flags.
+    #[track_caller]
+    pub fn serve(objects: &[Value]) -> Self {
+        Self::with(objects).start()
+    }
+
+    /// Serves these objects with flags to be added.
+    pub fn with(objects: &[Value]) -> Builder {
+        let folder = Folder::new();
+        folder.write("objects.yaml", objects);
+        Builder { folder, flags: Vec::new() }
+    }
+
+    /// Replaces what is served and waits until it is live.
+    #[track_caller]
+    pub fn change(&self, objects: &Objects) {
+        let before = self.generation();
+        self.folder.write("objects.yaml", objects);
+        wait::until("the next generation", || (self.generation() > before).then_some(()));
+    }
+
+    /// The number of the tables now in use.
+    pub fn generation(&self) -> u64 {
+        self.metrics().value("headgate_generation", &[]) as u64
+    }
+
+    pub fn metrics(&self) -> Metrics {
+        Metrics::parse(&client::get(self.admin, "admin", "/metrics").text())
+    }
+
+    /// Waits for the access log line that `wanted` accepts.
+    #[track_caller]
+    pub fn log_line(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        wait::until(what, || self.log().into_iter().find(&wanted))
+    }
+
+    /// The access log line of the one request for this path.
+    #[track_caller]
+    pub fn log_of(&self, path: &str) -> Value {
+        self.log_line(&format!("the log line of {path}"), |line| line["path"] == path)
+    }
+
+    /// The access log so far. A line that is not JSON is a failure.
+    #[track_caller]
+    pub fn log(&self) -> Vec<Value> {
+        let text = self.log_text();
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        whole.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e} in {line}"))).collect()
+    }
+
+    pub fn log_text(&self) -> String {
+        folder::read(&self.folder.beside("access.log"))
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        self.process.signal(signal);
+    }
+
+    /// SIGTERM, then the exit status.
+    #[track_caller]
+    pub fn stop(&mut self) -> ExitStatus {
+        self.signal(Signal::TERM);
+        self.exit_status()
+    }
+
+    /// Waits for the process to end by itself.
+    #[track_caller]
+    pub fn exit_status(&mut self) -> ExitStatus {
+        self.process.exit_status()
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.process.child.try_wait().unwrap().is_none()
+    }
+
+    pub fn stderr(&self) -> String {
+        self.process.stderr()
+    }
+
+    /// Resident memory in bytes.
+    pub fn resident(&self) -> u64 {
+        self.process.status_kib("VmRSS:") * 1024
+    }
+
+    /// Open file descriptors.
+    pub fn descriptors(&self) -> usize {
+        std::fs::read_dir(self.proc("fd")).unwrap().count()
+    }
+
+    /// A path under the process's `/proc`.
+    pub fn proc(&self, name: &str) -> PathBuf {
+        Path::new("/proc").join(self.process.child.id().to_string()).join(name)
+    }
+}
+
+impl Builder {
+    pub fn flag(mut self, name: &str, value: &str) -> Self {
+        self.flags.push(format!("{name}={value}"));
+        self
+    }
+
+    /// A flag without a value.
+    pub fn switch(mut self, name: &str) -> Self {
+        self.flags.push(name.to_owned());
+        self
+    }
+
+    /// Another file in the served folder.
+    pub fn file(self, name: &str, text: &str) -> Self {
+        self.folder.write_text(name, text);
+        self
+    }
+
+    /// Starts it and waits until it is ready.
+    #[track_caller]
+    pub fn start(self) -> Headgate {
+        let log = self.folder.beside("access.log");
+        let mut arguments = vec!["serve".to_owned(), format!("--dir={}", self.folder.objects().display())];
+        arguments.extend(
+            ["--http-port=0", "--https-port=0", "--healthz-port=0", "--bind-address=127.0.0.1"].map(String::from),
+        );
+        arguments.push(format!("--access-log={}", log.display()));
+        arguments.extend(self.flags);
+        let mut process = Process::start(&arguments);
+        let line = process.wait_for_line("listening http=");
+        let address = |name: &str| bound(&line, name);
+        let (http, https, admin) = (address("http="), address("https="), address("admin="));
+        wait::until("/readyz", || (client::get(admin, "admin", "/readyz").status == 200).then_some(()));
+        Headgate { http, https, admin, folder: self.folder, process }
+    }
+}
+
+impl Process {
+    /// Starts the binary with these arguments and an environment without `HEADGATE_*`.
+    pub fn start<S: AsRef<std::ffi::OsStr>>(arguments: &[S]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_headgate"));
+        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("HEADGATE_")) {
+            command.env_remove(name);
+        }
+        Self::watch(command.spawn().unwrap())
+    }
+
+    fn watch(mut child: Child) -> Self {
+        let stderr = Arc::new(Mutex::new(Vec::new()));
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let kept = Arc::clone(&stderr);
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                kept.lock().unwrap().push(line);
+            }
+        });
+        Process { child, stderr }
+    }
+
+    /// Waits for a line of stderr with this text; fails at once if the process ends before.
+    #[track_caller]
+    pub fn wait_for_line(&mut self, text: &str) -> String {
+        wait::until(&format!("a line with {text:?} on stderr"), || {
+            let ended = self.child.try_wait().unwrap();
+            let line = self.stderr.lock().unwrap().iter().find(|line| line.contains(text)).cloned();
+            assert!(line.is_some() || ended.is_none(), "it ended with {ended:?}: {}", self.stderr());
+            line
+        })
+    }
+
+    pub fn stderr(&self) -> String {
+        self.stderr.lock().unwrap().join("\n")
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    #[track_caller]
+    pub fn exit_status(&mut self) -> ExitStatus {
+        wait::until("the end of the process", || self.child.try_wait().unwrap())
+    }
+
+    fn status_kib(&self, field: &str) -> u64 {
+        let status = folder::read(Path::new(&format!("/proc/{}/status", self.child.id())));
+        let line = status.lines().find(|line| line.starts_with(field)).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("--- stderr of headgate\n{}\n---", self.stderr());
+        }
+    }
+}
+
+/// The address after `name` in the line that tells the bound addresses.
+fn bound(line: &str, name: &str) -> SocketAddr {
+    let (_, rest) = line.split_once(&format!(" {name}")).unwrap_or_else(|| panic!("no {name} in {line}"));
+    let end = rest.find(|c: char| c.is_whitespace() || c == '\u{1b}').unwrap_or(rest.len());
+    rest[..end].parse::<SocketAddr>().unwrap_or_else(|e| panic!("{e}: {name} in {line}"))
+}

@@ -1,0 +1,32 @@
+//! What the wire tests stand on: the real binary in a process of its own, backends that record every byte that reaches
+//! them, and clients that send exactly what a test writes. Nothing here uses the library under test.
+//!
+//! Reading order: `headgate` (the process), `objects` and `folder` (what it serves), `backend` and `exchange` (who
+//! answers), `client`, `tls`, `h2_client` (who asks), `frames` (HTTP/2 by hand), `wait` (how a test waits for a fact).
+#![allow(dead_code, unused_imports, reason = "each test binary includes this module and uses its own part of it")]
+#![allow(unreachable_pub, reason = "a module of test binaries has no outside")]
+#![allow(clippy::unwrap_used, reason = "in a test an unexpected error is a failure, and this is where it shows")]
+
+pub mod backend;
+pub mod certificates;
+pub mod client;
+pub mod exchange;
+pub mod folder;
+pub mod frames;
+pub mod h2_backend;
+pub mod h2_client;
+pub mod headgate;
+pub mod metrics;
+pub mod objects;
+pub mod ports;
+pub mod response;
+pub mod tls;
+pub mod wait;
+
+pub use backend::{Backend, Seen};
+pub use certificates::TestCertificate;
+pub use client::{Client, get, request};
+pub use exchange::{Exchange, Then};
+pub use headgate::Headgate;
+pub use objects::{Objects, site};
+pub use response::Response;

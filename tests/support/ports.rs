@@ -1,0 +1,59 @@
+//! Addresses at which nobody answers, held so that no other test gets them.
+
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use socket2::{Domain, Socket, Type};
+
+/// A port that is bound and not listened on: connecting is refused at once.
+#[derive(Debug)]
+pub struct ClosedPort {
+    pub address: SocketAddr,
+    _socket: Socket,
+}
+
+/// A port whose accept queue is full: a connection attempt is never answered.
+#[derive(Debug)]
+pub struct BlackHole {
+    pub address: SocketAddr,
+    _socket: Socket,
+    _fill: Vec<Socket>,
+}
+
+impl ClosedPort {
+    pub fn new() -> Self {
+        let socket = bound();
+        ClosedPort { address: address_of(&socket), _socket: socket }
+    }
+}
+
+impl BlackHole {
+    pub fn new() -> Self {
+        let socket = bound();
+        socket.listen(0).unwrap();
+        let address = address_of(&socket);
+        let fill = (0..4).map(|_| start_connecting(address)).collect();
+        let hole = BlackHole { address, _socket: socket, _fill: fill };
+        let answered = TcpStream::connect_timeout(&address, Duration::from_millis(50));
+        assert!(answered.is_err(), "the accept queue of a black hole is full");
+        hole
+    }
+}
+
+fn start_connecting(address: SocketAddr) -> Socket {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    // "In progress" is the expected answer.
+    let _ = socket.connect(&address.into());
+    socket
+}
+
+fn bound() -> Socket {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    socket
+}
+
+fn address_of(socket: &Socket) -> SocketAddr {
+    socket.local_addr().unwrap().as_socket().unwrap()
+}
