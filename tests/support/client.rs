@@ -19,7 +19,7 @@ pub struct Client<S = TcpStream> {
 /// One GET on a connection of its own.
 #[track_caller]
 pub fn get(address: SocketAddr, host: &str, path: &str) -> Response {
-    request(address, &format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"))
+    request(address, format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"))
 }
 
 /// One request as written, on a connection of its own.

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::folder::Folder;
 use super::metrics::Metrics;
-use super::{Objects, client, folder, wait};
+use super::{Backend, Objects, client, folder, site, wait};
 
 /// What to start.
 #[derive(Debug)]
@@ -44,6 +44,12 @@ impl Headgate {
     #[track_caller]
     pub fn serve(objects: &[Value]) -> Self {
         Self::with(objects).start()
+    }
+
+    /// Serves `a.example` from this backend.
+    #[track_caller]
+    pub fn before(backend: &Backend) -> Self {
+        Self::serve(&site("a.example", &[backend.address]))
     }
 
     /// Serves these objects with flags to be added.

@@ -5,7 +5,6 @@
 //! answers), `client`, `tls`, `h2_client` (who asks), `frames` (HTTP/2 by hand), `wait` (how a test waits for a fact).
 #![allow(dead_code, unused_imports, reason = "each test binary includes this module and uses its own part of it")]
 #![allow(unreachable_pub, reason = "a module of test binaries has no outside")]
-#![allow(clippy::unwrap_used, reason = "in a test an unexpected error is a failure, and this is where it shows")]
 
 pub mod backend;
 pub mod certificates;
