@@ -1,4 +1,13 @@
-//! What the process was asked to do: the arguments as typed ([`Args`]) and as resolved ([`Config`]).
+//! What the process was asked to do: the flags as typed ([`Args`]) and as resolved ([`Config`]).
+//!
+//! `cli` parses [`Args`], [`Config::resolve`] settles what only several flags together tell, `app` and the data plane
+//! read [`Config`]. What of it bears on translation is handed on as [`Options`].
+
+mod args;
+pub mod duration;
+mod limits;
+pub mod size;
+mod values;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -6,6 +15,9 @@ use std::time::Duration;
 
 use crate::telemetry::{LogFormat, access_log};
 use crate::translate::Options;
+
+pub use args::{Args, ListenArgs, LogArgs, ObjectArgs, TrafficArgs, for_every_flag};
+pub use limits::Limits;
 
 /// Everything `serve` needs, resolved and checked.
 #[derive(Clone, Debug)]
@@ -35,64 +47,90 @@ pub struct Config {
     pub translate: Options,
 }
 
-/// Bounds on what a client or a backend may take. Each is a flag; [`Default`] is what ships.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// From the first byte of a request head to its end.
-    pub header_timeout: Duration,
-    /// Bytes of a request head.
-    pub max_header_size: usize,
-    pub max_header_fields: usize,
-    /// Longest silence within an HTTP/1.1 request body.
-    pub body_idle_timeout: Duration,
-    /// Bytes per second that an HTTP/1.1 request body must reach after its first 10 s.
-    pub min_body_rate: u64,
-    /// Longest time a client may take nothing of what is ready to be written.
-    pub write_timeout: Duration,
-    /// Longest time between two requests of a connection, and before the first.
-    pub keep_alive_timeout: Duration,
-    /// A connection older than this (± 10 %) is closed after a response.
-    pub max_connection_age: Duration,
-    pub tls_handshake_timeout: Duration,
-    pub http2_max_concurrent_streams: u32,
-    /// Bytes of a header list, as HTTP/2 counts them.
-    pub http2_max_header_list_size: u32,
-    /// Resets per connection and direction within 30 s.
-    pub http2_max_resets: u32,
-    pub http2_ping_interval: Duration,
-    pub http2_ping_timeout: Duration,
-    /// Of the process.
-    pub max_connections: usize,
-    /// 0: no limit.
-    pub max_connections_per_address: usize,
-    /// How long an idle pooled connection to an endpoint is kept.
-    pub upstream_idle_timeout: Duration,
-    /// Silence both ways after which a tunnel is closed.
-    pub tunnel_idle_timeout: Duration,
-}
+/// Flags that cannot be meant together, or miss one another. The message names them and the way out.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct UsageError(String);
 
-impl Default for Limits {
-    fn default() -> Self {
-        let seconds = Duration::from_secs;
-        Limits {
-            header_timeout: seconds(10),
-            max_header_size: 64 << 10,
-            max_header_fields: 100,
-            body_idle_timeout: seconds(30),
-            min_body_rate: 240,
-            write_timeout: seconds(30),
-            keep_alive_timeout: seconds(60),
-            max_connection_age: seconds(3600),
-            tls_handshake_timeout: seconds(10),
-            http2_max_concurrent_streams: 100,
-            http2_max_header_list_size: 16 << 10,
-            http2_max_resets: 100,
-            http2_ping_interval: seconds(30),
-            http2_ping_timeout: seconds(10),
-            max_connections: 10_000,
-            max_connections_per_address: 2_500,
-            upstream_idle_timeout: seconds(4),
-            tunnel_idle_timeout: seconds(3600),
-        }
+impl Config {
+    /// Settles the flags. `available_cpus` counts where `--workers` is not given.
+    pub fn resolve(args: Args, available_cpus: usize) -> Result<Config, UsageError> {
+        let Args { objects, listen, traffic, logs, limits } = args;
+        refuse_shared_port(&listen)?;
+        let translate = options(&objects, &traffic)?;
+        let dir = objects.dir.ok_or_else(|| {
+            UsageError(
+                "no source of objects: name a folder of YAML with --dir PATH (serving a cluster is not there yet)"
+                    .into(),
+            )
+        })?;
+        Ok(Config {
+            dir,
+            bind_address: listen.bind_address,
+            http_port: listen.http_port,
+            https_port: listen.https_port,
+            healthz_port: listen.healthz_port,
+            workers: listen.workers.map_or(available_cpus, usize::from),
+            https_redirect_port: traffic.https_redirect_port,
+            server_header: traffic.server_header,
+            debug_remote: listen.debug_remote.unwrap_or(false),
+            shutdown_grace_period: listen.shutdown_grace_period,
+            drain_timeout: listen.drain_timeout,
+            access_log: logs.access_log,
+            access_log_format: logs.access_log_format,
+            log_filter: logs.log_level,
+            log_format: logs.log_format,
+            limits,
+            translate,
+        })
     }
 }
+
+fn options(objects: &ObjectArgs, traffic: &TrafficArgs) -> Result<Options, UsageError> {
+    let annotations_prefix = objects.annotations_prefix.trim_end_matches('/').to_owned();
+    for (flag, value) in [
+        ("--ingress-class", &objects.ingress_class),
+        ("--controller-class", &objects.controller_class),
+        ("--annotations-prefix", &annotations_prefix),
+    ] {
+        if value.is_empty() {
+            return Err(UsageError(format!("{flag} is empty: give a name, or leave the flag out for its default")));
+        }
+    }
+    let disabled = objects.disable_svc_external_name.unwrap_or(true);
+    Ok(Options {
+        ingress_class: objects.ingress_class.clone(),
+        controller_class: objects.controller_class.clone(),
+        ingress_without_class: true,
+        refuse_local_endpoints: false,
+        external_name: objects.enable_svc_external_name.unwrap_or(!disabled),
+        annotations_prefix,
+        default_certificate: objects.default_ssl_certificate.clone(),
+        default_backend: objects.default_backend_service.clone(),
+        config_map: objects.configmap.clone(),
+        ssl_redirect: traffic.ssl_redirect,
+        hsts: traffic.hsts,
+        trusted_proxies: traffic.trusted_proxies.clone(),
+        proxy_protocol: traffic.use_proxy_protocol,
+    })
+}
+
+/// Two listeners cannot have one port; better told here than as "in use" by ourselves.
+fn refuse_shared_port(listen: &ListenArgs) -> Result<(), UsageError> {
+    let ports = [
+        ("--http-port", listen.http_port),
+        ("--https-port", listen.https_port),
+        ("--healthz-port", listen.healthz_port),
+    ];
+    for (index, (flag, port)) in ports.iter().enumerate() {
+        if let Some((other, _)) = ports[..index].iter().find(|(_, taken)| taken == port && *port != 0) {
+            return Err(UsageError(format!(
+                "{other} and {flag} are both {port}: give each its own port, or 0 for any"
+            )));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

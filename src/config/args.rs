@@ -1,0 +1,175 @@
+//! The flags of `serve` as typed. Each is also read from the environment, as `HEADGATE_` and its
+//! name; each value is checked here, and what only several flags together can tell, by [`super::Config`].
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Arg, Command, value_parser};
+use ipnet::IpNet;
+
+use super::{Limits, duration, values};
+use crate::snapshot::Reference;
+use crate::telemetry::{LogFormat, access_log};
+
+/// The value name by which [`for_every_flag`] knows a boolean.
+const BOOLEAN: &str = "BOOL";
+
+/// Flags of `serve`.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Args {
+    #[command(flatten)]
+    pub objects: ObjectArgs,
+    #[command(flatten)]
+    pub listen: ListenArgs,
+    #[command(flatten)]
+    pub traffic: TrafficArgs,
+    #[command(flatten)]
+    pub logs: LogArgs,
+    #[command(flatten)]
+    pub limits: Limits,
+}
+
+/// Gives every flag of `command` what holds for all of them: its environment variable, and for booleans Go's ways to
+/// write them (`--hsts`, `--hsts=false`).
+pub fn for_every_flag(command: Command) -> Command {
+    command.args_override_self(true).mut_args(|arg| {
+        let Some(flag) = arg.get_long() else { return arg };
+        let variable = format!("HEADGATE_{}", flag.to_ascii_uppercase().replace('-', "_"));
+        let is_boolean = arg.get_value_names().is_some_and(|names| names.iter().any(|name| name == BOOLEAN));
+        let arg = arg.env(variable).hide_env_values(true);
+        if is_boolean { as_go_writes_booleans(arg) } else { arg }
+    })
+}
+
+fn as_go_writes_booleans(arg: Arg) -> Arg {
+    arg.num_args(0..=1).require_equals(true).default_missing_value("true")
+}
+
+/// Which objects count.
+#[derive(clap::Args, Clone, Debug)]
+#[command(next_help_heading = "Objects")]
+pub struct ObjectArgs {
+    /// Serve the objects in this folder, or in this one file, of YAML and JSON; changes are picked up
+    #[arg(long, value_name = "PATH")]
+    pub dir: Option<PathBuf>,
+
+    /// The name of the IngressClass that is served
+    #[arg(long, value_name = "NAME", default_value = "headgate")]
+    pub ingress_class: String,
+
+    /// Serve every IngressClass that names this controller, whatever the class is called
+    #[arg(long, value_name = "NAME", default_value = "headgate.dev/ingress-controller")]
+    pub controller_class: String,
+
+    /// The Secret whose certificate serves clients that no other is for [default: a self-made one]
+    #[arg(long, value_name = "NAMESPACE/NAME", value_parser = values::reference)]
+    pub default_ssl_certificate: Option<Reference>,
+
+    /// The Service that takes requests which no rule matches, in place of a 404
+    #[arg(long, value_name = "NAMESPACE/NAME", value_parser = values::reference)]
+    pub default_backend_service: Option<Reference>,
+
+    /// The ConfigMap with settings of the whole process; a flag wins over its key
+    #[arg(long, value_name = "NAMESPACE/NAME", value_parser = values::reference)]
+    pub configmap: Option<Reference>,
+
+    /// The prefix of the annotations that are read
+    #[arg(long, value_name = "PREFIX", default_value = "nginx.ingress.kubernetes.io")]
+    pub annotations_prefix: String,
+
+    /// Forward to Services of type ExternalName [default: false]
+    #[arg(long, value_name = BOOLEAN, value_parser = values::boolean)]
+    pub enable_svc_external_name: Option<bool>,
+
+    /// The opposite of --enable-svc-external-name, under the name that ingress-nginx gave it
+    #[arg(long, value_name = BOOLEAN, value_parser = values::boolean, conflicts_with = "enable_svc_external_name")]
+    pub disable_svc_external_name: Option<bool>,
+}
+
+/// Where clients and probes connect, and how the process starts and ends.
+#[derive(clap::Args, Clone, Debug)]
+#[command(next_help_heading = "Process")]
+pub struct ListenArgs {
+    /// The address of all ports; [::] takes IPv4 too, and falls back to 0.0.0.0 where IPv6 is off
+    #[arg(long, value_name = "IP", default_value = "[::]", value_parser = values::bind_address)]
+    pub bind_address: IpAddr,
+
+    /// Port of HTTP; 0: any free one
+    #[arg(long, value_name = "PORT", default_value = "8080")]
+    pub http_port: u16,
+
+    /// Port of HTTPS; 0: any free one
+    #[arg(long, value_name = "PORT", default_value = "8443")]
+    pub https_port: u16,
+
+    /// Port of /healthz, /readyz, /metrics and /debug/; 0: any free one
+    #[arg(long, value_name = "PORT", default_value = "10254")]
+    pub healthz_port: u16,
+
+    /// Answer /debug/ to all peers, not to loopback only [default: false]
+    #[arg(long, value_name = BOOLEAN, value_parser = values::boolean)]
+    pub debug_remote: Option<bool>,
+
+    /// Threads that serve requests [default: the CPUs the process may use]
+    #[arg(long, value_name = "NUMBER", value_parser = value_parser!(u16).range(1..=1024))]
+    pub workers: Option<u16>,
+
+    /// After SIGTERM: how long new connections are still taken while /readyz already fails
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration::parse)]
+    pub shutdown_grace_period: Duration,
+
+    /// After that: how long requests and tunnels in flight may take to end
+    #[arg(long, value_name = "DURATION", default_value = "240s", value_parser = duration::parse)]
+    pub drain_timeout: Duration,
+}
+
+/// How requests are treated.
+#[derive(clap::Args, Clone, Debug)]
+#[command(next_help_heading = "Requests")]
+pub struct TrafficArgs {
+    /// Redirect HTTP to HTTPS for hosts that stand in some tls: section [default: true]
+    #[arg(long, value_name = BOOLEAN, value_parser = values::boolean)]
+    pub ssl_redirect: Option<bool>,
+
+    /// The port that redirects to HTTPS name [default: none, which means 443]
+    #[arg(long, value_name = "PORT", value_parser = value_parser!(u16).range(1..))]
+    pub https_redirect_port: Option<u16>,
+
+    /// Send Strict-Transport-Security over HTTPS for hosts that have a certificate [default: true]
+    #[arg(long, value_name = BOOLEAN, value_parser = values::boolean)]
+    pub hsts: Option<bool>,
+
+    /// The Server field of every response; "": none
+    #[arg(long, value_name = "TEXT", default_value = "headgate", value_parser = values::header_value)]
+    pub server_header: String,
+
+    /// Peers whose X-Forwarded-* fields and PROXY protocol headers are believed [default: none]
+    #[arg(long, value_name = "CIDR,...", value_delimiter = ',', value_parser = values::network)]
+    pub trusted_proxies: Option<Vec<IpNet>>,
+
+    /// Connections start with a PROXY protocol header (version 1 or 2) [default: false]
+    #[arg(long, value_name = BOOLEAN, value_parser = values::boolean)]
+    pub use_proxy_protocol: Option<bool>,
+}
+
+/// What is written where.
+#[derive(clap::Args, Clone, Debug)]
+#[command(next_help_heading = "Logs")]
+pub struct LogArgs {
+    /// One line per request: stdout, off, or the path of a file (reopened on SIGUSR1)
+    #[arg(long, value_name = "stdout|off|PATH", default_value = "stdout", value_parser = values::access_log)]
+    pub access_log: access_log::Target,
+
+    /// The form of those lines
+    #[arg(long, value_name = "FORMAT", default_value = "json")]
+    pub access_log_format: access_log::Format,
+
+    /// What the application log on stderr holds: a level, or a list of target=level
+    #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = values::log_filter)]
+    pub log_level: String,
+
+    /// The form of the application log
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
+}

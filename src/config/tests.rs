@@ -1,0 +1,145 @@
+use clap::{Command, CommandFactory, FromArgMatches, Parser};
+
+use super::*;
+use crate::snapshot::Reference;
+
+#[derive(Parser)]
+struct Typed {
+    #[command(flatten)]
+    args: Args,
+}
+
+fn command() -> Command {
+    for_every_flag(Typed::command())
+}
+
+/// The flags as typed after the program's name, separated by spaces.
+fn parse(flags: &str) -> Result<Args, clap::Error> {
+    let matches = command().try_get_matches_from(std::iter::once("serve").chain(flags.split_whitespace()))?;
+    Ok(Typed::from_arg_matches(&matches)?.args)
+}
+
+fn resolve(flags: &str) -> Config {
+    let args = parse(flags).unwrap_or_else(|error| panic!("{flags}: {error}"));
+    Config::resolve(args, 7).unwrap_or_else(|error| panic!("{flags}: {error}"))
+}
+
+fn usage_error(flags: &str) -> String {
+    match parse(flags) {
+        Err(error) => error.to_string(),
+        Ok(args) => Config::resolve(args, 7).expect_err(flags).to_string(),
+    }
+}
+
+#[test]
+fn without_flags_but_dir_the_defaults_of_the_documents_hold() {
+    let config = resolve("--dir x");
+    assert_eq!(config.dir, PathBuf::from("x"));
+    assert_eq!(config.bind_address.to_string(), "::");
+    assert_eq!((config.http_port, config.https_port, config.healthz_port), (8080, 8443, 10254));
+    assert_eq!(config.workers, 7);
+    assert_eq!(config.https_redirect_port, None);
+    assert_eq!(config.server_header, "headgate");
+    assert!(!config.debug_remote);
+    assert_eq!(config.shutdown_grace_period, Duration::from_secs(5));
+    assert_eq!(config.drain_timeout, Duration::from_secs(240));
+    assert_eq!(config.access_log, access_log::Target::Stdout);
+    assert_eq!(config.access_log_format, access_log::Format::Json);
+    assert_eq!(config.log_filter, "info");
+    assert_eq!(config.log_format, LogFormat::Text);
+    assert_eq!(config.limits, Limits::default());
+    assert_eq!(config.translate, Options::default());
+}
+
+#[test]
+fn flags_reach_the_translation() {
+    let config = resolve(
+        "--dir x --ingress-class a --controller-class b --default-ssl-certificate n/c --default-backend-service n/s \
+         --configmap n/m --annotations-prefix example.com/ --ssl-redirect=false --hsts=false --use-proxy-protocol \
+         --trusted-proxies 10.0.0.0/8,::1 --enable-svc-external-name",
+    );
+    let expected = Options {
+        ingress_class: "a".into(),
+        controller_class: "b".into(),
+        external_name: true,
+        annotations_prefix: "example.com".into(),
+        default_certificate: Some(Reference::new("n", "c")),
+        default_backend: Some(Reference::new("n", "s")),
+        config_map: Some(Reference::new("n", "m")),
+        ssl_redirect: Some(false),
+        hsts: Some(false),
+        trusted_proxies: Some(vec!["10.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()]),
+        proxy_protocol: Some(true),
+        ..Options::default()
+    };
+    assert_eq!(config.translate, expected);
+}
+
+#[test]
+fn a_boolean_takes_its_value_after_an_equals_sign_or_stands_alone() {
+    assert_eq!(resolve("--dir x --hsts").translate.hsts, Some(true));
+    assert_eq!(resolve("--dir x --hsts=0").translate.hsts, Some(false));
+    assert_eq!(resolve("--hsts --dir x").dir, PathBuf::from("x"));
+    assert!(resolve("--dir x --debug-remote").debug_remote);
+    assert!(usage_error("--dir x --hsts=maybe").contains("--hsts"));
+}
+
+#[test]
+fn the_last_of_a_repeated_flag_counts() {
+    assert_eq!(resolve("--dir x --http-port 1 --http-port 2").http_port, 2);
+    assert_eq!(resolve("--dir x --hsts=false --hsts").translate.hsts, Some(true));
+}
+
+#[test]
+fn external_names_have_the_spelling_of_ingress_nginx_too() {
+    assert!(resolve("--dir x --disable-svc-external-name=false").translate.external_name);
+    assert!(!resolve("--dir x --disable-svc-external-name").translate.external_name);
+    assert!(usage_error("--dir x --enable-svc-external-name --disable-svc-external-name").contains("cannot be used"));
+}
+
+#[test]
+fn every_flag_can_be_given_in_the_environment() {
+    for arg in command().get_arguments().filter(|arg| !["help", "version"].contains(&arg.get_id().as_str())) {
+        let flag = arg.get_long().expect("every argument is a long flag");
+        let variable = arg.get_env().unwrap_or_else(|| panic!("--{flag} has no variable")).to_string_lossy();
+        assert_eq!(variable, format!("HEADGATE_{}", flag.to_uppercase().replace('-', "_")));
+        assert_eq!(arg.get_short(), None, "--{flag}");
+    }
+}
+
+#[test]
+fn without_a_source_the_way_out_is_named() {
+    assert!(usage_error("").contains("--dir"));
+}
+
+#[test]
+fn two_listeners_on_one_port_are_refused_unless_it_is_any() {
+    let error = usage_error("--dir x --http-port 9000 --healthz-port 9000");
+    assert!(error.contains("--http-port and --healthz-port are both 9000"), "{error}");
+    resolve("--dir x --http-port 0 --https-port 0 --healthz-port 0");
+}
+
+#[test]
+fn a_wrong_value_is_told_with_its_flag_and_the_way_out() {
+    for (flags, flag, way_out) in [
+        ("--http-port 70000", "--http-port", "65535"),
+        ("--workers 0", "--workers", "1..=1024"),
+        ("--drain-timeout 240", "--drain-timeout", "1h30m"),
+        ("--drain-timeout=-5s", "--drain-timeout", "1h30m"),
+        ("--header-timeout 0s", "--header-timeout", "raised"),
+        ("--max-header-size 1Ki", "--max-header-size", "8Ki"),
+        ("--max-connections 0", "--max-connections", "above 0"),
+        ("--http2-max-header-list-size 8X", "--http2-max-header-list-size", "64Ki"),
+        ("--trusted-proxies 10.0.0.0/40", "--trusted-proxies", "10.0.0.0/8"),
+        ("--default-ssl-certificate cert", "--default-ssl-certificate", "namespace/name"),
+        ("--bind-address localhost", "--bind-address", "127.0.0.1"),
+        ("--access-log-format xml", "--access-log-format", "json"),
+        ("--log-level verbose", "--log-level", "debug"),
+        ("--https-redirect-port 0", "--https-redirect-port", "1..="),
+        ("--ingress-class=", "--ingress-class", "default"),
+        ("--unheard-of", "--unheard-of", "--help"),
+    ] {
+        let error = usage_error(&format!("--dir x {flags}"));
+        assert!(error.contains(flag) && error.contains(way_out), "{flags}: {error}");
+    }
+}

@@ -1,0 +1,131 @@
+//! Flag values that are neither numbers, durations nor sizes: text to value, or the reason and the way out.
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::path::PathBuf;
+
+use http::HeaderValue;
+use ipnet::IpNet;
+
+use crate::snapshot::Reference;
+use crate::telemetry::access_log::Target;
+
+/// Go's booleans, as flags of Kubernetes components have them.
+pub(super) fn boolean(text: &str) -> Result<bool, String> {
+    match text {
+        "1" | "t" | "T" | "true" | "True" | "TRUE" => Ok(true),
+        "0" | "f" | "F" | "false" | "False" | "FALSE" => Ok(false),
+        _ => Err("write true or false".into()),
+    }
+}
+
+/// An IP address; IPv6 with or without brackets.
+pub(super) fn bind_address(text: &str) -> Result<IpAddr, String> {
+    let in_brackets = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+    let address = match in_brackets {
+        Some(inner) => inner.parse::<Ipv6Addr>().map(IpAddr::V6).ok(),
+        None => text.parse().ok(),
+    };
+    address.ok_or_else(|| "not an IP address; write one as [::], 0.0.0.0 or 127.0.0.1, without a port".into())
+}
+
+/// `namespace/name` of an object.
+pub(super) fn reference(text: &str) -> Result<Reference, String> {
+    match text.split_once('/') {
+        Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() && !name.contains('/') => {
+            Ok(Reference::new(namespace, name))
+        }
+        _ => Err("write it as namespace/name".into()),
+    }
+}
+
+/// A network, or one address.
+pub(super) fn network(text: &str) -> Result<IpNet, String> {
+    let text = text.trim();
+    let network = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
+    let network = network.ok_or("not a network; write networks as 10.0.0.0/8,2001:db8::/32")?;
+    Ok(network.trunc())
+}
+
+/// `--access-log`.
+pub(super) fn access_log(text: &str) -> Result<Target, String> {
+    match text {
+        "" => Err("write stdout, off or the path of a file".into()),
+        "off" => Ok(Target::Off),
+        "stdout" | "-" => Ok(Target::Stdout),
+        path => Ok(Target::File(PathBuf::from(path))),
+    }
+}
+
+/// What a header field may hold.
+pub(super) fn header_value(text: &str) -> Result<String, String> {
+    match HeaderValue::from_str(text) {
+        Ok(value) if value.to_str().is_ok() => Ok(text.into()),
+        _ => Err("a header field cannot hold this; use visible ASCII characters, or \"\" to send none".into()),
+    }
+}
+
+/// A level, or a list of `target=level`. A bare word that is no level would silently be taken for a target.
+pub(super) fn log_filter(text: &str) -> Result<String, String> {
+    let levels = ["off", "error", "warn", "info", "debug", "trace"];
+    let is_level = |text: &str| levels.iter().any(|level| level.eq_ignore_ascii_case(text));
+    let understood = text.split(',').all(|part| match part.split_once('=') {
+        Some((target, level)) => !target.is_empty() && is_level(level),
+        None => is_level(part),
+    });
+    match understood {
+        true => Ok(text.into()),
+        false => Err("write off, error, warn, info, debug or trace, or a list as info,headgate::source=debug".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn booleans_are_those_of_go() {
+        assert_eq!(boolean("True"), Ok(true));
+        assert_eq!(boolean("0"), Ok(false));
+        assert!(boolean("yes").is_err());
+    }
+
+    #[test]
+    fn an_ipv6_address_may_stand_in_brackets() {
+        assert_eq!(bind_address("[::]"), bind_address("::"));
+        assert_eq!(bind_address("127.0.0.1"), Ok(IpAddr::from([127, 0, 0, 1])));
+        for text in ["", "[127.0.0.1]", "[::", "localhost", "127.0.0.1:80"] {
+            assert!(bind_address(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_reference_has_a_namespace_and_a_name() {
+        assert_eq!(reference("a/b"), Ok(Reference::new("a", "b")));
+        for text in ["b", "/b", "a/", "a/b/c", ""] {
+            assert!(reference(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_single_address_is_a_network_of_one_and_host_bits_are_dropped() {
+        assert_eq!(network("10.0.0.1").map(|network| network.to_string()), Ok("10.0.0.1/32".into()));
+        assert_eq!(network(" 10.1.2.3/8").map(|network| network.to_string()), Ok("10.0.0.0/8".into()));
+        assert!(network("10.0.0.0/33").is_err());
+    }
+
+    #[test]
+    fn a_log_level_that_does_not_exist_is_not_taken_for_a_target() {
+        for text in ["info", "DEBUG", "off", "warn,headgate::proxy=trace"] {
+            assert!(log_filter(text).is_ok(), "{text}");
+        }
+        for text in ["verbose", "", "info,", "headgate=loud", "=info"] {
+            assert!(log_filter(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_header_value_cannot_hold_a_line_break() {
+        assert_eq!(header_value(""), Ok(String::new()));
+        assert!(header_value("a\r\nb").is_err());
+    }
+}
