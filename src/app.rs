@@ -1,1 +1,10 @@
 //! Wiring: start order, readiness, drain order.
+
+pub mod self_made;
+
+use crate::config::Config;
+
+/// Serves until told to end.
+pub fn serve(config: Config) -> anyhow::Result<()> {
+    anyhow::bail!("not wired yet: {}", config.dir.display())
+}

@@ -1,1 +1,102 @@
-//! One file per subcommand.
+//! The command line: one file per subcommand. Parses, runs, and turns the outcome into an exit code: 0, 1 for an error,
+//! 2 for a command line that cannot be meant. What the subcommands do is elsewhere.
+
+mod echo;
+mod serve;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use rustls::crypto::aws_lc_rs;
+
+use crate::config::{self, UsageError};
+
+const USAGE: u8 = 2;
+
+/// A Kubernetes ingress controller and its proxy in one binary
+#[derive(Debug, Parser)]
+#[command(name = "headgate", version, after_help = "Without a command, serve is run: headgate --dir PATH")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Proxy traffic as the Ingress objects of a folder say
+    Serve(Box<config::Args>),
+    /// Run a small backend that answers with what it saw, for demos and tests
+    Echo(echo::Args),
+}
+
+/// Runs what `args` (with the program's name in front) ask for.
+pub fn run(args: Vec<OsString>) -> ExitCode {
+    let cli = match parse(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Nothing is left to tell it to if the terminal is gone.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { USAGE } else { 0 });
+        }
+    };
+    // A second provider can only be there if something installed one before us; ours is set explicitly where it counts.
+    let _ = aws_lc_rs::default_provider().install_default();
+    let outcome = match cli.command {
+        Command::Serve(args) => serve::run(*args),
+        Command::Echo(args) => echo::run(args),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(if error.is::<UsageError>() { USAGE } else { 1 })
+        }
+    }
+}
+
+fn parse(args: Vec<OsString>) -> Result<Cli, clap::Error> {
+    let command = Cli::command().mut_subcommand("serve", config::for_every_flag);
+    Cli::from_arg_matches(&command.try_get_matches_from(with_command(args))?)
+}
+
+/// Flags alone mean `serve`, as manifests written for other controllers have them.
+fn with_command(mut args: Vec<OsString>) -> Vec<OsString> {
+    let about_the_program = ["-h", "--help", "-V", "--version"];
+    let first = args.get(1).map(|first| first.to_string_lossy().into_owned());
+    if first.is_none_or(|first| first.starts_with('-') && !about_the_program.contains(&first.as_str())) {
+        args.insert(args.len().min(1), "serve".into());
+    }
+    args
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Command {
+        let args = line.split(' ').map(OsString::from).collect();
+        parse(args).unwrap_or_else(|error| panic!("{line}: {error}")).command
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn no_command_means_serve() {
+        for line in ["headgate", "headgate --http-port 0", "headgate serve"] {
+            assert!(matches!(parsed(line), Command::Serve(_)), "{line}");
+        }
+        assert!(matches!(parsed("headgate echo"), Command::Echo(_)));
+    }
+
+    #[test]
+    fn help_and_version_are_those_of_the_program() {
+        for line in ["--help", "-h", "--version", "-V", "help"] {
+            let error = parse(vec!["headgate".into(), line.into()]).expect_err(line);
+            assert!(!error.use_stderr(), "{line}: {error}");
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! The command line as scripts see it: exit codes, and one clear line that names the flag, the value and the way out.
+
+use std::net::TcpListener;
+use std::process::{Command, Output};
+
+fn headgate(flags: &str) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_headgate")).args(flags.split_whitespace()).output().unwrap()
+}
+
+/// What went to stderr, once the exit code is as expected.
+fn failure(flags: &str, code: i32) -> String {
+    let output = headgate(flags);
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(code), "{flags}: {message}");
+    assert!(output.stdout.is_empty(), "{flags}");
+    message
+}
+
+fn answer(flags: &str) -> String {
+    let output = headgate(flags);
+    assert_eq!(output.status.code(), Some(0), "{flags}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn version_is_that_of_the_package() {
+    assert_eq!(answer("--version"), format!("headgate {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn help_names_the_commands_and_their_flags() {
+    let help = answer("--help");
+    assert!(help.contains("serve") && help.contains("echo"), "{help}");
+    let help = answer("serve --help");
+    for text in ["--dir", "--http-port", "HEADGATE_HTTP_PORT", "8080", "Limits:", "--header-timeout", "64Ki"] {
+        assert!(help.contains(text), "no {text} in {help}");
+    }
+}
+
+#[test]
+fn a_bad_flag_is_a_usage_error() {
+    for (flags, named) in [
+        ("serve --unheard-of", "--unheard-of"),
+        ("serve --dir x --drain-timeout soon", "soon"),
+        ("serve --dir x --http-port 9 --https-port 9", "--https-port"),
+        ("unheard-of", "unheard-of"),
+        ("serve", "--dir"),
+        ("", "--dir"),
+    ] {
+        assert!(failure(flags, 2).contains(named), "{flags}");
+    }
+}
+
+#[test]
+fn the_environment_counts_and_a_flag_wins_over_it() {
+    let serve = |flags: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_headgate"))
+            .args(flags)
+            .env("HEADGATE_DRAIN_TIMEOUT", "soon")
+            .output()
+            .unwrap();
+        String::from_utf8(output.stderr).unwrap()
+    };
+    assert!(serve(&["serve"]).contains("'soon'"));
+    assert!(serve(&["serve", "--drain-timeout", "1s"]).contains("--dir"));
+}
+
+#[test]
+fn a_port_that_is_taken_is_named() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let message = failure(&format!("echo --port {port}"), 1);
+    assert!(message.contains(&format!("127.0.0.1:{port}")), "{message}");
+    assert_eq!(message.lines().count(), 1, "{message}");
+}
