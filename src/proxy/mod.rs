@@ -2,4 +2,6 @@
 
 pub mod admission;
 pub mod listener;
+pub mod proxy_protocol;
 mod seldom;
+pub mod tls;
