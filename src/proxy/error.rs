@@ -1,0 +1,206 @@
+//! Why a request fails, and what that means to everybody who looks: the client (status), the access log (flag), metrics
+//! (cause), the backend's error counter (reason).
+//!
+//! Every failure of a request is one [`ProxyError`]; the table in ARCHITECTURE.md ("Statuses") lists all of them and is
+//! compared with this file by a test. `respond` makes answers of them. What is wrong with an object is a Problem, what
+//! keeps the process from starting is a startup error; neither is here.
+
+use http::{HeaderValue, StatusCode};
+
+use crate::telemetry::BackendError;
+
+/// This request fails.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProxyError {
+    /// The head says something that two readers could understand differently, or nothing that can be served.
+    #[error("bad request: {0}")]
+    BadRequest(&'static str),
+    /// An escape in the path would select another route if it were decoded.
+    #[error("the path means another route once decoded")]
+    AmbiguousPath,
+    /// No rule takes host and path.
+    #[error("no route takes the request")]
+    NoRoute,
+    /// Holds the value of `Allow`.
+    #[error("the method is not allowed")]
+    MethodNotAllowed(HeaderValue),
+    /// CONNECT where tunnels are not on.
+    #[error("CONNECT is not served")]
+    ConnectRefused,
+    /// The client sent no more of its head or body in time.
+    #[error("the client was too slow")]
+    RequestTimeout,
+    #[error("the request body is too large")]
+    BodyTooLarge,
+    #[error("the request target is too long")]
+    UriTooLong,
+    /// `Expect` asks for something other than `100-continue`.
+    #[error("the expectation is not met")]
+    ExpectationFailed,
+    /// The connection's TLS settings are not those of the host that is asked for.
+    #[error("the host is not served on this connection")]
+    Misdirected,
+    #[error("the request head is too large")]
+    HeadTooLarge,
+    /// The client went away before the response head; the status is only logged.
+    #[error("the client went away")]
+    ClientGone,
+    #[error("a panic ended the request")]
+    Panic,
+    /// An extended CONNECT (RFC 8441) for a protocol other than websocket.
+    #[error("the protocol is not implemented")]
+    NotImplemented,
+    /// No connection to an endpoint could be opened.
+    #[error("no endpoint could be connected to")]
+    Connect,
+    /// The endpoint closed or reset the connection.
+    #[error("the endpoint closed the connection")]
+    Reset,
+    /// The endpoint answered something that is not valid HTTP, or that nobody asked for.
+    #[error("the endpoint broke the protocol")]
+    Protocol,
+    /// The route's owner asks for something that cannot be honoured safely.
+    #[error("the route is denied")]
+    Denied,
+    #[error("the backend has no endpoint")]
+    NoEndpoint,
+    /// The process has no descriptor or local port left for another connection.
+    #[error("no socket is left")]
+    NoSocket,
+    /// The process ends before the request could be answered.
+    #[error("the process is shutting down")]
+    Draining,
+    /// Connecting took longer than the route allows.
+    #[error("connecting timed out")]
+    ConnectTimeout,
+    /// The endpoint was silent for longer than the route allows.
+    #[error("the endpoint was silent for too long")]
+    ResponseTimeout,
+    /// The whole request took longer than the route allows.
+    #[error("the request took too long")]
+    RequestDeadline,
+}
+
+impl ProxyError {
+    /// Every failure once, in the order of its status.
+    pub fn all() -> [ProxyError; 24] {
+        use ProxyError::*;
+        [
+            BadRequest(""),
+            AmbiguousPath,
+            NoRoute,
+            MethodNotAllowed(HeaderValue::from_static("")),
+            ConnectRefused,
+            RequestTimeout,
+            BodyTooLarge,
+            UriTooLong,
+            ExpectationFailed,
+            Misdirected,
+            HeadTooLarge,
+            ClientGone,
+            Panic,
+            NotImplemented,
+            Connect,
+            Reset,
+            Protocol,
+            Denied,
+            NoEndpoint,
+            NoSocket,
+            Draining,
+            ConnectTimeout,
+            ResponseTimeout,
+            RequestDeadline,
+        ]
+    }
+
+    /// What the client is answered, if no response head has left yet.
+    pub fn status(&self) -> StatusCode {
+        StatusCode::from_u16(self.row().0).expect("three digits")
+    }
+
+    /// The cause as metrics and logs name it.
+    pub fn cause(&self) -> &'static str {
+        self.row().1
+    }
+
+    /// The short response flag of the access log.
+    pub fn flag(&self) -> &'static str {
+        self.row().2
+    }
+
+    /// What counts against the backend, if the failure is a backend's: 502 is connect, reset, protocol; 504 is timeout.
+    pub fn backend_error(&self) -> Option<BackendError> {
+        match self {
+            ProxyError::Connect => Some(BackendError::Connect),
+            ProxyError::Reset => Some(BackendError::Reset),
+            ProxyError::Protocol => Some(BackendError::Protocol),
+            ProxyError::ConnectTimeout | ProxyError::ResponseTimeout | ProxyError::RequestDeadline => {
+                Some(BackendError::Timeout)
+            }
+            _ => None,
+        }
+    }
+
+    /// An HTTP/1 connection ends with the answer: where the request ends cannot be told, or must not be waited for.
+    pub fn closes(&self) -> bool {
+        match self {
+            ProxyError::BadRequest(_)
+            | ProxyError::AmbiguousPath
+            | ProxyError::ConnectRefused
+            | ProxyError::RequestTimeout
+            | ProxyError::BodyTooLarge
+            | ProxyError::UriTooLong
+            | ProxyError::ExpectationFailed
+            | ProxyError::HeadTooLarge
+            | ProxyError::ClientGone
+            | ProxyError::Panic
+            | ProxyError::Draining => true,
+            ProxyError::NoRoute
+            | ProxyError::MethodNotAllowed(_)
+            | ProxyError::Misdirected
+            | ProxyError::NotImplemented
+            | ProxyError::Connect
+            | ProxyError::Reset
+            | ProxyError::Protocol
+            | ProxyError::Denied
+            | ProxyError::NoEndpoint
+            | ProxyError::NoSocket
+            | ProxyError::ConnectTimeout
+            | ProxyError::ResponseTimeout
+            | ProxyError::RequestDeadline => false,
+        }
+    }
+
+    /// Status, cause, flag. Flags are Envoy's where Envoy has one for the same thing.
+    fn row(&self) -> (u16, &'static str, &'static str) {
+        match self {
+            ProxyError::BadRequest(_) => (400, "bad_request", "DPE"),
+            ProxyError::AmbiguousPath => (400, "ambiguous_path", "AP"),
+            ProxyError::NoRoute => (404, "no_route", "NR"),
+            ProxyError::MethodNotAllowed(_) => (405, "method_not_allowed", "MA"),
+            ProxyError::ConnectRefused => (405, "connect_refused", "CR"),
+            ProxyError::RequestTimeout => (408, "request_timeout", "DT"),
+            ProxyError::BodyTooLarge => (413, "body_too_large", "BL"),
+            ProxyError::UriTooLong => (414, "uri_too_long", "DPE"),
+            ProxyError::ExpectationFailed => (417, "expectation_failed", "DPE"),
+            ProxyError::Misdirected => (421, "misdirected", "MD"),
+            ProxyError::HeadTooLarge => (431, "head_too_large", "DPE"),
+            ProxyError::ClientGone => (499, "client_gone", "DC"),
+            ProxyError::Panic => (500, "panic", "IE"),
+            ProxyError::NotImplemented => (501, "not_implemented", "DPE"),
+            ProxyError::Connect => (502, "connect", "UF"),
+            ProxyError::Reset => (502, "reset", "UC"),
+            ProxyError::Protocol => (502, "protocol", "UPE"),
+            ProxyError::Denied => (503, "denied", "DN"),
+            ProxyError::NoEndpoint => (503, "no_endpoint", "UH"),
+            ProxyError::NoSocket => (503, "no_socket", "UO"),
+            ProxyError::Draining => (503, "draining", "SD"),
+            ProxyError::ConnectTimeout => (504, "connect_timeout", "UF"),
+            ProxyError::ResponseTimeout => (504, "response_timeout", "UT"),
+            ProxyError::RequestDeadline => (504, "request_deadline", "UT"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
