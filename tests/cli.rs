@@ -1,4 +1,5 @@
 //! The command line as scripts see it: exit codes, and one clear line that names the flag, the value and the way out.
+#![allow(clippy::unwrap_used, reason = "in a test an unexpected error is a failure, and this is where it shows")]
 
 use std::net::TcpListener;
 use std::process::{Command, Output};
