@@ -1,1 +1,0 @@
-//! A folder (or one file) of YAML and JSON, watched.

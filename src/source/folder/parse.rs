@@ -1,0 +1,284 @@
+//! The bytes of one file become objects. Pure.
+//!
+//! A text that is no YAML or JSON gives nothing but its error. A document that is no valid object is reported, and the
+//! other objects of the file are taken. Objects of kinds that nobody here reads are skipped with a note. What a file
+//! held before, and what to keep of that, is `files`' matter.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+
+use super::admit::{Admit, admit};
+use super::decode::{Finding, decode};
+use super::node::{Node, Value, documents};
+use super::object::Object;
+use super::problem::SourceProblem;
+use crate::translate::{ObjectKind, ObjectRef};
+
+/// What a readable file holds.
+#[derive(Debug, Default)]
+pub struct Parsed {
+    /// In the order of the file.
+    pub objects: Vec<Located>,
+    /// Documents that are no valid object. Without `object` it is not known which one was meant.
+    pub problems: Vec<SourceProblem>,
+    /// What was skipped or ignored.
+    pub notes: Vec<SourceProblem>,
+}
+
+/// An object and the line where it begins.
+#[derive(Clone, Debug)]
+pub struct Located {
+    pub object: Object,
+    pub line: usize,
+}
+
+/// Reads all documents of a file.
+pub fn parse_documents(path: &Path, bytes: &[u8]) -> Result<Parsed, SourceProblem> {
+    let file = path.display().to_string();
+    let text = decode_text(&file, bytes)?;
+    let nodes = documents(text).map_err(|error| SourceProblem {
+        file: file.clone(),
+        line: error.line,
+        column: error.column,
+        object: None,
+        reason: error.reason,
+    })?;
+    let mut reading = Reading { file, lines: Lines::of(text), parsed: Parsed::default() };
+    nodes.into_iter().for_each(|node| reading.document(node, None));
+    Ok(reading.parsed)
+}
+
+fn decode_text<'b>(file: &str, bytes: &'b [u8]) -> Result<&'b str, SourceProblem> {
+    let problem = |line, reason: &str| SourceProblem {
+        file: file.to_owned(),
+        line,
+        column: None,
+        object: None,
+        reason: reason.into(),
+    };
+    if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
+        return Err(problem(None, "the file is UTF-16; save it as UTF-8"));
+    }
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    std::str::from_utf8(bytes).map_err(|error| {
+        let line = memchr::memchr_iter(b'\n', &bytes[..error.valid_up_to()]).count() + 1;
+        problem(Some(line), "the file is not UTF-8 text")
+    })
+}
+
+/// What an item of a typed list (`IngressList`) is when it does not say so itself.
+#[derive(Clone, Debug)]
+struct Type {
+    api_version: String,
+    kind: String,
+}
+
+struct Reading<'t> {
+    file: String,
+    lines: Lines<'t>,
+    parsed: Parsed,
+}
+
+impl Reading<'_> {
+    fn document(&mut self, node: Node<'_>, inherited: Option<&Type>) {
+        if !matches!(node.value, Value::Map(_)) {
+            let reason = "is not an object; one begins with apiVersion and kind";
+            return self.problem(None, Finding { field: String::new(), at: node.at, reason: reason.into() });
+        }
+        let api_version = node.text("apiVersion").or(inherited.map(|list| list.api_version.as_str()));
+        let kind = node.text("kind").or(inherited.map(|list| list.kind.as_str()));
+        let (Some(api_version), Some(kind)) = (api_version, kind) else {
+            let field = if api_version.is_none() { "apiVersion" } else { "kind" };
+            let finding = Finding { field: field.into(), at: node.locate(field), reason: "is required".into() };
+            return self.problem(None, finding);
+        };
+        let of = Type { api_version: api_version.into(), kind: kind.into() };
+        match of.kind.strip_suffix("List").filter(|_| node.field("items").is_some()) {
+            Some(kind) => self.items(node, &of.api_version, kind),
+            None => self.object(node, &of),
+        }
+    }
+
+    fn items(&mut self, node: Node<'_>, api_version: &str, kind: &str) {
+        let inherited = (!kind.is_empty()).then(|| Type { api_version: api_version.into(), kind: kind.into() });
+        let Value::Map(entries) = node.value else { return };
+        for (_, value) in entries.into_iter().filter(|(key, _)| key.name == "items") {
+            match value.value {
+                Value::List(items) => items.into_iter().for_each(|item| self.document(item, inherited.as_ref())),
+                Value::Null => {}
+                _ => {
+                    let finding = Finding { field: "items".into(), at: value.at, reason: "must be a list".into() };
+                    self.problem(None, finding);
+                }
+            }
+        }
+    }
+
+    fn object(&mut self, mut node: Node<'_>, of: &Type) {
+        let kind = match kind_of(of) {
+            Ok(kind) => kind,
+            Err(Unread::Kind) => return self.skipped(&node, of),
+            Err(Unread::Version(kind, reason)) => {
+                let finding = Finding { field: "apiVersion".into(), at: node.locate("apiVersion"), reason };
+                return self.problem(identity(&node, kind), finding);
+            }
+        };
+        match kind {
+            ObjectKind::Ingress => self.typed(&node, kind, Object::Ingress),
+            ObjectKind::IngressClass => self.typed(&node, kind, Object::IngressClass),
+            ObjectKind::Service => self.typed(&node, kind, Object::Service),
+            ObjectKind::EndpointSlice => self.typed(&node, kind, Object::EndpointSlice),
+            ObjectKind::Secret => {
+                join_base64_lines(&mut node, "data");
+                self.typed(&node, kind, Object::Secret);
+            }
+            ObjectKind::ConfigMap => {
+                join_base64_lines(&mut node, "binaryData");
+                self.typed(&node, kind, Object::ConfigMap);
+            }
+        }
+    }
+
+    fn typed<T: Admit + DeserializeOwned>(&mut self, node: &Node<'_>, kind: ObjectKind, wrap: fn(Arc<T>) -> Object) {
+        let decoded = decode::<T>(node).map_err(|finding| explain_base64(kind, finding));
+        let admitted = decoded.and_then(|mut decoded| match admit(&mut decoded.value) {
+            Ok(()) => Ok(decoded),
+            Err((field, reason)) => Err(Finding { at: node.locate(&field), field, reason }),
+        });
+        match admitted {
+            Ok(decoded) => {
+                let object = wrap(Arc::new(decoded.value));
+                let id = object.reference();
+                for finding in decoded.unknown {
+                    let note = self.describe(Some(id.clone()), finding);
+                    self.parsed.notes.push(note);
+                }
+                let line = node.at.map_or(1, |at| self.lines.place(at).0);
+                self.parsed.objects.push(Located { object, line });
+            }
+            Err(finding) => self.problem(identity(node, kind), finding),
+        }
+    }
+
+    fn skipped(&mut self, node: &Node<'_>, of: &Type) {
+        let name = node.field("metadata").and_then(|metadata| metadata.text("name")).unwrap_or_default();
+        let reason = format!("{} {name} ({}) is skipped: its kind is not read here", of.kind, of.api_version);
+        let note = self.describe(None, Finding { field: String::new(), at: node.at, reason });
+        self.parsed.notes.push(note);
+    }
+
+    fn problem(&mut self, object: Option<ObjectRef>, finding: Finding) {
+        let problem = self.describe(object, finding);
+        self.parsed.problems.push(problem);
+    }
+
+    fn describe(&self, object: Option<ObjectRef>, finding: Finding) -> SourceProblem {
+        let (line, column) = finding.at.map(|at| self.lines.place(at)).unzip();
+        let reason = match (finding.field.as_str(), &object) {
+            ("", _) => finding.reason,
+            (field, _) => format!("{field}: {}", finding.reason),
+        };
+        SourceProblem { file: self.file.clone(), line, column, object, reason }
+    }
+}
+
+/// Finds the line of a byte.
+struct Lines<'t> {
+    text: &'t str,
+    /// Where each line begins.
+    starts: Vec<usize>,
+}
+
+impl<'t> Lines<'t> {
+    fn of(text: &'t str) -> Self {
+        let newlines = memchr::memchr_iter(b'\n', text.as_bytes());
+        Lines { text, starts: std::iter::once(0).chain(newlines.map(|newline| newline + 1)).collect() }
+    }
+
+    /// Line and column of a byte, both from 1.
+    fn place(&self, at: usize) -> (usize, usize) {
+        let line = self.starts.partition_point(|start| *start <= at);
+        let column = self.text[self.starts[line - 1]..at].chars().count() + 1;
+        (line, column)
+    }
+}
+
+enum Unread {
+    /// Of no interest here.
+    Kind,
+    /// A kind that is read, in a version that is not; with the way out.
+    Version(ObjectKind, String),
+}
+
+fn kind_of(of: &Type) -> Result<ObjectKind, Unread> {
+    let (kind, version, removed_in) = match of.kind.as_str() {
+        "Ingress" => (ObjectKind::Ingress, "networking.k8s.io/v1", "1.22"),
+        "IngressClass" => (ObjectKind::IngressClass, "networking.k8s.io/v1", "1.22"),
+        "EndpointSlice" => (ObjectKind::EndpointSlice, "discovery.k8s.io/v1", "1.25"),
+        "Service" => (ObjectKind::Service, "v1", ""),
+        "Secret" => (ObjectKind::Secret, "v1", ""),
+        "ConfigMap" => (ObjectKind::ConfigMap, "v1", ""),
+        _ => return Err(Unread::Kind),
+    };
+    let found = of.api_version.as_str();
+    match found {
+        _ if found == version => Ok(kind),
+        "extensions/v1beta1" | "networking.k8s.io/v1beta1" | "discovery.k8s.io/v1beta1" if !removed_in.is_empty() => {
+            Err(Unread::Version(
+                kind,
+                format!(
+                    "Kubernetes {removed_in} removed {found}; \
+                     convert the file with `kubectl convert -f FILE --output-version {version}`"
+                ),
+            ))
+        }
+        // Another group may well have a kind of that name, as Knative has a Service.
+        _ if found.contains('/') && group_of(found) != group_of(version) => Err(Unread::Kind),
+        _ => Err(Unread::Version(kind, format!("{} is read in {version}, not in {found:?}", of.kind))),
+    }
+}
+
+fn group_of(api_version: &str) -> &str {
+    api_version.split_once('/').map_or("", |(group, _)| group)
+}
+
+/// Which object a document means, even if it cannot be decoded.
+fn identity(node: &Node<'_>, kind: ObjectKind) -> Option<ObjectRef> {
+    let metadata = node.field("metadata")?;
+    let name = metadata.text("name")?.to_owned();
+    let namespace = match kind {
+        ObjectKind::IngressClass => "",
+        _ => metadata.text("namespace").unwrap_or("default"),
+    };
+    Some(ObjectRef { kind, namespace: namespace.to_owned(), name })
+}
+
+/// Base64 may be broken into lines, as the API server allows.
+fn join_base64_lines(node: &mut Node<'_>, field: &str) {
+    let Some(Value::Map(entries)) = node.field_mut(field).map(|node| &mut node.value) else { return };
+    for (_, value) in entries {
+        if let Value::String(text) = &mut value.value
+            && text.contains(['\n', '\r'])
+        {
+            text.to_mut().retain(|c| !matches!(c, '\n' | '\r'));
+        }
+    }
+}
+
+fn explain_base64(kind: ObjectKind, mut finding: Finding) -> Finding {
+    let base64 = match kind {
+        ObjectKind::Secret => finding.field.starts_with("data"),
+        ObjectKind::ConfigMap => finding.field.starts_with("binaryData"),
+        _ => false,
+    };
+    if base64 && !finding.reason.starts_with("must be") {
+        let field = if kind == ObjectKind::Secret { "stringData" } else { "data" };
+        finding.reason = format!("must be base64 ({}); plain text goes under {field}", finding.reason);
+    }
+    finding
+}
+
+#[cfg(test)]
+mod tests;
