@@ -1,0 +1,33 @@
+# `make run` is the product in one minute, `make test` is everything that must hold.
+
+DEMO := target/demo/headgate
+
+.PHONY: help build test lint fmt golden run soak
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## Build the release binary, target/release/headgate
+	cargo build --release --locked
+
+run: ## Start echo backends and the proxy on deploy/demo/, and print what to try
+	cargo build --profile demo --locked
+	@deploy/demo/run.sh $(DEMO)
+
+test: ## Install what the tests need, then run everything
+	tests/tools.sh
+	$(MAKE) --no-print-directory lint
+	cargo test --locked
+
+lint: ## Formatting and lints
+	cargo fmt --check
+	cargo clippy --all-targets --locked -- --deny warnings
+
+fmt: ## Format the source
+	cargo fmt
+
+golden: ## Rewrite the expected output of the translation fixtures; review the diff
+	HEADGATE_GOLDEN=rewrite cargo test --locked --test golden
+
+soak: ## Millions of requests while everything changes (optimised build, minutes)
+	cargo test --release --locked --test soak -- --nocapture

@@ -1,0 +1,68 @@
+#!/usr/bin/env bash
+# Starts the backends of the demo and a proxy in front of them, and prints what to try. Ctrl-C ends all.
+#   deploy/demo/run.sh PATH-OF-HEADGATE
+set -euo pipefail
+headgate=${1:?give the path of the headgate binary}
+cd "$(dirname "$0")/../.."
+
+http=${HEADGATE_HTTP_PORT:-8080}
+https=${HEADGATE_HTTPS_PORT:-8443}
+admin=${HEADGATE_HEALTHZ_PORT:-10254}
+children=()
+
+end() {
+    trap - EXIT INT TERM
+    ((${#children[@]})) && kill -INT "${children[@]}" 2>/dev/null
+    wait
+}
+trap end EXIT
+trap 'end; exit 0' INT TERM
+
+start() {
+    "$headgate" "$@" &
+    children+=($!)
+}
+
+# True once the proxy takes requests.
+ready() {
+    local status
+    { exec 3<>"/dev/tcp/127.0.0.1/$admin"; } 2>/dev/null || return 1
+    printf 'GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n' >&3
+    read -r status <&3 || status=
+    exec 3>&-
+    [[ $status == *" 200 "* ]]
+}
+
+start echo --port 4001 --port 4002 --port 4003 >/dev/null
+start echo --port 4004 --tls >/dev/null
+start serve --dir deploy/demo --https-redirect-port "$https" --http-port "$http" --https-port "$https" --healthz-port "$admin"
+
+until ready; do
+    # A child that is gone had a reason, and has said it.
+    for child in "${children[@]}"; do kill -0 "$child" 2>/dev/null || { wait "$child"; exit 1; }; done
+    sleep 0.1
+done
+
+cat <<TRY
+
+Ready. In another terminal:
+
+  curl http://demo.localhost:$http/hello          two backends take turns: see "pod"
+  curl http://demo.localhost:$http/api/users      HTTP/2 to the backend: see "proto"
+  curl http://demo.localhost:$http/vault          TLS to the backend: see "tls"
+  curl -i http://shop.localhost:$http/cart        redirected to https
+  curl -k https://shop.localhost:$https/cart       TLS and HTTP/2 (-k: the demo's certificate is self-signed)
+  curl -i http://nobody.localhost:$http/          no such host: 404
+
+  Websocket, in a browser's console on http://demo.localhost:$http/ :
+    s = new WebSocket("ws://demo.localhost:$http/chat"); s.onmessage = e => console.log(e.data); s.onopen = () => s.send("hello")
+
+  Live: in deploy/demo/backends.yaml set a "ready" to false, save, and ask the first URL again.
+
+  curl http://localhost:$admin/debug/routes         what is served
+  curl http://localhost:$admin/metrics              and how it goes
+
+The lines below are the access log. Ctrl-C ends all.
+
+TRY
+wait -n "${children[@]}"

@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# Gets what the tests need beyond Rust, where it can: curl, nghttp2's clients, and a Python environment with a websocket,
+# a gRPC and an HTTP/2 library in target/test-tools. Says what is missing otherwise. Does nothing the second time.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+environment=target/test-tools
+packages=(websockets grpcio h2)
+missing=()
+
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# Installs Debian packages if this machine has them and we may.
+debian() {
+    ((EUID == 0)) && have apt-get || return 1
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get install -y --no-install-recommends "$@" >/dev/null 2>&1 && return
+    apt-get update >/dev/null 2>&1 && apt-get install -y --no-install-recommends "$@" >/dev/null
+}
+
+# need PROGRAM DEBIAN-PACKAGE
+need() { have "$1" || debian "$2" || missing+=("$1 (Debian package $2)"); }
+
+# component NAME PROBE...: a part of the Rust toolchain
+component() {
+    local name=$1
+    shift
+    "$@" >/dev/null 2>&1 || { have rustup && rustup component add "$name" >/dev/null 2>&1; } ||
+        missing+=("$name (rustup component add $name)")
+}
+
+python_can_make_environments() { python3 -c 'import ensurepip, venv' >/dev/null 2>&1; }
+
+imports() { "$environment/bin/python" -c 'import websockets, grpc, h2' >/dev/null 2>&1; }
+
+python_environment() {
+    imports && return
+    python_can_make_environments || debian python3 python3-venv || true
+    python_can_make_environments || { missing+=("python3 with venv (Debian packages python3 python3-venv)"); return; }
+    python3 -m venv --clear "$environment" &&
+        "$environment/bin/pip" install --quiet --disable-pip-version-check "${packages[@]}" && imports ||
+        missing+=("the Python packages ${packages[*]} in $environment (pip says why above)")
+}
+
+component rustfmt cargo fmt --version
+component clippy cargo clippy --version
+need curl curl
+need nghttp nghttp2-client
+need h2load nghttp2-client
+python_environment
+
+if ((${#missing[@]})); then
+    echo "The tests need these, and they could not be installed:" >&2
+    printf '  %s\n' "${missing[@]}" >&2
+    exit 1
+fi
