@@ -1,9 +1,14 @@
 //! Builds one generation from a snapshot, carrying live state over from the one before.
 
+use std::fmt;
 use std::sync::Arc;
 
-use super::Tables;
-use crate::snapshot::Snapshot;
+use http::HeaderValue;
+use rustls::sign::CertifiedKey;
+
+use super::backends::Backends;
+use super::{Certs, LiveBackend, LiveSettings, Routes, Tables};
+use crate::snapshot::{Backend, BackendId, Settings, Snapshot};
 use crate::telemetry::Metrics;
 
 impl Tables {
@@ -12,9 +17,42 @@ impl Tables {
     pub fn build(
         snapshot: Arc<Snapshot>,
         previous: Option<&Tables>,
-        fallback: &Arc<rustls::sign::CertifiedKey>,
+        fallback: &Arc<CertifiedKey>,
         metrics: &Metrics,
     ) -> Tables {
-        todo!("{snapshot:?} {} {fallback:?} {:p}", previous.is_some(), metrics)
+        let backends = Backends::carry(&snapshot.backends, previous);
+        Tables {
+            generation: previous.map_or(1, |previous| previous.generation + 1),
+            routes: Routes::compile(&snapshot, &backends, previous, metrics),
+            backends: backends.live,
+            slots: backends.slots,
+            certs: Certs::compile(&snapshot, previous, fallback),
+            settings: LiveSettings::new(&snapshot.settings),
+            snapshot,
+        }
+    }
+
+    /// All backends as the snapshot has them and as they live, in the snapshot's order.
+    pub fn backends(&self) -> impl Iterator<Item = (&BackendId, &Backend, &Arc<LiveBackend>)> {
+        let backends = self.snapshot.backends.iter().zip(&*self.slots);
+        backends.map(|((id, backend), &slot)| (id, &**backend, &self.backends[slot]))
+    }
+}
+
+impl LiveSettings {
+    fn new(settings: &Settings) -> Self {
+        let hsts = settings.hsts.as_ref().map(|hsts| hsts.header_value());
+        LiveSettings {
+            trusted_proxies: settings.trusted_proxies.as_slice().into(),
+            proxy_protocol: settings.proxy_protocol,
+            hsts: hsts.and_then(|value| HeaderValue::try_from(value).ok()),
+        }
+    }
+}
+
+/// The whole of it stands in the snapshot.
+impl fmt::Debug for Tables {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tables").field("generation", &self.generation).finish_non_exhaustive()
     }
 }

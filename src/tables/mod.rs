@@ -2,11 +2,14 @@
 //!
 //! Pure: no I/O, no async, no clock, no randomness, no logging. `app` builds and publishes, `proxy` reads.
 
+mod backends;
 mod balancer;
 mod build;
 mod certs;
 mod publish;
 mod routes;
+#[cfg(test)]
+mod tests;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,7 +24,7 @@ use crate::telemetry::RouteMetrics;
 pub use balancer::Lease;
 pub use certs::Certs;
 pub use publish::{Published, Reader};
-pub use routes::{NoRoute, Routes};
+pub use routes::{Listed, NoRoute, Routes};
 
 /// One generation. A request holds one from its head to its last byte.
 pub struct Tables {
@@ -33,6 +36,8 @@ pub struct Tables {
     pub routes: Arc<Routes>,
     /// Indexed by [`LiveAction::Forward`].
     pub backends: Arc<[Arc<LiveBackend>]>,
+    /// Where each of the snapshot's backends stands in `backends`, in the snapshot's order.
+    slots: Arc<[usize]>,
     pub certs: Arc<Certs>,
     pub settings: LiveSettings,
 }

@@ -1,6 +1,7 @@
 //! The one pointer through which a generation goes live.
 
 use std::cell::{Cell, RefCell};
+use std::fmt;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,6 +27,8 @@ pub struct Published {
 pub struct Reader {
     published: Arc<Published>,
     seen: Cell<u64>,
+    // The Rc is what a request clones: a count that no other worker touches.
+    #[allow(clippy::redundant_allocation)]
     current: RefCell<Rc<Arc<Tables>>>,
 }
 
@@ -76,6 +79,18 @@ impl Reader {
             self.current.replace(Rc::new(tables));
         }
         self.current.borrow().clone()
+    }
+}
+
+impl fmt::Debug for Published {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Published").field(&self.load()).finish()
+    }
+}
+
+impl fmt::Debug for Reader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Reader").field(&self.current.borrow()).finish()
     }
 }
 

@@ -1,0 +1,144 @@
+//! Carries backends and endpoints from one generation to the next: what did not change is the same value in both.
+//!
+//! Routes hold the place of their backend in [`Tables::backends`]. A backend keeps its place from generation to
+//! generation and new ones are put at the end, so that routes stay valid; only when some backend goes, all are placed
+//! anew in the snapshot's order.
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use std::iter::Peekable;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{self, AtomicBool, AtomicU32, AtomicU64};
+
+use super::balancer::Balancer;
+use super::{LiveBackend, LiveEndpoint, Tables};
+use crate::snapshot::{Backend, BackendId};
+
+/// The backends of one generation.
+pub(super) struct Backends {
+    pub(super) live: Arc<[Arc<LiveBackend>]>,
+    /// The place in `live` of each of the snapshot's backends, in the snapshot's order.
+    pub(super) slots: Arc<[usize]>,
+    /// The places of the generation before do not hold any more.
+    pub(super) moved: bool,
+}
+
+/// A backend of the generation before.
+struct Before<'a> {
+    id: &'a BackendId,
+    backend: &'a Arc<Backend>,
+    slot: usize,
+    live: &'a Arc<LiveBackend>,
+}
+
+impl Backends {
+    /// The live form of `wanted`. Endpoints that it does not have any more are retired.
+    pub(super) fn carry(wanted: &BTreeMap<BackendId, Arc<Backend>>, previous: Option<&Tables>) -> Self {
+        let mut before = previous.into_iter().flat_map(Before::all).peekable();
+        let mut live = Vec::with_capacity(wanted.len());
+        let mut moved = false;
+        let mut retire = |gone: Before<'_>| {
+            gone.live.endpoints.iter().for_each(|endpoint| endpoint.retire());
+            moved = true;
+        };
+        for (id, backend) in wanted {
+            live.push(match take_equal(&mut before, |before| before.id.cmp(id), &mut retire) {
+                None => (None, Arc::new(LiveBackend::new(id, backend))),
+                Some(before) if before.backend == backend => (Some(before.slot), before.live.clone()),
+                Some(before) => (Some(before.slot), Arc::new(before.live.renewed(backend))),
+            });
+        }
+        before.for_each(retire);
+        Self::place(live, moved)
+    }
+
+    fn place(live: Vec<(Option<usize>, Arc<LiveBackend>)>, moved: bool) -> Self {
+        let mut next = if moved { 0 } else { live.iter().filter(|(slot, _)| slot.is_some()).count() };
+        let mut placed: Vec<(usize, Arc<LiveBackend>)> = Vec::with_capacity(live.len());
+        for (slot, backend) in live {
+            let slot = slot.filter(|_| !moved).unwrap_or_else(|| {
+                next += 1;
+                next - 1
+            });
+            placed.push((slot, backend));
+        }
+        let slots = placed.iter().map(|(slot, _)| *slot).collect();
+        placed.sort_unstable_by_key(|(slot, _)| *slot);
+        Backends { live: placed.into_iter().map(|(_, backend)| backend).collect(), slots, moved }
+    }
+}
+
+impl<'a> Before<'a> {
+    /// All of `tables`, in the snapshot's order.
+    fn all(tables: &'a Tables) -> impl Iterator<Item = Before<'a>> {
+        tables.snapshot.backends.iter().zip(&*tables.slots).map(|((id, backend), &slot)| Before {
+            id,
+            backend,
+            slot,
+            live: &tables.backends[slot],
+        })
+    }
+}
+
+impl LiveBackend {
+    fn new(id: &BackendId, backend: &Backend) -> Self {
+        LiveBackend {
+            name: id.to_string(),
+            protocol: backend.protocol,
+            endpoints: backend.endpoints.iter().map(|&address| LiveEndpoint::new(address, backend)).collect(),
+            balancer: Balancer::default(),
+        }
+    }
+
+    /// The same backend with the endpoints of `backend`. Those that it has already, under the same protocol, stay.
+    fn renewed(&self, backend: &Backend) -> Self {
+        let mut before = self.endpoints.iter().peekable();
+        let mut endpoints = Vec::with_capacity(backend.endpoints.len());
+        let retire = |gone: &Arc<LiveEndpoint>| gone.retire();
+        for &address in &backend.endpoints {
+            let same = take_equal(&mut before, |before| before.address.cmp(&address), retire);
+            endpoints.push(match same {
+                Some(same) if same.protocol == backend.protocol => same.clone(),
+                other => {
+                    other.into_iter().for_each(retire);
+                    LiveEndpoint::new(address, backend)
+                }
+            });
+        }
+        before.for_each(retire);
+        LiveBackend {
+            name: self.name.clone(),
+            protocol: backend.protocol,
+            endpoints: endpoints.into(),
+            balancer: self.balancer.clone(),
+        }
+    }
+}
+
+impl LiveEndpoint {
+    fn new(address: SocketAddr, backend: &Backend) -> Arc<Self> {
+        static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+        Arc::new(LiveEndpoint {
+            id: NEXT_ID.fetch_add(1, atomic::Ordering::Relaxed),
+            address,
+            protocol: backend.protocol,
+            in_flight: AtomicU32::new(0),
+            retired: AtomicBool::new(false),
+        })
+    }
+
+    fn retire(&self) {
+        self.retired.store(true, atomic::Ordering::Relaxed);
+    }
+}
+
+/// Walks a sorted sequence up to the item that compares equal and takes it; what comes before it is `gone`.
+fn take_equal<I: Iterator>(
+    sorted: &mut Peekable<I>,
+    compare: impl Fn(&I::Item) -> Ordering,
+    gone: impl FnMut(I::Item),
+) -> Option<I::Item> {
+    std::iter::from_fn(|| sorted.next_if(|item| compare(item).is_lt())).for_each(gone);
+    sorted.next_if(|item| compare(item).is_eq())
+}

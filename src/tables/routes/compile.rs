@@ -1,0 +1,127 @@
+//! Compiles the routes of a snapshot, taking over every host that did not change.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+
+use super::{DefaultRoute, HostRoutes, PathTree, Routes};
+use crate::snapshot::{Action, BackendId, Host, HostPattern, Reference, Route, RoutePolicy, Snapshot};
+use crate::tables::backends::Backends;
+use crate::tables::{LiveAction, LiveRoute, Tables};
+use crate::telemetry::{Metrics, RouteLabels, RouteMetrics};
+
+/// What routes are compiled with.
+struct Compiler<'a> {
+    /// Where each backend stands in [`Tables::backends`].
+    slots: HashMap<&'a BackendId, usize, RandomState>,
+    metrics: &'a Metrics,
+    /// The routes before, if what they say of backends still holds.
+    previous: Option<&'a Routes>,
+}
+
+impl Routes {
+    /// The routes of `snapshot`, whose backends are at the places that `backends` tells.
+    pub(in crate::tables) fn compile(
+        snapshot: &Snapshot,
+        backends: &Backends,
+        previous: Option<&Tables>,
+        metrics: &Metrics,
+    ) -> Arc<Routes> {
+        let previous = previous.filter(|_| !backends.moved);
+        if let Some(previous) = previous
+            && previous.snapshot.hosts == snapshot.hosts
+            && previous.snapshot.default_backend == snapshot.default_backend
+        {
+            return previous.routes.clone();
+        }
+        let slots = snapshot.backends.keys().zip(backends.slots.iter().copied()).collect();
+        let compiler = Compiler { slots, metrics, previous: previous.map(|previous| &*previous.routes) };
+        Arc::new(compiler.routes(snapshot))
+    }
+}
+
+impl Compiler<'_> {
+    fn routes(&self, snapshot: &Snapshot) -> Routes {
+        let default = snapshot.default_backend.as_ref().map(|backend| DefaultRoute {
+            tls: self.default_route(backend, true),
+            plain: self.default_route(backend, false),
+        });
+        let mut routes = Routes { hosts: snapshot.hosts.clone(), default, ..Routes::default() };
+        for (pattern, host) in &*snapshot.hosts {
+            let compiled = self.host(pattern, host);
+            match pattern {
+                HostPattern::Exact(_) => routes.exact.insert(compiled),
+                HostPattern::Wildcard(_) => routes.wildcard.insert(compiled),
+                HostPattern::Any => routes.any = Some(compiled),
+            }
+        }
+        routes
+    }
+
+    fn host(&self, pattern: &HostPattern, host: &Arc<Host>) -> Arc<HostRoutes> {
+        let before = self.previous.and_then(|previous| previous.compiled(pattern));
+        if let Some(before) = before
+            && before.source == *host
+        {
+            return before.clone();
+        }
+        Arc::new(HostRoutes {
+            pattern: pattern.clone(),
+            source: host.clone(),
+            live: host.routes.iter().map(|route| self.route(pattern, host.tls, route)).collect(),
+            paths: PathTree::build(host.routes.iter().map(|route| &route.path)),
+        })
+    }
+
+    fn route(&self, pattern: &HostPattern, tls: bool, route: &Route) -> Arc<LiveRoute> {
+        let Reference { namespace, name } = &route.owner;
+        let service = match &route.action {
+            Action::Forward(backend) => backend.service.as_str(),
+            Action::Deny(_) => "",
+        };
+        Arc::new(LiveRoute {
+            action: self.action(&route.action),
+            policy: route.policy.clone(),
+            tls,
+            metrics: self.counters(namespace, name, service),
+            label: format!("{} {pattern} {}", route.owner, route.path.path.as_str()),
+            namespace: namespace.clone(),
+            ingress: name.clone(),
+        })
+    }
+
+    /// No Ingress asked for it, so no rules hold but those of the process.
+    fn default_route(&self, backend: &BackendId, tls: bool) -> Arc<LiveRoute> {
+        Arc::new(LiveRoute {
+            action: self.forward(backend),
+            policy: RoutePolicy::default(),
+            tls,
+            metrics: self.counters(&backend.namespace, "", &backend.service),
+            label: "default-backend".to_owned(),
+            namespace: backend.namespace.clone(),
+            ingress: String::new(),
+        })
+    }
+
+    fn action(&self, action: &Action) -> LiveAction {
+        match action {
+            Action::Forward(backend) => self.forward(backend),
+            Action::Deny(_) => LiveAction::Deny,
+        }
+    }
+
+    /// A snapshot names no backend that it does not hold. If one did, its requests would get what those of an
+    /// unresolved backend get, 503.
+    fn forward(&self, backend: &BackendId) -> LiveAction {
+        self.slots.get(backend).map_or(LiveAction::Deny, |&slot| LiveAction::Forward(slot))
+    }
+
+    fn counters(&self, namespace: &str, ingress: &str, service: &str) -> Arc<RouteMetrics> {
+        self.metrics.route(&RouteLabels {
+            namespace: namespace.to_owned(),
+            ingress: ingress.to_owned(),
+            service: service.to_owned(),
+        })
+    }
+}
