@@ -81,6 +81,10 @@ pub enum ProxyError {
     RequestDeadline,
 }
 
+/// What is allowed where no rule says otherwise.
+pub(super) const ALLOWED_METHODS: HeaderValue =
+    HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+
 impl ProxyError {
     /// Every failure once, in the order of its status.
     pub fn all() -> [ProxyError; 24] {
@@ -126,6 +130,15 @@ impl ProxyError {
     /// The short response flag of the access log.
     pub fn flag(&self) -> &'static str {
         self.row().2
+    }
+
+    /// The value of `Allow`, with 405.
+    pub fn allow(&self) -> Option<HeaderValue> {
+        match self {
+            ProxyError::MethodNotAllowed(allow) => Some(allow.clone()),
+            ProxyError::ConnectRefused => Some(ALLOWED_METHODS),
+            _ => None,
+        }
     }
 
     /// What counts against the backend, if the failure is a backend's: 502 is connect, reset, protocol; 504 is timeout.

@@ -4,8 +4,11 @@ pub mod admission;
 pub mod client_address;
 pub mod error;
 mod fallback;
+pub mod head_check;
+pub mod headers;
 pub mod listener;
 pub mod proxy_protocol;
+pub mod respond;
 mod seldom;
 pub mod tls;
 

@@ -1,0 +1,225 @@
+//! Is the head of a request one that can be served, and which host and path does it ask for?
+//!
+//! hyper has parsed the head and leaves open what stands here: one Host, one way to tell where the body ends, one form
+//! of the target. What passes has a single meaning, which is what is matched and what is forwarded. What hyper does not
+//! show, such as bare line feeds and a fragment in the target, is not judged here.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+
+use bytes::Bytes;
+use http::header::{EXPECT, HOST, HeaderMap, HeaderValue, TRANSFER_ENCODING};
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{Method, Uri, Version};
+use hyper::ext::Protocol;
+
+use super::error::{ALLOWED_METHODS, ProxyError};
+use crate::snapshot::{host, path};
+
+/// The longest method that passes; the longest registered one has 17 letters.
+const MAX_METHOD: usize = 32;
+
+/// What a request asks for, in normal form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checked {
+    /// The host and the port, if that is not the default one.
+    authority: HeaderValue,
+    /// Length of the host within `authority`.
+    host_length: usize,
+    /// Where it differs from the path as sent.
+    path: Option<Box<str>>,
+    /// The port that the client named.
+    pub port: Option<u16>,
+    /// Extended CONNECT for a websocket (RFC 8441).
+    pub websocket: bool,
+}
+
+impl Checked {
+    /// The host without its port; empty if a request of HTTP/1.0 named none.
+    pub fn host(&self) -> &str {
+        let host = &self.authority.as_bytes()[..self.host_length];
+        std::str::from_utf8(host).expect("a host in normal form is ASCII")
+    }
+
+    /// The value of Host for the backend.
+    pub fn authority(&self) -> &HeaderValue {
+        &self.authority
+    }
+
+    /// The path without its query. `uri` is the target that was checked.
+    pub fn path<'a>(&'a self, uri: &'a Uri) -> &'a str {
+        self.path.as_deref().unwrap_or_else(|| uri.path())
+    }
+
+    /// Path and query for the backend. `uri` is the target that was checked.
+    pub fn target(&self, uri: &Uri) -> PathAndQuery {
+        match uri.path_and_query() {
+            Some(sent) if self.path.is_none() && sent.as_str().starts_with('/') => sent.clone(),
+            _ => with_query(self.path(uri), uri.query()),
+        }
+    }
+}
+
+/// Checks a head that came over a connection with or without TLS. `max_fields` holds for HTTP/2, where nobody else
+/// counts.
+pub fn check(parts: &Parts, tls: bool, max_fields: usize) -> Result<Checked, ProxyError> {
+    if parts.headers.len() > max_fields {
+        return Err(ProxyError::HeadTooLarge);
+    }
+    check_framing(&parts.headers, parts.version)?;
+    let websocket = check_method(parts)?;
+    let host = named_host(parts, tls)?;
+    let path = check_target(parts)?;
+    let (authority, host_length) = host.authority(parts)?;
+    Ok(Checked { authority, host_length, path, port: host.port, websocket })
+}
+
+/// hyper accepts several codings and lines as long as the last is `chunked`. Two readers of such a head need not agree.
+fn check_framing(headers: &HeaderMap, version: Version) -> Result<(), ProxyError> {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    if let Some(coding) = codings.next() {
+        let chunked = coding.as_bytes().eq_ignore_ascii_case(b"chunked");
+        if !chunked || codings.next().is_some() || version != Version::HTTP_11 {
+            return Err(ProxyError::BadRequest("Transfer-Encoding other than one chunked"));
+        }
+    }
+    let mut expectations = headers.get_all(EXPECT).iter();
+    match (expectations.next(), expectations.next()) {
+        _ if version < Version::HTTP_11 => Ok(()),
+        (None, _) => Ok(()),
+        (Some(one), None) if one.as_bytes().eq_ignore_ascii_case(b"100-continue") => Ok(()),
+        _ => Err(ProxyError::ExpectationFailed),
+    }
+}
+
+/// Whether the request opens a websocket over HTTP/2.
+fn check_method(parts: &Parts) -> Result<bool, ProxyError> {
+    match &parts.method {
+        &Method::CONNECT => match parts.extensions.get::<Protocol>() {
+            Some(protocol) if protocol.as_str() == "websocket" => Ok(true),
+            Some(_) => Err(ProxyError::NotImplemented),
+            None => Err(ProxyError::ConnectRefused),
+        },
+        &Method::TRACE => Err(ProxyError::MethodNotAllowed(ALLOWED_METHODS)),
+        method if method.as_str().len() > MAX_METHOD => Err(ProxyError::BadRequest("method too long")),
+        _ => Ok(false),
+    }
+}
+
+/// A host as a Host field or an authority names it.
+struct Named<'a> {
+    text: &'a str,
+    host: Cow<'a, str>,
+    port: Option<u16>,
+    /// `port` is what the scheme says anyway.
+    usual_port: bool,
+    /// `text` is the value of the Host field.
+    field: bool,
+}
+
+/// The host that the request is for. In the absolute form of HTTP/1 the target decides (RFC 9112 §3.2.2), in HTTP/2
+/// `:authority` and Host must agree.
+fn named_host(parts: &Parts, tls: bool) -> Result<Named<'_>, ProxyError> {
+    let field = host_field(&parts.headers, parts.version)?;
+    let field = field.map(|text| Named::parse(text, true, tls)).transpose()?;
+    let http2 = parts.version == Version::HTTP_2;
+    match (parts.uri.scheme_str(), parts.uri.authority()) {
+        (None, None) => match field {
+            Some(named) => Ok(named),
+            None if http2 => Err(ProxyError::BadRequest("no authority")),
+            None => Ok(Named { text: "", host: "".into(), port: None, usual_port: true, field: false }),
+        },
+        (Some(scheme), Some(authority)) => {
+            let is_ours = scheme == if tls { "https" } else { "http" };
+            if !is_ours && !(http2 && matches!(scheme, "http" | "https")) {
+                return Err(ProxyError::BadRequest("scheme is not the listener's"));
+            }
+            let named = Named::parse(authority.as_str(), false, tls)?;
+            match field {
+                Some(field) if http2 && !named.agrees(&field) => Err(ProxyError::BadRequest("two hosts")),
+                _ => Ok(named),
+            }
+        }
+        _ => Err(ProxyError::BadRequest("target is not in origin form")),
+    }
+}
+
+/// The Host field, which there must be exactly one of in HTTP/1.1 and at most one elsewhere.
+fn host_field(headers: &HeaderMap, version: Version) -> Result<Option<&str>, ProxyError> {
+    let mut fields = headers.get_all(HOST).iter();
+    match (fields.next(), fields.next()) {
+        (Some(field), None) => match std::str::from_utf8(field.as_bytes()) {
+            Ok(text) => Ok(Some(text)),
+            Err(_) => Err(ProxyError::BadRequest("malformed host")),
+        },
+        (None, _) if version != Version::HTTP_11 => Ok(None),
+        (None, _) => Err(ProxyError::BadRequest("no Host")),
+        (Some(_), Some(_)) => Err(ProxyError::BadRequest("more than one Host")),
+    }
+}
+
+impl<'a> Named<'a> {
+    fn parse(text: &'a str, field: bool, tls: bool) -> Result<Self, ProxyError> {
+        let (host, port) = host::split_port(text).map_err(|_| ProxyError::BadRequest("malformed host"))?;
+        let usual_port = port.is_none() || port == Some(if tls { 443 } else { 80 });
+        Ok(Named { text, host, port, usual_port, field })
+    }
+
+    fn agrees(&self, other: &Named<'_>) -> bool {
+        self.host == other.host && (self.port == other.port || self.usual_port && other.usual_port)
+    }
+
+    /// The value of Host for the backend, and the length of the host in it. Shares the client's if that is in normal
+    /// form, as it nearly always is.
+    fn authority(&self, parts: &Parts) -> Result<(HeaderValue, usize), ProxyError> {
+        let port = if self.usual_port { None } else { self.port };
+        let port_length = port.map_or(0, |port| 2 + port.checked_ilog10().unwrap_or(0) as usize);
+        let normal = matches!(self.host, Cow::Borrowed(_)) && self.text.len() == self.host.len() + port_length;
+        let value = match parts.headers.get(HOST) {
+            Some(sent) if normal && self.field => Ok(sent.clone()),
+            _ if normal => HeaderValue::from_str(self.text),
+            _ => HeaderValue::from_maybe_shared(Bytes::from(self.rebuilt(port))),
+        };
+        Ok((value.map_err(|_| ProxyError::BadRequest("malformed host"))?, self.host.len()))
+    }
+
+    fn rebuilt(&self, port: Option<u16>) -> String {
+        let mut authority = String::with_capacity(self.host.len() + ":65535".len());
+        authority.push_str(&self.host);
+        if let Some(port) = port {
+            write!(authority, ":{port}").expect("writing to a String never fails");
+        }
+        authority
+    }
+}
+
+/// The path in normal form, if it differs from the one sent.
+fn check_target(parts: &Parts) -> Result<Option<Box<str>>, ProxyError> {
+    let sent = parts.uri.path();
+    if sent == "*" && parts.method == Method::OPTIONS {
+        // It asks about the server as a whole, which is nobody's Ingress.
+        return Err(ProxyError::NoRoute);
+    }
+    if parts.uri.query().is_some_and(|query| query.bytes().any(|byte| byte >= 0x7f)) {
+        return Err(ProxyError::BadRequest("raw byte in the query"));
+    }
+    match path::normalize(sent) {
+        Ok(Cow::Borrowed(_)) => Ok(None),
+        Ok(Cow::Owned(normal)) => Ok(Some(normal.into_boxed_str())),
+        Err(_) => Err(ProxyError::BadRequest("malformed path")),
+    }
+}
+
+fn with_query(path: &str, query: Option<&str>) -> PathAndQuery {
+    let mut target = String::with_capacity(path.len() + 1 + query.map_or(0, str::len));
+    target.push_str(path);
+    if let Some(query) = query {
+        target.push('?');
+        target.push_str(query);
+    }
+    PathAndQuery::from_maybe_shared(Bytes::from(target)).expect("both parts were parsed as parts of a target")
+}
+
+#[cfg(test)]
+mod tests;

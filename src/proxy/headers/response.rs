@@ -1,0 +1,100 @@
+//! The fields of a backend's answer, as the client gets them.
+
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, SERVER, STRICT_TRANSPORT_SECURITY,
+    TRAILER, UPGRADE,
+};
+use smallvec::SmallVec;
+
+use super::{connection, fields};
+
+/// The fields that all our answers carry, a backend's as well as our own.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Marks<'a> {
+    /// `None`: answers carry no Server.
+    pub server: Option<&'a HeaderValue>,
+    /// Strict-Transport-Security: to be given only over https, for a host that has a certificate.
+    pub hsts: Option<&'a HeaderValue>,
+}
+
+impl Marks<'_> {
+    /// Sets them, in place of what a backend sent.
+    pub fn write(&self, headers: &mut HeaderMap) {
+        if let Some(server) = self.server {
+            headers.insert(SERVER, server.clone());
+        }
+        if let Some(hsts) = self.hsts {
+            headers.insert(STRICT_TRANSPORT_SECURITY, hsts.clone());
+        }
+    }
+}
+
+/// How the end of the answer is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// By its body, from which the sender makes Content-Length or chunks.
+    Body,
+    /// As `Body`, and trailers may follow: the client takes them and the backend is one that sends them.
+    BodyAndTrailers,
+    /// No body, as the request was HEAD: a Content-Length says how long it would be, and passes if it is one number.
+    Head,
+    /// 101: the tunnel's protocol passes with the answer.
+    Upgrade,
+}
+
+/// Turns the fields of a backend's answer into those of ours. The backend's Date stays, its Server never does.
+pub fn to_client(headers: &mut HeaderMap, framing: Framing, marks: Marks<'_>) {
+    let mut dropped: SmallVec<[HeaderName; 6]> = SmallVec::new();
+    let mut nominates = false;
+    for name in headers.keys() {
+        if fields::stays_behind(name.as_str()) {
+            nominates |= name == CONNECTION;
+            dropped.push(name.clone());
+        }
+    }
+    let kept = Kept::of(headers, framing);
+    if nominates {
+        connection::remove_nominated(headers);
+    }
+    for name in &dropped {
+        headers.remove(name);
+    }
+    if let Some((name, value)) = kept.0 {
+        headers.insert(name, value);
+    }
+    if framing == Framing::Upgrade {
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    }
+    marks.write(headers);
+}
+
+/// The one field besides end-to-end ones that the framing lets through.
+struct Kept(Option<(HeaderName, HeaderValue)>);
+
+impl Kept {
+    fn of(headers: &HeaderMap, framing: Framing) -> Self {
+        Kept(match framing {
+            Framing::Body => None,
+            Framing::BodyAndTrailers => announced_trailers(headers).map(|names| (TRAILER, names)),
+            Framing::Head => length(headers).map(|length| (CONTENT_LENGTH, length)),
+            Framing::Upgrade => headers.get(UPGRADE).map(|protocol| (UPGRADE, protocol.clone())),
+        })
+    }
+}
+
+/// HTTP/1.1 sends only the trailers that Trailer announced; gRPC servers know theirs without announcing them.
+fn announced_trailers(headers: &HeaderMap) -> Option<HeaderValue> {
+    let announced = super::joined(headers, &TRAILER, b", ", None);
+    let grpc = || headers.get(CONTENT_TYPE).is_some_and(super::is_grpc);
+    announced.or_else(|| grpc().then(|| HeaderValue::from_static("grpc-status, grpc-message, grpc-status-details-bin")))
+}
+
+/// Content-Length in its canonical form: one number, however often it is said.
+fn length(headers: &HeaderMap) -> Option<HeaderValue> {
+    let first = headers.get(CONTENT_LENGTH)?;
+    let digits = first.as_bytes();
+    let canonical = matches!(digits, [b'0'] | [b'1'..=b'9', ..]) && digits.iter().all(u8::is_ascii_digit);
+    let fits = digits.len() <= 19;
+    let agreed = headers.get_all(CONTENT_LENGTH).iter().all(|length| length == first);
+    (canonical && fits && agreed).then(|| first.clone())
+}

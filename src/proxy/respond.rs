@@ -1,0 +1,123 @@
+//! Answers that we give ourselves: failures and the redirect to https.
+//!
+//! Their text is that of their status and nothing else, so that nobody learns from it which hosts or rules exist. What
+//! becomes of a request body that was not read is the connection's business.
+
+use bytes::Bytes;
+use http::header::{ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
+use http::{Method, Response, StatusCode, Uri, Version};
+
+use super::error::ProxyError;
+use super::headers::{self, Marks};
+
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+
+/// What of a request matters for our answer to it. Taken before the request is handed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asker {
+    head: bool,
+    grpc: bool,
+    /// The connection's end can be announced by a field.
+    http1: bool,
+}
+
+impl Asker {
+    pub fn of(method: &Method, version: Version, headers: &HeaderMap) -> Self {
+        let http1 = version < Version::HTTP_2;
+        let grpc = !http1 && headers.get(CONTENT_TYPE).is_some_and(headers::is_grpc);
+        Asker { head: *method == Method::HEAD, grpc, http1 }
+    }
+}
+
+/// The answer to a request that failed with `error`.
+pub fn refuse(error: &ProxyError, asker: Asker, marks: Marks<'_>) -> Response<Bytes> {
+    let mut response = answer(error.status(), asker, marks);
+    let headers = response.headers_mut();
+    if let Some(allow) = error.allow() {
+        headers.insert(ALLOW, allow);
+    }
+    if asker.http1 && error.closes() {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+/// Sends the client to the same URL over https. `host` is in normal form; `port` is given if https has an unusual one.
+/// Path and query are those of `uri`, the request's target, byte for byte.
+pub fn redirect(host: &str, port: Option<u16>, uri: &Uri, asker: Asker, marks: Marks<'_>) -> Response<Bytes> {
+    let mut response = answer(StatusCode::PERMANENT_REDIRECT, asker, marks);
+    match HeaderValue::from_maybe_shared(Bytes::from(location(host, port, uri))) {
+        Ok(location) => response.headers_mut().insert(LOCATION, location),
+        Err(_) => return refuse(&ProxyError::BadRequest("the target cannot be a Location"), asker, marks),
+    };
+    response
+}
+
+fn location(host: &str, port: Option<u16>, uri: &Uri) -> Vec<u8> {
+    let target = uri.path_and_query().map_or("/", |target| target.as_str());
+    let mut location = Vec::with_capacity("https://".len() + host.len() + ":65535/".len() + target.len());
+    location.extend_from_slice(b"https://");
+    location.extend_from_slice(host.as_bytes());
+    if let Some(port) = port {
+        location.extend_from_slice(format!(":{port}").as_bytes());
+    }
+    // An absolute-form target may have a query and no path.
+    if !target.starts_with('/') {
+        location.push(b'/');
+    }
+    location.extend_from_slice(target.as_bytes());
+    location
+}
+
+fn answer(status: StatusCode, asker: Asker, marks: Marks<'_>) -> Response<Bytes> {
+    let (text, length) = text(status);
+    let mut response = Response::new(if asker.head { Bytes::new() } else { text });
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.reserve(6);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    headers.insert(CONTENT_LENGTH, length);
+    if asker.grpc {
+        headers.insert(GRPC_STATUS, grpc_status(status));
+    }
+    marks.write(headers);
+    response
+}
+
+/// `<status> <reason>\n` and its length, ready made for every status we answer.
+fn text(status: StatusCode) -> (Bytes, HeaderValue) {
+    let (text, length) = match status.as_u16() {
+        308 => ("308 Permanent Redirect\n", "23"),
+        400 => ("400 Bad Request\n", "16"),
+        404 => ("404 Not Found\n", "14"),
+        405 => ("405 Method Not Allowed\n", "23"),
+        408 => ("408 Request Timeout\n", "20"),
+        413 => ("413 Payload Too Large\n", "22"),
+        414 => ("414 URI Too Long\n", "17"),
+        417 => ("417 Expectation Failed\n", "23"),
+        421 => ("421 Misdirected Request\n", "24"),
+        431 => ("431 Request Header Fields Too Large\n", "36"),
+        499 => ("499 Client Closed Request\n", "26"),
+        501 => ("501 Not Implemented\n", "20"),
+        502 => ("502 Bad Gateway\n", "16"),
+        503 => ("503 Service Unavailable\n", "24"),
+        504 => ("504 Gateway Timeout\n", "20"),
+        _ => ("500 Internal Server Error\n", "26"),
+    };
+    (Bytes::from_static(text.as_bytes()), HeaderValue::from_static(length))
+}
+
+/// What a gRPC client takes an HTTP status for (grpc/doc/http-grpc-status-mapping.md).
+fn grpc_status(status: StatusCode) -> HeaderValue {
+    HeaderValue::from_static(match status.as_u16() {
+        400 => "13",                   // INTERNAL
+        401 => "16",                   // UNAUTHENTICATED
+        403 => "7",                    // PERMISSION_DENIED
+        404 => "12",                   // UNIMPLEMENTED
+        429 | 502 | 503 | 504 => "14", // UNAVAILABLE
+        _ => "2",                      // UNKNOWN
+    })
+}
+
+#[cfg(test)]
+mod tests;
