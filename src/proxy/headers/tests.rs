@@ -283,8 +283,21 @@ proptest! {
 /// Names, most of which mean something.
 fn name() -> impl Strategy<Value = String> {
     let known = [
-        "connection", "Connection", "content-length", "cookie", "expect", "forwarded", "host", "te", "transfer-encoding",
-        "upgrade", "x-forwarded-for", "X_Forwarded_For", "x-forwarded-proto", "x-real-ip", "x-request-id",
+        "connection",
+        "Connection",
+        "content-length",
+        "cookie",
+        "expect",
+        "forwarded",
+        "host",
+        "te",
+        "transfer-encoding",
+        "upgrade",
+        "x-forwarded-for",
+        "X_Forwarded_For",
+        "x-forwarded-proto",
+        "x-real-ip",
+        "x-request-id",
     ];
-    prop_oneof![proptest::sample::select(&known[..]).prop_map(String::from), "[a-zA-Z][a-zA-Z_-]{0,12}"]
+    prop_oneof![proptest::sample::select(known.to_vec()).prop_map(String::from), "[a-zA-Z][a-zA-Z_-]{0,12}"]
 }

@@ -85,7 +85,9 @@ fn a_connection_field_of_any_bytes_is_read() {
 
 #[test]
 fn trailers_are_asked_for_at_http_2_backends_only() {
-    for (te, asked) in [("trailers", true), ("Trailers", true), ("gzip, trailers;q=0.5", true), ("gzip", false), ("", false)] {
+    for (te, asked) in
+        [("trailers", true), ("Trailers", true), ("gzip, trailers;q=0.5", true), ("gzip", false), ("", false)]
+    {
         let http2 = Client { http2: true, ..Client::new() };
         let expected = if asked { pairs(&[("te", "trailers")]) } else { vec![] };
         assert_eq!(http2.passes(&[("te", te), ("connection", "te")]), expected, "{te}");
@@ -123,7 +125,13 @@ fn trailers_never_hold_what_a_head_decides() {
         "x-real-ip",
         "x-request-id",
     ];
-    let kept = [("content-digest", "a"), ("grpc-message", "m"), ("grpc-status", "0"), ("x-checksum", "1"), ("x-checksum", "2")];
+    let kept = [
+        ("content-digest", "a"),
+        ("grpc-message", "m"),
+        ("grpc-status", "0"),
+        ("x-checksum", "1"),
+        ("x-checksum", "2"),
+    ];
     let fields: Vec<_> = barred.iter().map(|name| (*name, "evil")).chain(kept).collect();
     for strip in [request_trailers, response_trailers] {
         let mut trailers = map(&fields);

@@ -72,7 +72,8 @@ fn only_an_answer_to_head_keeps_its_length() {
 
 #[test]
 fn an_upgrade_passes_with_its_protocol() {
-    let fields = [("connection", "Upgrade, x-hop"), ("sec-websocket-accept", "p"), ("upgrade", "websocket"), ("x-hop", "1")];
+    let fields =
+        [("connection", "Upgrade, x-hop"), ("sec-websocket-accept", "p"), ("upgrade", "websocket"), ("x-hop", "1")];
     let expected = [("connection", "upgrade"), ("sec-websocket-accept", "p"), ("upgrade", "websocket")];
     assert_eq!(answered(Framing::Upgrade, &fields), pairs(&expected));
     assert_eq!(answered(Framing::Body, &fields), pairs(&expected[1..2]));

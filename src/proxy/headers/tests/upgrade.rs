@@ -40,7 +40,10 @@ fn an_incorrect_websocket_is_not() {
         ("connection", &[&[], &["keep-alive"], &["upgrade, close"], &["close", "upgrade"], &["xupgrade"]]),
         ("upgrade", &[&[], &[""], &["websocket, h2c"], &["websocket", "websocket"], &["web socket"]]),
         ("sec-websocket-version", &[&[], &["99"], &["8"], &["13, 8"], &["13", "13"]]),
-        ("sec-websocket-key", &[&[], &["short"], &[KEY, KEY], &["dGhlIHNhbXBsZSBub25jZQ=!"], &["!GhlIHNhbXBsZSBub25jZQ=="]]),
+        (
+            "sec-websocket-key",
+            &[&[], &["short"], &[KEY, KEY], &["dGhlIHNhbXBsZSBub25jZQ=!"], &["!GhlIHNhbXBsZSBub25jZQ=="]],
+        ),
         ("content-length", &[&["1"], &["x"]]),
         ("transfer-encoding", &[&["chunked"]]),
     ];
@@ -66,8 +69,7 @@ fn other_protocols_are_carried_unless_they_are_http_itself() {
 fn a_carried_upgrade_is_asked_for_in_one_way() {
     let client = Client { upgrade: Some(HeaderValue::from_static("websocket")), ..Client::new() };
     let sent = client.passes(&[&WEBSOCKET[..], &[("connection", "x-hop"), ("x-hop", "1")]].concat());
-    let expected =
-        [("sec-websocket-key", KEY), ("sec-websocket-version", "13")];
+    let expected = [("sec-websocket-key", KEY), ("sec-websocket-version", "13")];
     assert_eq!(sent, pairs(&expected));
     let sent = client.sends(&WEBSOCKET);
     assert_eq!((&sent[CONNECTION], &sent[UPGRADE]), (&HeaderValue::from_static("upgrade"), &client.upgrade.unwrap()));
@@ -77,14 +79,18 @@ fn a_carried_upgrade_is_asked_for_in_one_way() {
 fn a_websocket_over_http_2_becomes_a_handshake() {
     let mut headers = Client::new().sends(&[("sec-websocket-key", "clients"), ("sec-websocket-protocol", "chat")]);
     let handshake = Handshake::offer(&mut headers, u128::from_be_bytes(*b"the sample nonce"));
-    assert_eq!((&headers[CONNECTION], &headers[UPGRADE]), (&HeaderValue::from_static("upgrade"), &HeaderValue::from_static("websocket")));
+    assert_eq!(
+        (&headers[CONNECTION], &headers[UPGRADE]),
+        (&HeaderValue::from_static("upgrade"), &HeaderValue::from_static("websocket"))
+    );
     assert_eq!(headers.get_all(SEC_WEBSOCKET_KEY).iter().collect::<Vec<_>>(), [KEY]);
     assert_eq!(headers[SEC_WEBSOCKET_VERSION], "13");
     assert_eq!(headers["sec-websocket-protocol"], "chat");
 
     // The example of RFC 6455 §1.3.
     let proof = ("sec-websocket-accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
-    let mut answer = map(&[("connection", "Upgrade"), ("upgrade", "WebSocket"), proof, ("sec-websocket-protocol", "chat")]);
+    let mut answer =
+        map(&[("connection", "Upgrade"), ("upgrade", "WebSocket"), proof, ("sec-websocket-protocol", "chat")]);
     assert!(handshake.accepted(&mut answer));
     assert_eq!(listed(&answer), pairs(&[("sec-websocket-protocol", "chat")]));
     let wrong: [&[(&str, &str)]; 5] = [
