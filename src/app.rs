@@ -1,7 +1,5 @@
 //! Wiring: start order, readiness, drain order.
 
-pub mod self_made;
-
 use crate::config::Config;
 
 /// Serves until told to end.

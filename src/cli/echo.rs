@@ -20,7 +20,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_rustls::TlsAcceptor;
 
-use crate::app::self_made;
+use crate::proxy::self_made_certificate;
 use answer::{Identity, Tls};
 
 #[derive(clap::Args, Clone, Debug)]
@@ -66,7 +66,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
 async fn serve(args: Args) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let acceptor = if args.tls { Some(acceptor()?) } else { None };
+    let acceptor = args.tls.then(acceptor);
     let mut listeners = Vec::new();
     for port in &args.ports {
         let address = SocketAddr::new(args.bind_address, *port);
@@ -95,12 +95,12 @@ fn identity(args: &Args, address: SocketAddr) -> Identity {
     }
 }
 
-fn acceptor() -> anyhow::Result<TlsAcceptor> {
-    let certified = Arc::unwrap_or_clone(self_made::certificate("localhost")?);
+fn acceptor() -> TlsAcceptor {
+    let certified = Arc::unwrap_or_clone(self_made_certificate());
     let mut config =
         ServerConfig::builder().with_no_client_auth().with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(TlsAcceptor::from(Arc::new(config)))
+    TlsAcceptor::from(Arc::new(config))
 }
 
 async fn accept(listener: TcpListener, acceptor: Option<TlsAcceptor>, identity: Arc<Identity>) {
