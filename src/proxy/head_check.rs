@@ -131,8 +131,13 @@ fn named_host(parts: &Parts, tls: bool) -> Result<Named<'_>, ProxyError> {
             None => Ok(Named { text: "", host: "".into(), port: None, usual_port: true, field: false }),
         },
         (Some(scheme), Some(authority)) => {
-            let is_ours = scheme == if tls { "https" } else { "http" };
-            if !is_ours && !(http2 && matches!(scheme, "http" | "https")) {
+            let served = match tls {
+                // Clients behind something that does TLS for them send the other one in HTTP/2; it decides nothing.
+                _ if http2 => matches!(scheme, "http" | "https"),
+                true => scheme == "https",
+                false => scheme == "http",
+            };
+            if !served {
                 return Err(ProxyError::BadRequest("scheme is not the listener's"));
             }
             let named = Named::parse(authority.as_str(), false, tls)?;

@@ -91,17 +91,7 @@ pub fn to_backend(headers: &mut HeaderMap, facts: Facts<'_>) {
     let origin = Origin::of(headers, &facts);
     let chain = if found.chain { joined(headers, &X_FORWARDED_FOR, b", ", None) } else { None };
     let trailers = facts.http2 && found.te && connection::te_lists_trailers(headers);
-    if found.connection {
-        connection::remove_nominated(headers);
-    }
-    for name in &found.dropped {
-        headers.remove(name);
-    }
-    if found.cookie && headers.get_all(COOKIE).iter().nth(1).is_some() {
-        // HTTP/2 clients split Cookie for better compression (RFC 9113 §8.2.3); HTTP/1.1 knows one field only.
-        let cookie = joined(headers, &COOKIE, b"; ", None);
-        cookie.map(|cookie| headers.insert(COOKIE, cookie));
-    }
+    strip(headers, &found);
     headers.reserve(WRITTEN);
     write_origin(headers, origin);
     write_client(headers, &facts, chain);
@@ -184,6 +174,20 @@ impl Found {
             found.dropped.push(name.clone());
         }
         found
+    }
+}
+
+fn strip(headers: &mut HeaderMap, found: &Found) {
+    if found.connection {
+        connection::remove_nominated(headers);
+    }
+    for name in &found.dropped {
+        headers.remove(name);
+    }
+    if found.cookie && headers.get_all(COOKIE).iter().nth(1).is_some() {
+        // HTTP/2 clients split Cookie for better compression (RFC 9113 §8.2.3); HTTP/1.1 knows one field only.
+        let cookie = joined(headers, &COOKIE, b"; ", None);
+        cookie.map(|cookie| headers.insert(COOKIE, cookie));
     }
 }
 

@@ -36,6 +36,8 @@ pub enum Framing {
     Body,
     /// As `Body`, and trailers may follow: the client takes them and the backend is one that sends them.
     BodyAndTrailers,
+    /// The same towards a client of HTTP/1.1, where only trailers that the head announces are sent.
+    BodyAndAnnouncedTrailers,
     /// No body, as the request was HEAD: a Content-Length says how long it would be, and passes if it is one number.
     Head,
     /// 101: the tunnel's protocol passes with the answer.
@@ -75,18 +77,24 @@ impl Kept {
     fn of(headers: &HeaderMap, framing: Framing) -> Self {
         Kept(match framing {
             Framing::Body => None,
-            Framing::BodyAndTrailers => announced_trailers(headers).map(|names| (TRAILER, names)),
+            Framing::BodyAndTrailers => trailer(headers).map(|names| (TRAILER, names)),
+            Framing::BodyAndAnnouncedTrailers => {
+                trailer(headers).or_else(|| grpc_trailer(headers)).map(|names| (TRAILER, names))
+            }
             Framing::Head => length(headers).map(|length| (CONTENT_LENGTH, length)),
             Framing::Upgrade => headers.get(UPGRADE).map(|protocol| (UPGRADE, protocol.clone())),
         })
     }
 }
 
-/// HTTP/1.1 sends only the trailers that Trailer announced; gRPC servers know theirs without announcing them.
-fn announced_trailers(headers: &HeaderMap) -> Option<HeaderValue> {
-    let announced = super::joined(headers, &TRAILER, b", ", None);
-    let grpc = || headers.get(CONTENT_TYPE).is_some_and(super::is_grpc);
-    announced.or_else(|| grpc().then(|| HeaderValue::from_static("grpc-status, grpc-message, grpc-status-details-bin")))
+fn trailer(headers: &HeaderMap) -> Option<HeaderValue> {
+    super::joined(headers, &TRAILER, b", ", None)
+}
+
+/// gRPC has the same trailers always and announces them seldom.
+fn grpc_trailer(headers: &HeaderMap) -> Option<HeaderValue> {
+    let grpc = headers.get(CONTENT_TYPE).is_some_and(super::is_grpc);
+    grpc.then(|| HeaderValue::from_static("grpc-status, grpc-message, grpc-status-details-bin"))
 }
 
 /// Content-Length in its canonical form: one number, however often it is said.

@@ -62,7 +62,7 @@ fn only_an_answer_to_head_keeps_its_length() {
         let fields: Vec<_> = lengths.iter().map(|length| ("content-length", *length)).collect();
         let expected: Vec<_> = kept.iter().map(|length| ("content-length", *length)).collect();
         assert_eq!(answered(Framing::Head, &fields), pairs(&expected), "{lengths:?}");
-        for framing in [Framing::Body, Framing::BodyAndTrailers, Framing::Upgrade] {
+        for framing in [Framing::Body, Framing::BodyAndTrailers, Framing::BodyAndAnnouncedTrailers, Framing::Upgrade] {
             let mut headers = map(&fields);
             to_client(&mut headers, framing, Marks::default());
             assert!(!headers.contains_key(CONTENT_LENGTH), "{framing:?}");
@@ -81,16 +81,19 @@ fn an_upgrade_passes_with_its_protocol() {
 
 #[test]
 fn trailers_are_announced_where_they_may_follow() {
-    let announced = |fields: &[(&str, &str)]| {
+    let announced = |framing, fields: &[(&str, &str)]| {
         let mut headers = map(fields);
-        to_client(&mut headers, Framing::BodyAndTrailers, Marks::default());
+        to_client(&mut headers, framing, Marks::default());
         headers.get(TRAILER).map(|names| names.to_str().unwrap().to_owned())
     };
-    assert_eq!(announced(&[]), None);
-    assert_eq!(announced(&[("trailer", "a"), ("trailer", "b")]).as_deref(), Some("a, b"));
-    let grpc = announced(&[("content-type", "application/grpc")]).unwrap();
-    assert!(grpc.split(", ").eq(["grpc-status", "grpc-message", "grpc-status-details-bin"]));
-    assert_eq!(announced(&[("content-type", "application/grpc"), ("trailer", "a")]).as_deref(), Some("a"));
+    let grpc = [("content-type", "application/grpc"), ("trailer", "a"), ("trailer", "b")];
+    for framing in [Framing::BodyAndTrailers, Framing::BodyAndAnnouncedTrailers] {
+        assert_eq!(announced(framing, &[]), None);
+        assert_eq!(announced(framing, &grpc).as_deref(), Some("a, b"));
+    }
+    assert_eq!(announced(Framing::BodyAndTrailers, &grpc[..1]), None);
+    let made = announced(Framing::BodyAndAnnouncedTrailers, &grpc[..1]).unwrap();
+    assert!(made.split(", ").eq(["grpc-status", "grpc-message", "grpc-status-details-bin"]));
 }
 
 proptest! {
