@@ -1,3 +1,4 @@
 //! Where objects come from.
 
 pub mod folder;
+pub mod resolve;

@@ -23,6 +23,15 @@ pub struct View {
     pub notes: Vec<SourceProblem>,
 }
 
+impl View {
+    /// How many objects there are.
+    pub fn count(&self) -> usize {
+        let Objects { ingresses, ingress_classes, services, endpoint_slices, secrets, config_maps, .. } = &self.objects;
+        let classes_and_slices = ingress_classes.len() + endpoint_slices.len();
+        ingresses.len() + classes_and_slices + services.len() + secrets.len() + config_maps.len()
+    }
+}
+
 /// All files of a folder.
 #[derive(Debug, Default)]
 pub(super) struct Files {
@@ -46,7 +55,7 @@ struct File {
 /// One file as it would be.
 #[derive(Debug)]
 pub(super) struct Change {
-    path: PathBuf,
+    pub(super) path: PathBuf,
     /// `None`: the file is gone.
     file: Option<File>,
     /// Objects vanish, or something breaks: perhaps the file is just being written.
@@ -58,7 +67,7 @@ pub fn view_of<'a>(texts: impl IntoIterator<Item = (&'a str, &'a str)>) -> View 
     let mut files = Files::default();
     for (path, text) in texts {
         let change = files.read(Path::new(path), text.as_bytes());
-        files.apply([change]);
+        files.apply(change);
     }
     files.assemble();
     View::clone(&files.view)
@@ -69,21 +78,24 @@ impl Files {
     pub(super) fn read(&self, path: &Path, bytes: &[u8]) -> Change {
         let nothing = File::default();
         let old = self.files.get(path).unwrap_or(&nothing);
-        let file = match parse_documents(path, bytes) {
-            Ok(parsed) => old.parsed(path, parsed),
-            Err(problem) => old.broken(problem),
+        // Bytes that break the parser itself must not end the process.
+        let file = match std::panic::catch_unwind(|| parse_documents(path, bytes)) {
+            Ok(Ok(parsed)) => old.parsed(path, parsed),
+            Ok(Err(problem)) => old.broken(*problem),
+            Err(_) => old.broken(of_file(path, "the parser does not survive this file".into())),
         };
         let loses = file.problems.len() > old.problems.len()
             || old.objects.keys().any(|object| !file.objects.contains_key(object));
         Change { path: path.to_owned(), file: Some(file), loses }
     }
 
-    /// What it changes that `path` is there and cannot be read.
-    pub(super) fn unreadable(&self, path: &Path, reason: String) -> Change {
-        let problem =
-            SourceProblem { file: path.display().to_string(), line: None, column: None, object: None, reason };
-        let file = self.files.get(path).cloned().unwrap_or_default().broken(problem);
-        Change { path: path.to_owned(), file: Some(file), loses: true }
+    /// What it changes that `path` is there and cannot be read; `None` if that was so before.
+    pub(super) fn unreadable(&self, path: &Path, reason: String) -> Option<Change> {
+        let problem = of_file(path, reason);
+        let old = self.files.get(path);
+        let file = old.cloned().unwrap_or_default().broken(problem);
+        let is_new = old.is_none_or(|old| old.problems != file.problems);
+        is_new.then(|| Change { path: path.to_owned(), file: Some(file), loses: true })
     }
 
     /// What it changes that `path` is gone.
@@ -92,13 +104,17 @@ impl Files {
         Change { path: path.to_owned(), file: None, loses }
     }
 
-    pub(super) fn apply(&mut self, changes: impl IntoIterator<Item = Change>) {
-        for change in changes {
-            match change.file {
-                Some(file) => self.files.insert(change.path, file),
-                None => self.files.remove(&change.path),
-            };
-        }
+    pub(super) fn apply(&mut self, change: Change) {
+        match change.file {
+            Some(file) => self.files.insert(change.path, file),
+            None => self.files.remove(&change.path),
+        };
+    }
+
+    /// Adds the files of another folder.
+    pub(super) fn absorb(&mut self, other: Files) {
+        self.files.extend(other.files);
+        self.folder_problems.extend(other.folder_problems);
     }
 
     pub(super) fn set_folder_problems(&mut self, problems: Vec<SourceProblem>) {
@@ -189,6 +205,10 @@ impl File {
     }
 }
 
+fn of_file(path: &Path, reason: String) -> SourceProblem {
+    SourceProblem { file: path.display().to_string(), line: None, column: None, object: None, reason }
+}
+
 fn duplicate(path: &Path, id: &ObjectRef, line: usize, first: &Path, first_line: usize) -> SourceProblem {
     SourceProblem {
         file: path.display().to_string(),
@@ -198,3 +218,6 @@ fn duplicate(path: &Path, id: &ObjectRef, line: usize, first: &Path, first_line:
         reason: format!("{}:{first_line} has the same object and comes first; this one is left out", first.display()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use super::admit::{Admit, admit};
 use super::decode::{Finding, decode};
-use super::node::{Node, Value, documents};
+use super::node::{Node, Unreadable, Value, documents};
 use super::object::Object;
 use super::problem::SourceProblem;
 use crate::translate::{ObjectKind, ObjectRef};
@@ -35,28 +35,21 @@ pub struct Located {
 }
 
 /// Reads all documents of a file.
-pub fn parse_documents(path: &Path, bytes: &[u8]) -> Result<Parsed, SourceProblem> {
+pub fn parse_documents(path: &Path, bytes: &[u8]) -> Result<Parsed, Box<SourceProblem>> {
     let file = path.display().to_string();
     let text = decode_text(&file, bytes)?;
-    let nodes = documents(text).map_err(|error| SourceProblem {
-        file: file.clone(),
-        line: error.line,
-        column: error.column,
-        object: None,
-        reason: error.reason,
+    let nodes = documents(text).map_err(|error| {
+        let Unreadable { line, column, reason } = error;
+        Box::new(SourceProblem { file: file.clone(), line, column, object: None, reason })
     })?;
     let mut reading = Reading { file, lines: Lines::of(text), parsed: Parsed::default() };
     nodes.into_iter().for_each(|node| reading.document(node, None));
     Ok(reading.parsed)
 }
 
-fn decode_text<'b>(file: &str, bytes: &'b [u8]) -> Result<&'b str, SourceProblem> {
-    let problem = |line, reason: &str| SourceProblem {
-        file: file.to_owned(),
-        line,
-        column: None,
-        object: None,
-        reason: reason.into(),
+fn decode_text<'b>(file: &str, bytes: &'b [u8]) -> Result<&'b str, Box<SourceProblem>> {
+    let problem = |line, reason: &str| {
+        Box::new(SourceProblem { file: file.to_owned(), line, column: None, object: None, reason: reason.into() })
     };
     if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
         return Err(problem(None, "the file is UTF-16; save it as UTF-8"));

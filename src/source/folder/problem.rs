@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::translate::ObjectRef;
 
 /// Something about a file or an object in it: where, what, and what was done about it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct SourceProblem {
     pub file: String,
     /// Counts from 1, as `column` does; absent where the whole file is meant.
