@@ -29,6 +29,7 @@ pub(super) struct Args {
     #[arg(long = "port", value_name = "PORT", default_value = "3000", value_delimiter = ',')]
     ports: Vec<u16>,
 
+    /// The address of all ports
     #[arg(long, value_name = "IP", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     bind_address: IpAddr,
 
@@ -37,19 +38,19 @@ pub(super) struct Args {
     tls: bool,
 
     /// Answered as "pod" [default: echo-PORT]
-    #[arg(long, value_name = "NAME", env = "POD_NAME")]
+    #[arg(long, value_name = "NAME", env = "POD_NAME", hide_env_values = true)]
     pod: Option<String>,
 
     /// Answered as "namespace"
-    #[arg(long, value_name = "NAME", env = "POD_NAMESPACE", default_value = "")]
+    #[arg(long, value_name = "NAME", env = "POD_NAMESPACE", hide_env_values = true, default_value = "")]
     namespace: String,
 
     /// Answered as "ingress"
-    #[arg(long, value_name = "NAME", env = "INGRESS_NAME", default_value = "")]
+    #[arg(long, value_name = "NAME", env = "INGRESS_NAME", hide_env_values = true, default_value = "")]
     ingress: String,
 
     /// Answered as "service"
-    #[arg(long, value_name = "NAME", env = "SERVICE_NAME", default_value = "")]
+    #[arg(long, value_name = "NAME", env = "SERVICE_NAME", hide_env_values = true, default_value = "")]
     service: String,
 }
 

@@ -33,11 +33,12 @@ pub struct Args {
 /// Gives every flag of `command` what holds for all of them: its environment variable, and for booleans Go's ways to
 /// write them (`--hsts`, `--hsts=false`).
 pub fn for_every_flag(command: Command) -> Command {
-    command.args_override_self(true).mut_args(|arg| {
+    let about_variables = "Every flag can also be given in the environment: --http-port as HEADGATE_HTTP_PORT.";
+    command.after_help(about_variables).args_override_self(true).mut_args(|arg| {
         let Some(flag) = arg.get_long() else { return arg };
         let variable = format!("HEADGATE_{}", flag.to_ascii_uppercase().replace('-', "_"));
         let is_boolean = arg.get_value_names().is_some_and(|names| names.iter().any(|name| name == BOOLEAN));
-        let arg = arg.env(variable).hide_env_values(true);
+        let arg = arg.env(variable).hide_env(true);
         if is_boolean { as_go_writes_booleans(arg) } else { arg }
     })
 }
