@@ -17,8 +17,10 @@ pub struct Published {
     generation: AtomicU64,
     /// Held for the swap of one pointer only.
     current: Mutex<Arc<Tables>>,
-    /// Held while a generation is built, so that publications happen one after the other.
-    building: Mutex<()>,
+    /// Older generations that somebody may still hold. Freeing one takes time, which is the publisher's to spend and not
+    /// a request's: each publication frees those that nobody holds any more. Locked while a generation is built, so that
+    /// publications happen one after the other.
+    older: Mutex<Vec<Arc<Tables>>>,
     fallback: Arc<CertifiedKey>,
     metrics: Arc<Metrics>,
 }
@@ -39,7 +41,7 @@ impl Published {
         Arc::new(Published {
             generation: AtomicU64::new(tables.generation),
             current: Mutex::new(tables),
-            building: Mutex::new(()),
+            older: Mutex::default(),
             fallback,
             metrics,
         })
@@ -47,16 +49,17 @@ impl Published {
 
     /// Makes `snapshot` what all new requests use. An equal one is not published: `false`.
     pub fn publish(&self, snapshot: Arc<Snapshot>) -> bool {
-        let _building = lock(&self.building);
+        let mut older = lock(&self.older);
         let current = self.load();
         if current.snapshot == snapshot {
             return false;
         }
         let tables = Arc::new(Tables::build(snapshot, Some(&current), &self.fallback, &self.metrics));
         let generation = tables.generation;
-        let previous = std::mem::replace(&mut *lock(&self.current), tables);
+        *lock(&self.current) = tables;
         self.generation.store(generation, Ordering::Release);
-        drop(previous);
+        older.push(current);
+        older.retain(|tables| Arc::strong_count(tables) > 1);
         true
     }
 

@@ -56,15 +56,18 @@ fn a_reader_sees_the_newest_and_keeps_what_it_holds() {
 }
 
 #[test]
-fn an_old_generation_is_freed_with_its_last_holder() {
+fn an_old_generation_is_freed_by_the_next_publication_and_never_by_a_request() {
     let published = published();
     let reader = published.reader();
     let held = reader.current();
     let old = Arc::downgrade(&held);
     published.publish(numbered(2));
     reader.current();
+    published.publish(numbered(3));
     assert!(old.upgrade().is_some());
     drop(held);
+    assert!(old.upgrade().is_some());
+    published.publish(numbered(4));
     assert!(old.upgrade().is_none());
 }
 
