@@ -10,7 +10,7 @@ use http::{HeaderValue, StatusCode};
 use crate::telemetry::BackendError;
 
 /// This request fails.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProxyError {
     /// The head says something that two readers could understand differently, or nothing that can be served.
     #[error("bad request: {0}")]
@@ -23,7 +23,7 @@ pub enum ProxyError {
     NoRoute,
     /// Holds the value of `Allow`.
     #[error("the method is not allowed")]
-    MethodNotAllowed(HeaderValue),
+    MethodNotAllowed(&'static str),
     /// CONNECT where tunnels are not on.
     #[error("CONNECT is not served")]
     ConnectRefused,
@@ -82,8 +82,7 @@ pub enum ProxyError {
 }
 
 /// What is allowed where no rule says otherwise.
-pub(super) const ALLOWED_METHODS: HeaderValue =
-    HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+pub(super) const ALLOWED_METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
 impl ProxyError {
     /// Every failure once, in the order of its status.
@@ -93,7 +92,7 @@ impl ProxyError {
             BadRequest(""),
             AmbiguousPath,
             NoRoute,
-            MethodNotAllowed(HeaderValue::from_static("")),
+            MethodNotAllowed(""),
             ConnectRefused,
             RequestTimeout,
             BodyTooLarge,
@@ -135,8 +134,8 @@ impl ProxyError {
     /// The value of `Allow`, with 405.
     pub fn allow(&self) -> Option<HeaderValue> {
         match self {
-            ProxyError::MethodNotAllowed(allow) => Some(allow.clone()),
-            ProxyError::ConnectRefused => Some(ALLOWED_METHODS),
+            ProxyError::MethodNotAllowed(allow) => Some(HeaderValue::from_static(allow)),
+            ProxyError::ConnectRefused => Some(HeaderValue::from_static(ALLOWED_METHODS)),
             _ => None,
         }
     }

@@ -1,15 +1,35 @@
-//! The data plane.
+//! The data plane: accepts connections, treats requests, forwards them. Knows the live tables, nothing of Kubernetes.
+//!
+//! [`Proxy::start`] runs N workers (`worker`), each a thread with its own listeners, connections and pools. A socket goes
+//! through `accept` to a `connection`; each request through `request`, which shows the whole order on one screen, and
+//! from there to `forward`.
 
+mod accept;
 pub mod admission;
+mod body;
 pub mod client_address;
+mod clock;
+mod connect;
+mod connection;
 pub mod error;
+mod exchange;
 mod fallback;
+mod forward;
 pub mod head_check;
 pub mod headers;
+mod io;
 pub mod listener;
+mod message;
+mod pool;
 pub mod proxy_protocol;
+mod request;
 pub mod respond;
 mod seldom;
+mod start;
 pub mod tls;
+pub mod tunnel;
+mod upgrade;
+mod worker;
 
 pub use fallback::self_made_certificate;
+pub use start::Proxy;

@@ -1,0 +1,165 @@
+//! From an accepted socket to a served connection: caps, PROXY protocol, TLS, and which HTTP the client speaks.
+
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use rustls::ServerConnection;
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::client_address;
+use super::connection::{self, Connection, Facts};
+use super::io::{Activity, ClientIo, ClientTransport};
+use super::worker::{Open, Worker};
+use super::{proxy_protocol, tls};
+use crate::telemetry::Refusal;
+
+/// What an HTTP/2 client sends first (RFC 9113 §3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Serves one accepted socket to its end.
+pub(super) async fn serve(worker: Rc<Worker>, mut stream: TcpStream, peer: SocketAddr, tls: bool) {
+    let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+    let settings = worker.reader.current();
+    let admission = &worker.shared.admission;
+    let counted_later = settings.settings.proxy_protocol;
+    let admitted = if counted_later { admission.enter() } else { admission.admit(peer.ip()) };
+    let Some(admitted) = worker.unless_refused(admitted) else { return };
+    let mut open = worker.open(admitted, tls);
+    // Without it the last piece of a response waits for the client's delayed acknowledgement.
+    drop(stream.set_nodelay(true));
+    let (peer, prefix) = if counted_later {
+        let trusted = &settings.settings.trusted_proxies;
+        let limit = worker.shared.limits.header_timeout;
+        let read = timeout(limit, proxy_protocol::read(&mut stream)).await;
+        let Ok(Ok((source, prefix))) = read else {
+            return worker.shard().connection_refused(Refusal::ProxyProtocol);
+        };
+        let believed = source.filter(|_| trusted.iter().any(|network| network.contains(&peer.ip())));
+        let peer = believed.unwrap_or(peer);
+        if worker.unless_refused(open.admitted.claim(peer.ip())).is_none() {
+            return;
+        }
+        (peer, prefix)
+    } else {
+        (peer, Bytes::new())
+    };
+    drop(settings);
+    if tls {
+        over_tls(worker, stream, prefix, peer, open).await;
+    } else {
+        plain(worker, stream, prefix, peer, open).await;
+    }
+}
+
+async fn over_tls(worker: Rc<Worker>, stream: TcpStream, prefix: Bytes, peer: SocketAddr, open: Open) {
+    let limit = worker.shared.limits.tls_handshake_timeout;
+    let handshake = worker.shared.client_tls.accept_with(stream, |session| feed(session, &prefix));
+    let Ok(Ok(stream)) = timeout(limit, handshake).await else {
+        return worker.shard().connection_refused(Refusal::TlsHandshake);
+    };
+    let session = stream.get_ref().1;
+    let version = tls::version_label(session);
+    let http2 = session.alpn_protocol() == Some(b"h2");
+    let transport = ClientTransport::Tls(Box::new(stream));
+    drive(worker, transport, Bytes::new(), peer, open, Some(version), http2).await;
+}
+
+/// What came behind the PROXY protocol header belongs to the handshake. An error shows up again in the handshake itself.
+fn feed(session: &mut ServerConnection, mut prefix: &[u8]) {
+    while !prefix.is_empty() && session.read_tls(&mut prefix).is_ok() && session.process_new_packets().is_ok() {}
+}
+
+async fn plain(worker: Rc<Worker>, mut stream: TcpStream, prefix: Bytes, peer: SocketAddr, open: Open) {
+    let limits = &worker.shared.limits;
+    let chosen = first_bytes(&mut stream, prefix, limits.keep_alive_timeout, limits.header_timeout).await;
+    let Ok(prefix) = chosen else { return };
+    let http2 = prefix.starts_with(PREFACE);
+    drive(worker, ClientTransport::Plain(stream), prefix, peer, open, None, http2).await;
+}
+
+async fn drive(
+    worker: Rc<Worker>,
+    transport: ClientTransport,
+    prefix: Bytes,
+    peer: SocketAddr,
+    open: Open,
+    tls_version: Option<&'static str>,
+    http2: bool,
+) {
+    worker.stir();
+    let activity = Activity::new(worker.clock.clone());
+    let io = ClientIo::new(transport, prefix, activity.clone(), Box::new(open));
+    let facts = Facts { peer, peer_text: client_address::header_value(peer.ip()), tls_version };
+    let connection = Connection::new(worker.clone(), facts, activity, http2);
+    worker.watch(&connection);
+    if http2 {
+        connection::serve_http2(connection, io).await;
+    } else {
+        connection::serve_http1(connection, io).await;
+    }
+}
+
+/// Reads until it is clear whether the client speaks HTTP/2; what was read is to be handed on.
+async fn first_bytes(
+    stream: &mut (impl AsyncRead + Unpin),
+    prefix: Bytes,
+    first: Duration,
+    rest: Duration,
+) -> io::Result<Bytes> {
+    let mut read = BytesMut::from(prefix);
+    let mut limit = if read.is_empty() { first } else { rest };
+    while read.is_empty() || read.len() < PREFACE.len() && PREFACE.starts_with(&read) {
+        read.reserve(4 << 10);
+        match timeout(limit, stream.read_buf(&mut read)).await {
+            Ok(Ok(0)) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(result) => drop(result?),
+            Err(_) => return Err(io::ErrorKind::TimedOut.into()),
+        }
+        limit = rest;
+    }
+    Ok(read.freeze())
+}
+
+impl Worker {
+    fn unless_refused<T>(&self, result: Result<T, Refusal>) -> Option<T> {
+        result.map_err(|reason| self.shard().connection_refused(reason)).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn chosen(pieces: &[&[u8]]) -> Vec<u8> {
+        let mut builder = tokio_test_io(pieces);
+        first_bytes(&mut builder, Bytes::new(), Duration::from_secs(5), Duration::from_secs(5)).await.unwrap().to_vec()
+    }
+
+    fn tokio_test_io(pieces: &[&[u8]]) -> impl AsyncRead + Unpin + use<> {
+        let (client, mut server) = tokio::io::duplex(1024);
+        let pieces: Vec<Vec<u8>> = pieces.iter().map(|piece| piece.to_vec()).collect();
+        tokio::spawn(async move {
+            for piece in pieces {
+                tokio::io::AsyncWriteExt::write_all(&mut server, &piece).await.unwrap();
+                tokio::task::yield_now().await;
+            }
+        });
+        client
+    }
+
+    #[tokio::test]
+    async fn a_preface_in_pieces_is_read_whole() {
+        assert_eq!(chosen(&[b"P", b"RI * HTTP/2.0\r\n", b"\r\nSM\r\n\r\n"]).await, PREFACE);
+    }
+
+    #[tokio::test]
+    async fn the_first_byte_that_differs_ends_the_wait() {
+        assert_eq!(chosen(&[b"P", b"O"]).await, b"PO");
+        assert_eq!(chosen(&[b"G"]).await, b"G");
+    }
+}

@@ -1,0 +1,250 @@
+//! The two bodies of an exchange: streamed frame by frame, never gathered, counted and watched on the way.
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::error::ProxyError;
+use super::exchange::Exchange;
+use super::forward::Failure;
+use super::headers;
+use super::pool::Upstream;
+
+const BAD_FRAMING: ProxyError = ProxyError::BadRequest("the body's framing is malformed");
+
+/// The client's body on its way to the backend.
+pub(super) struct RequestBody {
+    /// `None`: a request without a body, sent again.
+    inner: Option<Incoming>,
+    exchange: Rc<Exchange>,
+    max_size: u64,
+    /// Both sides speak HTTP/2, so trailers go through.
+    trailers: bool,
+}
+
+/// The answer on its way to the client.
+pub(super) enum ResponseBody {
+    /// Our own answer, whole.
+    Own {
+        content: Option<Bytes>,
+        exchange: Rc<Exchange>,
+    },
+    Backend(BackendBody),
+    /// The head of a tunnel; its exchange goes on.
+    Tunnel,
+}
+
+/// A backend's body. The connection it comes from goes back to the pool when the body is complete.
+pub(super) struct BackendBody {
+    inner: Incoming,
+    exchange: Rc<Exchange>,
+    upstream: Option<Upstream>,
+    trailers: bool,
+}
+
+impl RequestBody {
+    pub(super) fn new(inner: Incoming, exchange: Rc<Exchange>, max_size: Option<u64>, trailers: bool) -> Self {
+        if inner.is_end_stream() {
+            exchange.body_complete.set(true);
+        }
+        RequestBody { inner: Some(inner), exchange, max_size: max_size.unwrap_or(u64::MAX), trailers }
+    }
+
+    pub(super) fn empty(exchange: Rc<Exchange>) -> Self {
+        RequestBody { inner: None, exchange, max_size: 0, trailers: false }
+    }
+
+    fn pass(&mut self, frame: Frame<Bytes>) -> Option<Result<Frame<Bytes>, ProxyError>> {
+        match frame.into_data() {
+            Ok(data) => {
+                self.exchange.client_sent(data.len());
+                if self.exchange.received.get() > self.max_size {
+                    self.exchange.fail(ProxyError::BodyTooLarge);
+                    return Some(Err(ProxyError::BodyTooLarge));
+                }
+                Some(Ok(Frame::data(data)))
+            }
+            Err(other) => passing_trailers(other, self.trailers, headers::request_trailers).map(Ok),
+        }
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = ProxyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ProxyError>>> {
+        loop {
+            let Some(inner) = &mut self.inner else { return Poll::Ready(None) };
+            match Pin::new(inner).poll_frame(cx) {
+                Poll::Pending => {
+                    self.exchange.waits_for_client();
+                    return Poll::Pending;
+                }
+                Poll::Ready(Some(Ok(frame))) => {
+                    if let Some(passed) = self.pass(frame) {
+                        return Poll::Ready(Some(passed));
+                    }
+                }
+                Poll::Ready(Some(Err(error))) => {
+                    let error = if error.is_parse() { BAD_FRAMING } else { ProxyError::ClientGone };
+                    self.exchange.fail(error);
+                    return Poll::Ready(Some(Err(error)));
+                }
+                Poll::Ready(None) => {
+                    self.exchange.client_sent(0);
+                    self.exchange.body_complete.set(true);
+                    return Poll::Ready(None);
+                }
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.as_ref().is_none_or(Incoming::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.as_ref().map_or(SizeHint::with_exact(0), Incoming::size_hint)
+    }
+}
+
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        // A body whose size was known ends without a last poll.
+        if self.is_end_stream() {
+            self.exchange.body_complete.set(true);
+        }
+    }
+}
+
+impl ResponseBody {
+    pub(super) fn own(content: Bytes, exchange: &Rc<Exchange>) -> Self {
+        let content = Some(content).filter(|content| !content.is_empty());
+        ResponseBody::Own { content, exchange: exchange.clone() }
+    }
+
+    /// `trailers`: the client can take them.
+    pub(super) fn backend(inner: Incoming, exchange: Rc<Exchange>, upstream: Upstream, trailers: bool) -> Self {
+        exchange.waits_for_backend();
+        let mut body = BackendBody { inner, exchange, upstream: Some(upstream), trailers };
+        if body.inner.is_end_stream() {
+            body.complete();
+        }
+        ResponseBody::Backend(body)
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = ProxyError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ProxyError>>> {
+        match self.get_mut() {
+            ResponseBody::Own { content, exchange } => {
+                let content = content.take();
+                if let Some(content) = &content {
+                    exchange.backend_sent(content.len());
+                }
+                Poll::Ready(content.map(|content| Ok(Frame::data(content))))
+            }
+            ResponseBody::Backend(body) => body.poll_frame(cx),
+            ResponseBody::Tunnel => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            ResponseBody::Own { content, .. } => content.is_none(),
+            ResponseBody::Backend(body) => body.inner.is_end_stream(),
+            ResponseBody::Tunnel => true,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            ResponseBody::Own { content, .. } => SizeHint::with_exact(content.as_ref().map_or(0, Bytes::len) as u64),
+            ResponseBody::Backend(body) => body.inner.size_hint(),
+            ResponseBody::Tunnel => SizeHint::with_exact(0),
+        }
+    }
+}
+
+impl BackendBody {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ProxyError>>> {
+        if let Some(error) = self.exchange.poll_failure(cx) {
+            return Poll::Ready(Some(Err(error)));
+        }
+        loop {
+            match Pin::new(&mut self.inner).poll_frame(cx) {
+                Poll::Pending => {
+                    self.exchange.waits_for_backend();
+                    return Poll::Pending;
+                }
+                Poll::Ready(Some(Ok(frame))) => {
+                    if let Some(passed) = self.pass(frame) {
+                        return Poll::Ready(Some(Ok(passed)));
+                    }
+                }
+                Poll::Ready(Some(Err(error))) => {
+                    let failure = Failure::of(&error);
+                    self.exchange.backend_failed(failure.backend_error());
+                    self.exchange.fail(failure.error());
+                    return Poll::Ready(Some(Err(failure.error())));
+                }
+                Poll::Ready(None) => {
+                    self.complete();
+                    return Poll::Ready(None);
+                }
+            }
+        }
+    }
+
+    fn pass(&mut self, frame: Frame<Bytes>) -> Option<Frame<Bytes>> {
+        match frame.into_data() {
+            Ok(data) => {
+                self.exchange.backend_sent(data.len());
+                if self.inner.is_end_stream() {
+                    self.complete();
+                }
+                Some(Frame::data(data))
+            }
+            Err(other) => passing_trailers(other, self.trailers, headers::response_trailers),
+        }
+    }
+
+    /// The whole body was read: the upstream connection can serve the next request.
+    fn complete(&mut self) {
+        if let Some(upstream) = self.upstream.take()
+            && self.exchange.body_complete.get()
+        {
+            upstream.give_back();
+        }
+    }
+}
+
+impl Drop for ResponseBody {
+    fn drop(&mut self) {
+        match self {
+            ResponseBody::Own { exchange, .. } => exchange.finish(true),
+            ResponseBody::Backend(body) => {
+                if body.inner.is_end_stream() {
+                    body.complete();
+                }
+                body.exchange.finish(body.upstream.is_none());
+            }
+            ResponseBody::Tunnel => {}
+        }
+    }
+}
+
+fn passing_trailers(frame: Frame<Bytes>, wanted: bool, clean: fn(&mut HeaderMap)) -> Option<Frame<Bytes>> {
+    let mut trailers = frame.into_trailers().ok().filter(|_| wanted)?;
+    clean(&mut trailers);
+    Some(Frame::trailers(trailers))
+}

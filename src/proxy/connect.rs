@@ -1,0 +1,90 @@
+//! Opens connections to endpoints: TCP, TLS where the backend wants it, and hyper's handshake.
+
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderValue, header};
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls_pki_types::ServerName;
+use tokio::net::TcpStream;
+
+use super::body::RequestBody;
+use super::io::BackendTransport;
+use super::pool::{Sender, Shared};
+use super::tls;
+use super::worker::{LocalExecutor, Worker};
+use crate::snapshot::Protocol;
+use crate::tables::Lease;
+
+/// The most that is read ahead from a backend, and so the largest piece of a response body.
+const BUFFER: usize = 64 << 10;
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A new connection to the endpoint of `lease`, within `timeout` all told. `headers` name the host for TLS.
+pub(super) async fn connect(
+    worker: &Rc<Worker>,
+    lease: &Lease,
+    headers: &HeaderMap,
+    timeout: Duration,
+) -> io::Result<Sender> {
+    let endpoint = lease.endpoint();
+    let connecting = async {
+        let stream = TcpStream::connect(endpoint.address).await?;
+        stream.set_nodelay(true)?;
+        match endpoint.protocol {
+            Protocol::Http1 => http1(BackendTransport::Plain(stream)).await,
+            Protocol::Https => {
+                let name = server_name(headers.get(header::HOST), endpoint.address);
+                let stream = worker.shared.backend_tls.connect(name, stream).await?;
+                http1(BackendTransport::Tls(Box::new(stream))).await
+            }
+            Protocol::H2c => {
+                let shared = http2(BackendTransport::Plain(stream), worker).await?;
+                worker.pools.share(endpoint, shared.clone());
+                Ok(shared.join(worker))
+            }
+        }
+    };
+    match tokio::time::timeout(timeout, connecting).await {
+        Ok(result) => result,
+        Err(_) => Err(io::ErrorKind::TimedOut.into()),
+    }
+}
+
+async fn http1(transport: BackendTransport) -> io::Result<Sender> {
+    let mut builder = http1::Builder::new();
+    builder.max_buf_size(BUFFER);
+    let (sender, connection) = builder.handshake::<_, RequestBody>(TokioIo::new(transport)).await.map_err(other)?;
+    // Its error reaches whoever uses the sender.
+    tokio::task::spawn_local(async move { drop(connection.with_upgrades().await) });
+    Ok(Sender::Http1(sender))
+}
+
+async fn http2(transport: BackendTransport, worker: &Worker) -> io::Result<Shared> {
+    let mut builder = http2::Builder::new(LocalExecutor);
+    builder
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(1 << 20)
+        .initial_connection_window_size(4 << 20)
+        .max_send_buf_size(BUFFER)
+        .keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_TIMEOUT);
+    let (sender, connection) = builder.handshake::<_, RequestBody>(TokioIo::new(transport)).await.map_err(other)?;
+    tokio::task::spawn_local(async move { drop(connection.await) });
+    Ok(Shared::new(sender, worker.clock.now()))
+}
+
+/// The name asked for in TLS: the request's host, if it is a DNS name.
+fn server_name(host: Option<&HeaderValue>, address: SocketAddr) -> ServerName<'static> {
+    let host = host.and_then(|host| host.to_str().ok()).unwrap_or("");
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    tls::backend_name(name, address.ip())
+}
+
+fn other(error: hyper::Error) -> io::Error {
+    io::Error::other(error)
+}

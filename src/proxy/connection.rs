@@ -1,0 +1,235 @@
+//! One client connection: drives hyper, and knows when the connection has to end.
+//!
+//! There is no timer per connection or request. The worker's tick asks [`Connection::check`] what is overdue; the answer
+//! reaches the connection's task as an [`Order`].
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use http::HeaderValue;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use smallvec::SmallVec;
+
+use super::clock::{Millis, millis, passed};
+use super::exchange::Exchange;
+use super::io::{Activity, ClientIo};
+use super::request;
+use super::worker::{LocalExecutor, Worker};
+
+/// The span over which resets are counted against `--http2-max-resets`.
+const RESET_WINDOW: Duration = Duration::from_secs(30);
+/// A connection on which no request has come yet, or none for a moment, may have one on its way when the drain begins.
+const DRAIN_IDLE: Duration = Duration::from_secs(1);
+
+/// What is known of a client connection and shared by its requests.
+pub(super) struct Connection {
+    pub(super) worker: Rc<Worker>,
+    pub(super) facts: Facts,
+    activity: Arc<Activity>,
+    http2: bool,
+    /// When the connection is asked to end after a response, whatever it does.
+    expires: Millis,
+    /// Since when no request is in flight.
+    idle_since: Cell<Millis>,
+    /// Requests in flight; asked for overdue waits by each check.
+    exchanges: RefCell<SmallVec<[Rc<Exchange>; 1]>>,
+    /// Start of the current window and the resets in it.
+    resets: Cell<(Millis, u32)>,
+    order: Cell<Order>,
+    task: RefCell<Option<Waker>>,
+}
+
+/// What the connection's own setup told about the client.
+#[derive(Debug)]
+pub(super) struct Facts {
+    /// The other end, or the source that a trusted PROXY protocol header named.
+    pub(super) peer: SocketAddr,
+    /// The peer's address as text, for forwarding headers.
+    pub(super) peer_text: HeaderValue,
+    /// `None` on the plain port; else the version's label.
+    pub(super) tls_version: Option<&'static str>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Order {
+    None,
+    /// No further request: `Connection: close` on HTTP/1.1, GOAWAY on HTTP/2.
+    Finish,
+    /// Now, whatever is in flight.
+    Close,
+}
+
+impl Connection {
+    pub(super) fn new(worker: Rc<Worker>, facts: Facts, activity: Arc<Activity>, http2: bool) -> Rc<Self> {
+        let now = worker.clock.now();
+        Rc::new(Connection {
+            facts,
+            activity,
+            http2,
+            expires: now + jittered(worker.shared.limits.max_connection_age, worker.random()),
+            idle_since: Cell::new(now),
+            exchanges: RefCell::default(),
+            resets: Cell::new((now, 0)),
+            order: Cell::new(Order::None),
+            task: RefCell::default(),
+            worker,
+        })
+    }
+
+    /// A request's head was read.
+    pub(super) fn began(&self, exchange: &Rc<Exchange>) {
+        self.exchanges.borrow_mut().push(exchange.clone());
+        self.idle_since.set(0);
+    }
+
+    /// The request is over; `aborted`: the client ended it before its response was complete.
+    pub(super) fn ended(&self, exchange: &Exchange, aborted: bool) {
+        let mut exchanges = self.exchanges.borrow_mut();
+        exchanges.retain(|other| !std::ptr::eq(&**other, exchange));
+        let now = self.worker.clock.now();
+        if exchanges.is_empty() {
+            self.idle_since.set(now);
+            self.activity.expect_head();
+        }
+        if aborted && self.http2 {
+            self.count_reset(now);
+        }
+    }
+
+    /// Gives the orders that are due. Called by the worker's tick.
+    pub(super) fn check(&self, now: Millis, draining_since: Option<Millis>) {
+        for exchange in self.exchanges.borrow().iter() {
+            exchange.check(now);
+        }
+        let limits = &self.worker.shared.limits;
+        if passed(self.activity.blocked_since(), limits.write_timeout, now) || self.is_idle_too_long(now) {
+            self.give(Order::Close);
+        } else if now >= self.expires || draining_since.is_some_and(|since| self.may_finish(since, now)) {
+            self.give(Order::Finish);
+        }
+    }
+
+    fn is_idle_too_long(&self, now: Millis) -> bool {
+        let limits = &self.worker.shared.limits;
+        let idle_since = self.idle_since.get();
+        let head_since = self.activity.head_since();
+        if !self.http2 && idle_since != 0 && head_since != 0 {
+            return passed(head_since, limits.header_timeout, now);
+        }
+        passed(idle_since, limits.keep_alive_timeout, now)
+    }
+
+    /// In a drain: at once while a request is in flight, since its answer tells the client; else after a moment.
+    fn may_finish(&self, draining_since: Millis, now: Millis) -> bool {
+        let idle_since = self.idle_since.get();
+        self.http2 || idle_since == 0 || passed(idle_since.max(draining_since), DRAIN_IDLE, now)
+    }
+
+    fn count_reset(&self, now: Millis) {
+        let (since, count) = self.resets.get();
+        let within = now.saturating_sub(since) < millis(RESET_WINDOW);
+        let resets = if within { (since, count + 1) } else { (now, 1) };
+        self.resets.set(resets);
+        if resets.1 > self.worker.shared.limits.http2_max_resets {
+            self.give(Order::Close);
+        }
+    }
+
+    fn give(&self, order: Order) {
+        if order > self.order.get() {
+            self.order.set(order);
+            if let Some(task) = self.task.borrow().as_ref() {
+                task.wake_by_ref();
+            }
+        }
+    }
+
+    /// The order in force; the task of `cx` is woken by the next.
+    fn obey(&self, cx: &mut std::task::Context<'_>) -> Order {
+        let mut task = self.task.borrow_mut();
+        if !task.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            *task = Some(cx.waker().clone());
+        }
+        self.order.get()
+    }
+}
+
+/// Drives a connection to its end. `$graceful` asks hyper to take no further request.
+macro_rules! drive {
+    ($connection:expr, $hyper:expr) => {{
+        let mut hyper = pin!($hyper);
+        let mut finishing = false;
+        poll_fn(|cx| {
+            match $connection.obey(cx) {
+                Order::Close => return Poll::Ready(()),
+                Order::Finish if !finishing => {
+                    finishing = true;
+                    hyper.as_mut().graceful_shutdown();
+                }
+                Order::Finish | Order::None => {}
+            }
+            // An error here is the client's: malformed framing or a connection that went away.
+            hyper.as_mut().poll(cx).map(drop)
+        })
+        .await;
+    }};
+}
+
+/// Serves HTTP/1.0 and 1.1 until the client or a limit ends the connection.
+pub(super) async fn serve_http1(connection: Rc<Connection>, io: ClientIo) {
+    let service = service_fn(|request| request::serve(request, connection.clone()));
+    let hyper = connection.worker.http1.serve_connection(TokioIo::new(io), service).with_upgrades();
+    drive!(connection, hyper);
+}
+
+/// Serves HTTP/2 until the client or a limit ends the connection.
+pub(super) async fn serve_http2(connection: Rc<Connection>, io: ClientIo) {
+    let service = service_fn(|request| request::serve(request, connection.clone()));
+    let hyper = connection.worker.http2.serve_connection(TokioIo::new(io), service);
+    drive!(connection, hyper);
+}
+
+/// hyper's HTTP/1 side, under our limits. Its own head timeout would also end idle connections, so ours counts instead.
+pub(super) fn http1_builder(limits: &crate::config::Limits) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        .header_read_timeout(None)
+        .max_headers(limits.max_header_fields)
+        .max_header_size(limits.max_header_size)
+        // The buffer holds a whole head and is also the most that waits for a slow reader.
+        .max_buf_size(limits.max_header_size.max(64 << 10) + READ_AHEAD);
+    builder
+}
+
+/// Room behind the largest head, so that a head at the limit is judged by its size and not by the buffer's.
+const READ_AHEAD: usize = 8 << 10;
+
+pub(super) fn http2_builder(limits: &crate::config::Limits) -> http2::Builder<LocalExecutor> {
+    let mut builder = http2::Builder::new(LocalExecutor);
+    builder
+        .timer(TokioTimer::new())
+        .enable_connect_protocol()
+        .max_concurrent_streams(limits.http2_max_concurrent_streams)
+        .max_header_list_size(limits.http2_max_header_list_size)
+        .initial_stream_window_size(64 << 10)
+        .initial_connection_window_size(1 << 20)
+        .max_send_buf_size(64 << 10)
+        .max_local_error_reset_streams(limits.http2_max_resets as usize)
+        .keep_alive_interval(limits.http2_ping_interval)
+        .keep_alive_timeout(limits.http2_ping_timeout);
+    builder
+}
+
+/// `duration` ± 10 %, so that connections opened together do not end together.
+fn jittered(duration: Duration, random: u64) -> Millis {
+    let whole = millis(duration);
+    whole - whole / 10 + random % (whole / 5).max(1)
+}

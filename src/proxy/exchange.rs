@@ -1,0 +1,403 @@
+//! One request and its answer, from the head to the last byte: what it waits for, what it has cost, what the log says.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::future::{Future, poll_fn};
+use std::net::IpAddr;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant, SystemTime};
+
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version, header};
+use smallvec::SmallVec;
+
+use super::client_address::{self, Resolved};
+use super::clock::{Millis, millis, passed};
+use super::connection::Connection;
+use super::error::ProxyError;
+use super::headers::{self, Marks};
+use super::respond::Asker;
+use crate::tables::{LiveBackend, LiveRoute, Tables};
+use crate::telemetry::access_log::{Entry, Try};
+use crate::telemetry::{BackendError, RouteMetrics, RouteShard};
+
+/// A slow body must reach `--min-body-rate` over the time that it was waited for, once that is longer than this.
+const BODY_RATE_AFTER: Duration = Duration::from_secs(10);
+
+/// Shared by the request's future and its two bodies; all on one thread.
+pub(super) struct Exchange {
+    pub(super) connection: Rc<Connection>,
+    /// The generation that this request lives in.
+    pub(super) tables: Rc<Arc<Tables>>,
+    pub(super) head: Head,
+    pub(super) request_id: HeaderValue,
+    start: Instant,
+    /// The route, once one is found.
+    route: OnceCell<Arc<LiveRoute>>,
+    /// The true client address; the peer's until the head is read.
+    pub(super) client: Cell<IpAddr>,
+    /// When the request has to be over; 0: never.
+    deadline: Cell<Millis>,
+    /// Longest silence of the backend; `None`: as long as it likes (gRPC, tunnels).
+    backend_silence: Cell<Option<Duration>>,
+    /// Since when bytes of the request body, of the backend, or room for the response are waited for; 0: not now.
+    waiting_for_client: Cell<Millis>,
+    waiting_for_backend: Cell<Millis>,
+    waiting_for_room: Cell<Millis>,
+    /// How long the request body was waited for so far.
+    body_waited: Cell<Millis>,
+    pub(super) body_complete: Cell<bool>,
+    pub(super) received: Cell<u64>,
+    pub(super) sent: Cell<u64>,
+    tries: RefCell<SmallVec<[Try; 1]>>,
+    try_start: Cell<Option<Instant>>,
+    status: Cell<u16>,
+    failure: Cell<Option<ProxyError>>,
+    finished: Cell<bool>,
+    task: RefCell<Option<Waker>>,
+}
+
+/// What the log needs of the request head. Cloning these is counting references.
+pub(super) struct Head {
+    pub(super) method: Method,
+    pub(super) uri: Uri,
+    pub(super) version: Version,
+    pub(super) host: Option<HeaderValue>,
+    pub(super) user_agent: Option<HeaderValue>,
+    pub(super) referer: Option<HeaderValue>,
+    pub(super) grpc: bool,
+    pub(super) asker: Asker,
+    /// The client reads trailers.
+    pub(super) takes_trailers: bool,
+}
+
+impl Exchange {
+    pub(super) fn start(connection: &Rc<Connection>, head: Head, request_id: HeaderValue) -> Rc<Self> {
+        let exchange = Rc::new(Exchange {
+            tables: connection.worker.reader.current(),
+            connection: connection.clone(),
+            head,
+            request_id,
+            start: Instant::now(),
+            route: OnceCell::new(),
+            client: Cell::new(connection.facts.peer.ip()),
+            deadline: Cell::new(0),
+            backend_silence: Cell::new(None),
+            waiting_for_client: Cell::new(0),
+            waiting_for_backend: Cell::new(0),
+            waiting_for_room: Cell::new(0),
+            body_waited: Cell::new(0),
+            body_complete: Cell::new(false),
+            received: Cell::new(0),
+            sent: Cell::new(0),
+            tries: RefCell::default(),
+            try_start: Cell::new(None),
+            status: Cell::new(0),
+            failure: Cell::new(None),
+            finished: Cell::new(false),
+            task: RefCell::default(),
+        });
+        connection.began(&exchange);
+        exchange
+    }
+
+    /// The request belongs to `route` from here on: its rules, its counters.
+    pub(super) fn enter(&self, route: &Arc<LiveRoute>) {
+        if self.route.set(route.clone()).is_ok() {
+            self.shard_of(&route.metrics).started();
+            let now = self.now();
+            if let Some(limit) = route.policy.request_timeout {
+                self.deadline.set(now + millis(limit));
+            }
+            if !self.head.grpc {
+                self.backend_silence.set(Some(route.policy.idle_timeout));
+            }
+        }
+    }
+
+    pub(super) fn route(&self) -> Option<&Arc<LiveRoute>> {
+        self.route.get()
+    }
+
+    pub(super) fn is_tls(&self) -> bool {
+        self.connection.facts.tls_version.is_some()
+    }
+
+    /// Who the client is, as far as anybody believable tells; for the log as well.
+    pub(super) fn resolve_client(&self, headers: &HeaderMap) -> Resolved {
+        let chain = headers.get_all("x-forwarded-for").iter();
+        let resolved = client_address::resolve(self.client.get(), chain, &self.tables.settings.trusted_proxies);
+        self.client.set(resolved.client);
+        resolved
+    }
+
+    /// What every answer to this request carries.
+    pub(super) fn marks(&self) -> Marks<'_> {
+        let hsts = self.tables.settings.hsts.as_ref();
+        let certified = self.is_tls() && self.route().is_some_and(|route| route.tls);
+        Marks { server: self.connection.worker.shared.server_header.as_ref(), hsts: hsts.filter(|_| certified) }
+    }
+
+    fn shard_of<'a>(&self, metrics: &'a RouteMetrics) -> &'a RouteShard {
+        metrics.shard(self.connection.worker.index)
+    }
+
+    fn now(&self) -> Millis {
+        self.connection.worker.clock.now()
+    }
+
+    /// Fails the exchange if something was waited for too long. Called by the worker's tick.
+    pub(super) fn check(&self, now: Millis) {
+        let limits = &self.connection.worker.shared.limits;
+        let http2 = self.head.version == Version::HTTP_2;
+        let deadline = self.deadline.get();
+        if deadline != 0 && now >= deadline {
+            self.fail(ProxyError::RequestDeadline);
+        } else if !http2 && passed(self.waiting_for_client.get(), limits.body_idle_timeout, now)
+            || !http2 && self.body_is_too_slow(limits.min_body_rate, now)
+        {
+            self.fail(ProxyError::RequestTimeout);
+        } else if self.backend_silence.get().is_some_and(|limit| passed(self.waiting_for_backend.get(), limit, now)) {
+            self.backend_failed(BackendError::Timeout);
+            self.fail(ProxyError::ResponseTimeout);
+        } else if http2 && passed(self.waiting_for_room.get(), limits.write_timeout, now) {
+            self.fail(ProxyError::ClientGone);
+        }
+    }
+
+    fn body_is_too_slow(&self, min_rate: u64, now: Millis) -> bool {
+        let since = self.waiting_for_client.get();
+        let waited = self.body_waited.get() + if since == 0 { 0 } else { now.saturating_sub(since) };
+        since != 0 && waited > millis(BODY_RATE_AFTER) && self.received.get() * 1000 < min_rate * waited
+    }
+
+    /// The first failure counts. Whoever polls the answer learns of it.
+    pub(super) fn fail(&self, error: ProxyError) {
+        if self.failure.get().is_none() {
+            self.failure.set(Some(error));
+            if let Some(task) = self.task.borrow().as_ref() {
+                task.wake_by_ref();
+            }
+        }
+    }
+
+    /// The failure, if there is one; else the task of `cx` is woken by it.
+    pub(super) fn poll_failure(&self, cx: &mut Context<'_>) -> Option<ProxyError> {
+        let failure = self.failure.get();
+        if failure.is_none() {
+            let mut task = self.task.borrow_mut();
+            if !task.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+                *task = Some(cx.waker().clone());
+            }
+        }
+        failure
+    }
+
+    /// What `future` gives, unless the exchange fails before.
+    pub(super) async fn unless_failed<T>(&self, future: impl Future<Output = T>) -> Result<T, ProxyError> {
+        let mut future = pin!(future);
+        poll_fn(|cx| match self.poll_failure(cx) {
+            Some(error) => Poll::Ready(Err(error)),
+            None => future.as_mut().poll(cx).map(Ok),
+        })
+        .await
+    }
+
+    pub(super) fn failure(&self) -> Option<ProxyError> {
+        self.failure.get()
+    }
+
+    /// More of the request body is waited for.
+    pub(super) fn waits_for_client(&self) {
+        if self.waiting_for_client.get() == 0 {
+            self.waiting_for_client.set(self.now());
+        }
+    }
+
+    /// A part of the request body came, which goes to the backend now.
+    pub(super) fn client_sent(&self, bytes: usize) {
+        self.received.set(self.received.get() + bytes as u64);
+        let now = self.now();
+        let since = self.waiting_for_client.replace(0);
+        if since != 0 {
+            self.body_waited.set(self.body_waited.get() + now.saturating_sub(since));
+        }
+        if self.waiting_for_backend.get() != 0 {
+            self.waiting_for_backend.set(now);
+        }
+    }
+
+    pub(super) fn waits_for_backend(&self) {
+        if self.waiting_for_backend.get() == 0 {
+            self.waiting_for_backend.set(self.now());
+            self.waiting_for_room.set(0);
+        }
+    }
+
+    /// A part of the response came, which goes to the client now.
+    pub(super) fn backend_sent(&self, bytes: usize) {
+        self.sent.set(self.sent.get() + bytes as u64);
+        self.waiting_for_backend.set(0);
+        self.waiting_for_room.set(self.now());
+    }
+
+    /// A try at an endpoint begins.
+    pub(super) fn trying(&self, endpoint: std::net::SocketAddr) {
+        let mut tries = self.tries.borrow_mut();
+        // The first try starts with the request, near enough.
+        self.try_start.set(Some(if tries.is_empty() { self.start } else { Instant::now() }));
+        tries.push(Try { endpoint, duration: Duration::ZERO, status: 0, response_bytes: 0 });
+    }
+
+    /// The try at hand failed for this reason.
+    pub(super) fn backend_failed(&self, reason: BackendError) {
+        if let Some(route) = self.route.get() {
+            self.shard_of(&route.metrics).backend_error(reason);
+        }
+        self.end_try();
+    }
+
+    pub(super) fn retries(&self) {
+        if let Some(route) = self.route.get() {
+            self.shard_of(&route.metrics).retried();
+        }
+    }
+
+    fn end_try(&self) {
+        if let (Some(last), Some(start)) = (self.tries.borrow_mut().last_mut(), self.try_start.take()) {
+            last.duration = start.elapsed();
+            last.response_bytes = self.sent.get();
+        }
+    }
+
+    /// The backend's response head came.
+    pub(super) fn answered(&self, status: StatusCode) {
+        if let Some(last) = self.tries.borrow_mut().last_mut() {
+            last.status = status.as_u16();
+        }
+        // From here on it is the silence between two reads that counts.
+        self.waiting_for_backend.set(self.now());
+        if status.is_server_error()
+            && let Some(route) = self.route.get()
+        {
+            self.shard_of(&route.metrics).backend_error(BackendError::ServerError);
+        }
+    }
+
+    /// The response head goes to the client.
+    pub(super) fn responds(&self, status: StatusCode) {
+        self.status.set(status.as_u16());
+    }
+
+    /// The exchange became a tunnel: no deadline, no silence counts any more.
+    pub(super) fn becomes_tunnel(&self) {
+        self.deadline.set(0);
+        self.backend_silence.set(None);
+        self.waiting_for_client.set(0);
+        self.waiting_for_room.set(0);
+    }
+
+    /// The exchange is over; counted and logged once. `complete`: the whole response was handed over.
+    pub(super) fn finish(&self, complete: bool) {
+        if self.finished.replace(true) {
+            return;
+        }
+        let aborted = !complete && self.failure.get().is_none();
+        if aborted {
+            self.failure.set(Some(ProxyError::ClientGone));
+        }
+        if self.status.get() == 0 {
+            self.status
+                .set(self.failure.get().map_or(StatusCode::INTERNAL_SERVER_ERROR, |error| error.status()).as_u16());
+        }
+        self.end_try();
+        let duration = self.start.elapsed();
+        let worker = &self.connection.worker;
+        let metrics = match self.route.get() {
+            Some(route) => &route.metrics,
+            None => {
+                let unrouted = worker.shared.metrics.unrouted();
+                self.shard_of(unrouted).started();
+                unrouted
+            }
+        };
+        let (received, sent) = (self.received.get(), self.sent.get());
+        self.shard_of(metrics).finished(&self.head.method, self.status.get(), duration, received, sent);
+        if worker.log.borrow().is_on() {
+            self.log(duration);
+        }
+        self.connection.ended(self, aborted);
+    }
+
+    fn log(&self, duration: Duration) {
+        let connection = &self.connection;
+        let route = self.route.get();
+        let labels = route.map(|route| route.metrics.labels());
+        let backend = route.and_then(|route| backend_of(&self.tables, route));
+        let authority = self.head.uri.authority().map(|authority| authority.as_str());
+        connection.worker.log.borrow_mut().record(&Entry {
+            start: SystemTime::now() - duration,
+            duration,
+            client: self.client.get(),
+            peer: connection.facts.peer,
+            method: self.head.method.as_str(),
+            scheme: if connection.facts.tls_version.is_some() { "https" } else { "http" },
+            host: self.head.host.as_ref().map(|host| host.as_bytes()).or(authority.map(str::as_bytes)).unwrap_or(b""),
+            path: self.head.uri.path().as_bytes(),
+            query: self.head.uri.query().unwrap_or("").as_bytes(),
+            protocol: protocol(self.head.version),
+            status: self.status.get(),
+            bytes_sent: self.sent.get(),
+            bytes_received: self.received.get(),
+            referer: bytes_of(&self.head.referer),
+            user_agent: bytes_of(&self.head.user_agent),
+            request_id: self.request_id.to_str().unwrap_or(""),
+            namespace: labels.map_or("", |labels| &labels.namespace),
+            ingress: labels.map_or("", |labels| &labels.ingress),
+            service: labels.map_or("", |labels| &labels.service),
+            route: route.map_or("", |route| &route.label),
+            backend: backend.map_or("", |backend| &backend.name),
+            tries: &self.tries.borrow(),
+            flag: self.failure.get().map_or("", |error| error.flag()),
+            tls_version: connection.facts.tls_version.unwrap_or(""),
+        });
+    }
+}
+
+impl Head {
+    pub(super) fn of(request: &http::request::Parts) -> Self {
+        let field = |name| HeaderMap::get(&request.headers, name).cloned();
+        Head {
+            method: request.method.clone(),
+            uri: request.uri.clone(),
+            version: request.version,
+            host: field(header::HOST),
+            user_agent: field(header::USER_AGENT),
+            referer: field(header::REFERER),
+            grpc: request.headers.get(header::CONTENT_TYPE).is_some_and(headers::is_grpc),
+            asker: Asker::of(&request.method, request.version, &request.headers),
+            takes_trailers: headers::takes_trailers(&request.headers, request.version),
+        }
+    }
+}
+
+/// The backend that `route` forwards to.
+pub(super) fn backend_of<'a>(tables: &'a Tables, route: &LiveRoute) -> Option<&'a Arc<LiveBackend>> {
+    match route.action {
+        crate::tables::LiveAction::Forward(index) => tables.backends.get(index),
+        crate::tables::LiveAction::Deny => None,
+    }
+}
+
+fn bytes_of(field: &Option<HeaderValue>) -> &[u8] {
+    field.as_ref().map_or(b"", |value| value.as_bytes())
+}
+
+fn protocol(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_10 => "HTTP/1.0",
+        Version::HTTP_2 => "HTTP/2.0",
+        _ => "HTTP/1.1",
+    }
+}

@@ -1,0 +1,250 @@
+//! Gets a request answered by an endpoint of its backend: a pooled connection or a new one, the next endpoint where one
+//! cannot be reached, and never a request twice that must not be.
+
+use std::io;
+use std::rc::Rc;
+
+use http::{HeaderMap, Method, Request, Response, Uri, Version};
+use http_body::Body;
+use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
+use smallvec::SmallVec;
+
+use super::body::RequestBody;
+use super::connect;
+use super::error::ProxyError;
+use super::exchange::Exchange;
+use super::pool::{Sender, Upstream};
+use crate::snapshot::RoutePolicy;
+use crate::tables::{Lease, LiveBackend};
+use crate::telemetry::BackendError;
+
+/// Endpoints that one request tries to connect to.
+const CONNECT_TRIES: usize = 3;
+
+/// Why a try failed after the request had gone out, or while the answer came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// The connection ended.
+    Reset,
+    /// What came is not HTTP.
+    Protocol,
+}
+
+/// What is needed to send a request again that had no body.
+struct Replay {
+    method: Method,
+    uri: Uri,
+    version: Version,
+    headers: HeaderMap,
+}
+
+/// When a request may be sent again though it went out.
+#[derive(Clone, Copy)]
+struct Again {
+    if_reset: bool,
+    if_refused: bool,
+}
+
+/// How a try ended that gave no answer.
+enum Lost {
+    /// Nothing of the request was sent; here it is.
+    Unsent(Request<RequestBody>, ProxyError),
+    /// The request went out, to no effect; here is its copy.
+    Stale(Replay),
+    Failed(ProxyError),
+}
+
+/// Sends `request` to `backend` and waits for the response head.
+pub(super) async fn forward(
+    exchange: &Rc<Exchange>,
+    backend: &LiveBackend,
+    policy: &RoutePolicy,
+    mut request: Request<RequestBody>,
+) -> Result<(Response<Incoming>, Upstream), ProxyError> {
+    let mut tried = SmallVec::<[u64; CONNECT_TRIES]>::new();
+    let mut failure = ProxyError::NoEndpoint;
+    while tried.len() < CONNECT_TRIES
+        && let Some(lease) = backend.pick(&tried)
+    {
+        if !tried.is_empty() {
+            exchange.retries();
+        }
+        tried.push(lease.endpoint().id);
+        exchange.trying(lease.endpoint().address);
+        match to_endpoint(exchange, policy, lease, request).await {
+            Ok(answer) => return Ok(answer),
+            Err(Lost::Unsent(unsent, error)) => (request, failure) = (unsent, error),
+            Err(Lost::Stale(_)) => return Err(ProxyError::Reset),
+            Err(Lost::Failed(error)) => return Err(error),
+        }
+    }
+    Err(failure)
+}
+
+/// Pooled connections to the endpoint first: one that turns out to be closed costs nothing. Then a new one.
+async fn to_endpoint(
+    exchange: &Rc<Exchange>,
+    policy: &RoutePolicy,
+    mut lease: Lease,
+    mut request: Request<RequestBody>,
+) -> Result<(Response<Incoming>, Upstream), Lost> {
+    let worker = &exchange.connection.worker;
+    loop {
+        let upstream = match worker.pools.checkout(worker, lease) {
+            Ok(upstream) => upstream,
+            Err(back) => {
+                lease = back;
+                break;
+            }
+        };
+        match on_connection(exchange, upstream, request).await {
+            (Ok(response), upstream) => return Ok((response, upstream)),
+            (Err(Lost::Unsent(unsent, _)), upstream) => (request, lease) = (unsent, upstream.lease),
+            (Err(Lost::Stale(replay)), upstream) => {
+                exchange.retries();
+                (request, lease) = (replay.request(exchange), upstream.lease);
+                // Not another pooled one: a request that makes its endpoint close must not do so to all of them.
+                break;
+            }
+            (Err(lost), _) => return Err(lost),
+        }
+    }
+    let connecting = connect::connect(worker, &lease, request.headers(), policy.connect_timeout);
+    let upstream = match exchange.unless_failed(connecting).await {
+        Ok(Ok(sender)) => Upstream::fresh(sender, lease, worker.clone()),
+        Ok(Err(error)) => {
+            let (failure, reason) = connect_failure(&error);
+            exchange.backend_failed(reason);
+            return Err(Lost::Unsent(request, failure));
+        }
+        Err(error) => return Err(Lost::Failed(error)),
+    };
+    match on_connection(exchange, upstream, request).await {
+        (Ok(response), upstream) => Ok((response, upstream)),
+        (Err(lost), _) => Err(lost),
+    }
+}
+
+/// One request on one connection, to the response head.
+async fn on_connection(
+    exchange: &Rc<Exchange>,
+    mut upstream: Upstream,
+    request: Request<RequestBody>,
+) -> (Result<Response<Incoming>, Lost>, Upstream) {
+    let bodyless = request.body().is_end_stream();
+    let again = Again {
+        // A reused connection may have been closing when the request went out (RFC 9110 §9.2.2).
+        if_reset: bodyless && upstream.reused && request.method().is_idempotent(),
+        // A refused stream was not processed (RFC 9113 §8.7).
+        if_refused: bodyless && matches!(upstream.sender, Sender::Http2(..)),
+    };
+    if upstream.reused && !again.if_reset && upstream.idle_since != exchange.connection.worker.clock.now() {
+        // This request cannot be sent twice: let the reactor deliver a close that has already arrived.
+        tokio::task::yield_now().await;
+    }
+    match exchange.unless_failed(upstream.sender.ready()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(_)) => return (Err(Lost::Unsent(request, ProxyError::Reset)), upstream),
+        Err(error) => return (Err(Lost::Failed(error)), upstream),
+    }
+    let replay = (again.if_reset || again.if_refused).then(|| Replay::of(&request));
+    exchange.waits_for_backend();
+    let result = match &mut upstream.sender {
+        Sender::Http1(sender) => exchange.unless_failed(sender.try_send_request(request)).await,
+        Sender::Http2(shared, _) => exchange.unless_failed(shared.sender().try_send_request(request)).await,
+    };
+    let result = match result {
+        Ok(Ok(response)) => Ok(response),
+        Ok(Err(unanswered)) => Err(lost(exchange, unanswered, again, replay)),
+        Err(error) => Err(Lost::Failed(error)),
+    };
+    (result, upstream)
+}
+
+fn lost(
+    exchange: &Exchange,
+    mut unanswered: TrySendError<Request<RequestBody>>,
+    again: Again,
+    replay: Option<Replay>,
+) -> Lost {
+    if let Some(request) = unanswered.take_message() {
+        return Lost::Unsent(request, ProxyError::Reset);
+    }
+    // A request body that broke shows up as a broken connection; its own reason is the true one.
+    if let Some(error) = exchange.failure() {
+        return Lost::Failed(error);
+    }
+    let failure = Failure::of(unanswered.error());
+    let unprocessed = again.if_reset && failure == Failure::Reset || again.if_refused && is_refused(unanswered.error());
+    match replay {
+        Some(replay) if unprocessed => Lost::Stale(replay),
+        _ => {
+            exchange.backend_failed(failure.backend_error());
+            Lost::Failed(failure.error())
+        }
+    }
+}
+
+impl Failure {
+    pub(super) fn of(error: &hyper::Error) -> Self {
+        if error.is_parse() { Failure::Protocol } else { Failure::Reset }
+    }
+
+    pub(super) fn error(self) -> ProxyError {
+        match self {
+            Failure::Reset => ProxyError::Reset,
+            Failure::Protocol => ProxyError::Protocol,
+        }
+    }
+
+    pub(super) fn backend_error(self) -> BackendError {
+        match self {
+            Failure::Reset => BackendError::Reset,
+            Failure::Protocol => BackendError::Protocol,
+        }
+    }
+}
+
+impl Replay {
+    fn of(request: &Request<RequestBody>) -> Self {
+        Replay {
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            version: request.version(),
+            headers: request.headers().clone(),
+        }
+    }
+
+    fn request(self, exchange: &Rc<Exchange>) -> Request<RequestBody> {
+        let mut request = Request::new(RequestBody::empty(exchange.clone()));
+        *request.method_mut() = self.method;
+        *request.uri_mut() = self.uri;
+        *request.version_mut() = self.version;
+        *request.headers_mut() = self.headers;
+        request
+    }
+}
+
+impl Sender {
+    /// The connection has finished the request before and can take one.
+    async fn ready(&mut self) -> hyper::Result<()> {
+        match self {
+            Sender::Http1(sender) => sender.ready().await,
+            Sender::Http2(shared, _) => shared.sender().ready().await,
+        }
+    }
+}
+
+fn is_refused(error: &hyper::Error) -> bool {
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<h2::Error>());
+    source.is_some_and(|error| error.reason() == Some(h2::Reason::REFUSED_STREAM))
+}
+
+fn connect_failure(error: &io::Error) -> (ProxyError, BackendError) {
+    if error.kind() == io::ErrorKind::TimedOut {
+        (ProxyError::ConnectTimeout, BackendError::Timeout)
+    } else {
+        (ProxyError::Connect, BackendError::Connect)
+    }
+}

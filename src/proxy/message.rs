@@ -1,0 +1,151 @@
+//! The two heads of an exchange as they leave: the request for the backend, the response for the client.
+//!
+//! Framing is never relayed: hyper writes one field from the size of the body that it is given. Which fields stay, go or
+//! are set is `headers`' rule; who may be forwarded to is decided before, in `request`.
+
+use std::borrow::Cow;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::uri::{Authority, Scheme};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
+use http_body::Body;
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+
+use super::body::{RequestBody, ResponseBody};
+use super::client_address::{self, Resolved};
+use super::error::ProxyError;
+use super::exchange::Exchange;
+use super::head_check::Checked;
+use super::headers::{Framing, Handshake};
+use super::pool::Upstream;
+use super::{headers, upgrade};
+use crate::snapshot::Protocol;
+
+/// A request as it goes to the backend.
+pub(super) struct Outgoing {
+    pub(super) request: Request<RequestBody>,
+    /// The client's stream, once the backend has agreed to switch protocols.
+    pub(super) upgrade: Option<Upgrade>,
+}
+
+/// The client asked to switch protocols.
+pub(super) struct Upgrade {
+    pub(super) client: OnUpgrade,
+    /// The client asked in HTTP/2 (RFC 8441), so the handshake with the backend is ours.
+    pub(super) handshake: Option<Handshake>,
+}
+
+/// The request for a backend that speaks `protocol`.
+pub(super) fn outgoing(
+    exchange: &Rc<Exchange>,
+    mut head: Parts,
+    body: Incoming,
+    target: &Checked,
+    client: Resolved,
+    protocol: Protocol,
+) -> Result<Outgoing, ProxyError> {
+    let extended_connect = target.websocket;
+    let http2 = protocol == Protocol::H2c;
+    if extended_connect && http2 {
+        return Err(ProxyError::NotImplemented);
+    }
+    let protocol = if http2 { None } else { headers::upgrade_of(&head.headers, head.version, &head.method) };
+    let upgrade = head.extensions.remove::<OnUpgrade>().filter(|_| protocol.is_some() || extended_connect);
+    let facts = headers::Facts {
+        host: target.authority(),
+        peer: &exchange.connection.facts.peer_text,
+        client: &client_text(exchange, client),
+        trusted: client.trusted_peer,
+        tls: exchange.is_tls(),
+        request_id: exchange.request_id.clone(),
+        upgrade: protocol,
+        http2,
+    };
+    headers::to_backend(&mut head.headers, facts);
+    let handshake = extended_connect.then(|| headers::Handshake::offer(&mut head.headers, fastrand::u128(..)));
+    if extended_connect {
+        head.method = Method::GET;
+    }
+    let upgrade = upgrade.map(|client| Upgrade { client, handshake });
+    let http2_client = head.version == Version::HTTP_2;
+    let limit = exchange.route().and_then(|route| route.policy.max_body_size);
+    let body = RequestBody::new(body, exchange.clone(), limit, http2 && http2_client);
+    if !http2 && body.size_hint().exact().is_none() {
+        // hyper drops a body of unknown size on methods that seldom have one, unless it is told.
+        head.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+    let mut request = Request::new(body);
+    *request.method_mut() = head.method;
+    *request.uri_mut() = uri(&head.uri, target, http2)?;
+    *request.version_mut() = if http2 { Version::HTTP_2 } else { Version::HTTP_11 };
+    *request.headers_mut() = head.headers;
+    Ok(Outgoing { request, upgrade })
+}
+
+/// The answer for the client, made of the backend's `response`.
+pub(super) fn incoming(
+    exchange: &Rc<Exchange>,
+    response: Response<Incoming>,
+    upstream: Upstream,
+    upgrade: Option<Upgrade>,
+) -> Result<Response<ResponseBody>, ProxyError> {
+    let status = response.status();
+    exchange.answered(status);
+    let extended_connect = exchange.head.method == Method::CONNECT;
+    if status == StatusCode::SWITCHING_PROTOCOLS {
+        let upgrade = upgrade.ok_or(ProxyError::Protocol)?;
+        return upgrade::start(exchange, upgrade, response, upstream);
+    }
+    if extended_connect && status.is_success() {
+        // To the client it would mean that the websocket is open.
+        return Err(ProxyError::Protocol);
+    }
+    let (mut head, body) = response.into_parts();
+    let trailers = exchange.head.takes_trailers;
+    headers::to_client(&mut head.headers, framing(exchange, &body, trailers), exchange.marks());
+    head.extensions.clear();
+    head.version = exchange.head.version;
+    exchange.responds(status);
+    Ok(Response::from_parts(head, ResponseBody::backend(body, exchange.clone(), upstream, trailers)))
+}
+
+/// What tells the client where the answer ends.
+fn framing(exchange: &Exchange, body: &Incoming, trailers: bool) -> Framing {
+    if exchange.head.method == Method::HEAD {
+        Framing::Head
+    } else if trailers && body.size_hint().exact().is_none() {
+        Framing::BodyAndTrailers
+    } else {
+        Framing::Body
+    }
+}
+
+/// An answer of our own.
+pub(super) fn own(exchange: &Rc<Exchange>, answer: Response<Bytes>) -> Response<ResponseBody> {
+    exchange.responds(answer.status());
+    answer.map(|content| ResponseBody::own(content, exchange))
+}
+
+fn client_text<'a>(exchange: &'a Exchange, client: Resolved) -> Cow<'a, HeaderValue> {
+    let facts = &exchange.connection.facts;
+    if client.client == facts.peer.ip() {
+        Cow::Borrowed(&facts.peer_text)
+    } else {
+        Cow::Owned(client_address::header_value(client.client))
+    }
+}
+
+/// Origin form with the path that was matched (RFC 9112 §3.2.1); with scheme and authority towards HTTP/2.
+fn uri(client: &Uri, target: &Checked, http2: bool) -> Result<Uri, ProxyError> {
+    let mut parts = http::uri::Parts::default();
+    parts.path_and_query = Some(target.target(client));
+    if http2 {
+        parts.scheme = Some(Scheme::HTTP);
+        let authority = Authority::try_from(target.authority().as_bytes());
+        parts.authority = Some(authority.map_err(|_| ProxyError::BadRequest("malformed host"))?);
+    }
+    Uri::from_parts(parts).map_err(|_| ProxyError::BadRequest("the target cannot be forwarded"))
+}

@@ -1,0 +1,171 @@
+//! A worker's connections to endpoints. Idle HTTP/1.1 connections wait here for the next request, most recently used
+//! first; HTTP/2 connections are shared. Nothing is locked: a pool belongs to one worker.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use hashbrown::HashMap;
+use hyper::client::conn::{http1, http2};
+
+use super::body::RequestBody;
+use super::clock::{Millis, passed};
+use super::worker::Worker;
+use crate::tables::{Lease, LiveEndpoint};
+
+/// Idle HTTP/1.1 connections kept per endpoint and worker.
+const MAX_IDLE: usize = 256;
+/// Requests that share one HTTP/2 connection before another is opened; what most servers allow.
+const MAX_SHARED: u32 = 100;
+
+/// All pools of one worker, by [`LiveEndpoint::id`].
+#[derive(Default)]
+pub(super) struct Pools {
+    by_endpoint: RefCell<HashMap<u64, Pool, foldhash::fast::FixedState>>,
+}
+
+struct Pool {
+    endpoint: Arc<LiveEndpoint>,
+    idle: Vec<Idle>,
+    shared: Vec<Shared>,
+}
+
+struct Idle {
+    sender: http1::SendRequest<RequestBody>,
+    since: Millis,
+}
+
+/// One HTTP/2 connection and the requests on it.
+#[derive(Clone)]
+pub(super) struct Shared {
+    sender: http2::SendRequest<RequestBody>,
+    requests: Rc<Cell<u32>>,
+    /// When the last request on it ended.
+    idle_since: Rc<Cell<Millis>>,
+}
+
+/// A connection in use by one request.
+pub(super) struct Upstream {
+    pub(super) sender: Sender,
+    /// It has served a request before, so the endpoint may be about to close it.
+    pub(super) reused: bool,
+    /// When it was put into the pool, if it was reused.
+    pub(super) idle_since: Millis,
+    pub(super) lease: Lease,
+    worker: Rc<Worker>,
+}
+
+pub(super) enum Sender {
+    Http1(http1::SendRequest<RequestBody>),
+    Http2(Shared, InUse),
+}
+
+/// Counts one request on a shared connection until dropped.
+pub(super) struct InUse {
+    requests: Rc<Cell<u32>>,
+    idle_since: Rc<Cell<Millis>>,
+    worker: Rc<Worker>,
+}
+
+impl Drop for InUse {
+    fn drop(&mut self) {
+        self.requests.set(self.requests.get() - 1);
+        self.idle_since.set(self.worker.clock.now());
+    }
+}
+
+impl Pools {
+    /// A connection to `lease`'s endpoint that is open as far as is known. Gives the lease back if there is none.
+    pub(super) fn checkout(&self, worker: &Rc<Worker>, lease: Lease) -> Result<Upstream, Lease> {
+        let mut pools = self.by_endpoint.borrow_mut();
+        let Some(pool) = pools.get_mut(&lease.endpoint().id) else { return Err(lease) };
+        let limit = worker.shared.limits.upstream_idle_timeout;
+        if let Some(shared) = pool.shared.iter().find(|shared| shared.takes_more()) {
+            let sender = shared.join(worker);
+            return Ok(Upstream { sender, reused: true, idle_since: 0, lease, worker: worker.clone() });
+        }
+        while let Some(Idle { sender, since }) = pool.idle.pop() {
+            if !sender.is_closed() && !passed(since, limit, worker.clock.now()) {
+                let sender = Sender::Http1(sender);
+                return Ok(Upstream { sender, reused: true, idle_since: since, lease, worker: worker.clone() });
+            }
+        }
+        Err(lease)
+    }
+
+    /// Makes a new HTTP/2 connection available to the requests that follow.
+    pub(super) fn share(&self, endpoint: &Arc<LiveEndpoint>, shared: Shared) {
+        self.with(endpoint, |pool| pool.shared.push(shared));
+    }
+
+    /// Closes what was idle for too long, and everything idle of endpoints that are gone. Called by the worker's tick.
+    pub(super) fn sweep(&self, now: Millis, idle_timeout: Duration) {
+        self.by_endpoint.borrow_mut().retain(|_, pool| {
+            let retired = pool.endpoint.retired.load(Ordering::Relaxed);
+            pool.idle.retain(|idle| !retired && !idle.sender.is_closed() && !passed(idle.since, idle_timeout, now));
+            pool.shared.retain(|shared| {
+                let idle = shared.requests.get() == 0;
+                !shared.sender.is_closed() && !(idle && (retired || passed(shared.idle_since.get(), idle_timeout, now)))
+            });
+            !pool.idle.is_empty() || !pool.shared.is_empty()
+        });
+    }
+
+    /// Nothing is idle here.
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_endpoint.borrow().is_empty()
+    }
+
+    fn with(&self, endpoint: &Arc<LiveEndpoint>, change: impl FnOnce(&mut Pool)) {
+        let mut pools = self.by_endpoint.borrow_mut();
+        change(pools.entry(endpoint.id).or_insert_with(|| Pool {
+            endpoint: endpoint.clone(),
+            idle: Vec::new(),
+            shared: Vec::new(),
+        }));
+    }
+}
+
+impl Shared {
+    pub(super) fn new(sender: http2::SendRequest<RequestBody>, now: Millis) -> Self {
+        Shared { sender, requests: Rc::default(), idle_since: Rc::new(Cell::new(now)) }
+    }
+
+    fn takes_more(&self) -> bool {
+        !self.sender.is_closed() && self.requests.get() < MAX_SHARED
+    }
+
+    pub(super) fn join(&self, worker: &Rc<Worker>) -> Sender {
+        self.requests.set(self.requests.get() + 1);
+        let in_use =
+            InUse { requests: self.requests.clone(), idle_since: self.idle_since.clone(), worker: worker.clone() };
+        Sender::Http2(self.clone(), in_use)
+    }
+
+    pub(super) fn sender(&mut self) -> &mut http2::SendRequest<RequestBody> {
+        &mut self.sender
+    }
+}
+
+impl Upstream {
+    pub(super) fn fresh(sender: Sender, lease: Lease, worker: Rc<Worker>) -> Self {
+        Upstream { sender, reused: false, idle_since: 0, lease, worker }
+    }
+
+    /// The exchange on it is complete: the next request may have the connection.
+    pub(super) fn give_back(self) {
+        if let Sender::Http1(sender) = self.sender
+            && !sender.is_closed()
+            && !self.lease.endpoint().retired.load(Ordering::Relaxed)
+        {
+            let since = self.worker.clock.now();
+            self.worker.pools.with(self.lease.endpoint(), |pool| {
+                if pool.idle.len() < MAX_IDLE {
+                    pool.idle.push(Idle { sender, since });
+                }
+            });
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! The order in which a request is treated.
+
+use std::panic::AssertUnwindSafe;
+use std::rc::Rc;
+
+use futures_util::FutureExt;
+use http::request::Parts;
+use http::{Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
+
+use super::body::ResponseBody;
+use super::connection::Connection;
+use super::error::ProxyError;
+use super::exchange::{Exchange, Head, backend_of};
+use super::headers::{self, Scheme};
+use super::{forward, head_check, message, respond};
+use crate::tables::NoRoute;
+
+/// Answers one request. Never fails: what goes wrong is an answer of our own, or a response that breaks off.
+pub(super) async fn serve(
+    request: Request<Incoming>,
+    connection: Rc<Connection>,
+) -> Result<Response<ResponseBody>, std::convert::Infallible> {
+    let (head, body) = request.into_parts();
+    let exchange =
+        Exchange::start(&connection, Head::of(&head), headers::request_id(&head.headers, fastrand::u128(..)));
+    let mut pending = Pending { exchange: &exchange, answered: false };
+    let answer = AssertUnwindSafe(treat(&exchange, head, body)).catch_unwind().await;
+    pending.answered = true;
+    let answer = answer.unwrap_or_else(|_| {
+        connection.worker.shard().panicked();
+        Err(ProxyError::Panic)
+    });
+    Ok(answer.unwrap_or_else(|error| refuse(&exchange, error)))
+}
+
+/// The order of a request: who is refused before a step costs nothing of it.
+async fn treat(exchange: &Rc<Exchange>, head: Parts, body: Incoming) -> Result<Response<ResponseBody>, ProxyError> {
+    let tables = &exchange.tables;
+    let shared = &exchange.connection.worker.shared;
+    let target = head_check::check(&head, exchange.is_tls(), shared.limits.max_header_fields)?;
+    let route = tables.routes.find(target.host(), target.path(&head.uri))?;
+    exchange.enter(route);
+    let client = exchange.resolve_client(&head.headers);
+    if route.policy.https_redirect
+        && headers::effective_scheme(&head.headers, exchange.is_tls(), client.trusted_peer) == Scheme::Http
+    {
+        let port = shared.https_redirect_port;
+        let answer = respond::redirect(target.host(), port, &head.uri, exchange.head.asker, exchange.marks());
+        return Ok(message::own(exchange, answer));
+    }
+    if route.policy.max_body_size.is_some_and(|limit| body.size_hint().lower() > limit) {
+        return Err(ProxyError::BodyTooLarge);
+    }
+    let backend = backend_of(tables, route).ok_or(ProxyError::Denied)?;
+    let outgoing = message::outgoing(exchange, head, body, &target, client, backend.protocol)?;
+    let (response, upstream) = forward::forward(exchange, backend, &route.policy, outgoing.request).await?;
+    message::incoming(exchange, response, upstream, outgoing.upgrade)
+}
+
+impl From<NoRoute> for ProxyError {
+    fn from(none: NoRoute) -> Self {
+        match none {
+            NoRoute::NotFound => ProxyError::NoRoute,
+            NoRoute::Ambiguous => ProxyError::AmbiguousPath,
+        }
+    }
+}
+
+/// Ends the exchange if the client goes away before the response head: hyper then drops the request's future.
+struct Pending<'a> {
+    exchange: &'a Rc<Exchange>,
+    answered: bool,
+}
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        if !self.answered {
+            self.exchange.finish(false);
+        }
+    }
+}
+
+fn refuse(exchange: &Rc<Exchange>, error: ProxyError) -> Response<ResponseBody> {
+    exchange.fail(error.clone());
+    message::own(exchange, respond::refuse(&error, exchange.head.asker, exchange.marks()))
+}

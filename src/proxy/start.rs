@@ -1,0 +1,118 @@
+//! Starts and ends the data plane as a whole.
+
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use http::HeaderValue;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+use super::admission::Admission;
+use super::worker::{self, Drain, Listeners, Shared};
+use super::{listener, tls};
+use crate::config::Config;
+use crate::tables::Published;
+use crate::telemetry::{AccessLog, Metrics};
+
+/// The running data plane. Dropping it does not end the workers; [`Proxy::drain`] does.
+#[derive(Debug)]
+pub struct Proxy {
+    http: SocketAddr,
+    https: SocketAddr,
+    workers: usize,
+    drain: watch::Sender<Option<Drain>>,
+    /// One message per worker that ended.
+    ended: mpsc::UnboundedReceiver<anyhow::Result<()>>,
+}
+
+impl Proxy {
+    /// Binds both ports and starts the workers. `descriptors`: how many the process may open.
+    pub fn start(
+        config: &Config,
+        descriptors: u64,
+        published: Arc<Published>,
+        metrics: Arc<Metrics>,
+        access_log: Arc<AccessLog>,
+    ) -> anyhow::Result<Proxy> {
+        let bind = |port, flag| listener::bind(config.bind_address, port, config.workers, flag);
+        let (http, http_listeners) = bind(config.http_port, "--http-port")?;
+        let (https, https_listeners) = bind(config.https_port, "--https-port")?;
+        let shared = Arc::new(shared(config, descriptors, published, metrics, access_log)?);
+        let (drain, draining) = watch::channel(None);
+        let (report, ended) = mpsc::unbounded_channel();
+        for (index, (http, https)) in http_listeners.into_iter().zip(https_listeners).enumerate() {
+            let (shared, draining, report) = (shared.clone(), draining.clone(), report.clone());
+            let listeners = Listeners { http, https };
+            let work = move || {
+                let run = || worker::run(index, shared, listeners, draining);
+                let result = catch_unwind(AssertUnwindSafe(run));
+                // Nobody listens any more only when the process is ending.
+                drop(report.send(outcome(index, result)));
+            };
+            std::thread::Builder::new()
+                .name(format!("worker-{index}"))
+                .spawn(work)
+                .context("starting a worker thread")?;
+        }
+        Ok(Proxy { http, https, workers: config.workers, drain, ended })
+    }
+
+    pub fn http_address(&self) -> SocketAddr {
+        self.http
+    }
+
+    pub fn https_address(&self) -> SocketAddr {
+        self.https
+    }
+
+    /// Takes no new connections, lets those that are open finish what is in flight, and cuts the rest at `deadline`.
+    pub fn drain(&self, deadline: Duration) {
+        self.drain.send_replace(Some(Drain { deadline: Instant::now() + deadline }));
+    }
+
+    /// Until all workers have drained. An error as soon as one of them has died.
+    pub async fn ended(&mut self) -> anyhow::Result<()> {
+        while self.workers > 0 {
+            self.ended.recv().await.unwrap_or(Ok(()))?;
+            self.workers -= 1;
+        }
+        Ok(())
+    }
+}
+
+fn shared(
+    config: &Config,
+    descriptors: u64,
+    published: Arc<Published>,
+    metrics: Arc<Metrics>,
+    access_log: Arc<AccessLog>,
+) -> anyhow::Result<Shared> {
+    let limits = config.limits.clone();
+    let connections = super::admission::connections_within(limits.max_connections, descriptors);
+    let server_header = Some(config.server_header.as_str()).filter(|name| !name.is_empty());
+    Ok(Shared {
+        admission: Admission::new(connections, limits.max_connections_per_address),
+        client_tls: tls::server_config(published.clone()).into(),
+        backend_tls: tls::backend_connector(),
+        server_header: server_header.map(HeaderValue::from_str).transpose().context("--server-header")?,
+        https_redirect_port: config.https_redirect_port,
+        limits,
+        published,
+        metrics,
+        access_log,
+    })
+}
+
+fn outcome(index: usize, result: std::thread::Result<std::io::Result<()>>) -> anyhow::Result<()> {
+    match result {
+        Ok(result) => result.with_context(|| format!("worker {index}")),
+        Err(panic) => {
+            let reason = panic.downcast_ref::<&str>().copied().map(str::to_owned);
+            let reason = reason.or_else(|| panic.downcast_ref::<String>().cloned());
+            Err(anyhow!("worker {index} panicked: {}", reason.unwrap_or_default()))
+        }
+    }
+}

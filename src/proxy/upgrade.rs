@@ -1,0 +1,98 @@
+//! From a `101 Switching Protocols` to a tunnel: takes both streams out of hyper and lets bytes pass.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+use http::{Response, StatusCode};
+use hyper::body::Incoming;
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use tokio::task::spawn_local;
+
+use super::body::ResponseBody;
+use super::error::ProxyError;
+use super::exchange::Exchange;
+use super::headers::{self, Framing};
+use super::io::{BackendTransport, ClientIo, ClientTransport, Transport};
+use super::message::Upgrade;
+use super::pool::Upstream;
+use super::tunnel::{self, Duplex, Side};
+
+/// Answers the client and starts the tunnel; the exchange ends with it. `response` is the backend's 101.
+pub(super) fn start(
+    exchange: &Rc<Exchange>,
+    upgrade: Upgrade,
+    mut response: Response<Incoming>,
+    upstream: Upstream,
+) -> Result<Response<ResponseBody>, ProxyError> {
+    let backend = hyper::upgrade::on(&mut response);
+    let (mut head, _) = response.into_parts();
+    match upgrade.handshake {
+        None => headers::to_client(&mut head.headers, Framing::Upgrade, exchange.marks()),
+        Some(handshake) => {
+            if !handshake.accepted(&mut head.headers) {
+                return Err(ProxyError::Protocol);
+            }
+            headers::to_client(&mut head.headers, Framing::Body, exchange.marks());
+            // RFC 8441 §5: where HTTP/1.1 says 101, HTTP/2 says 200.
+            head.status = StatusCode::OK;
+        }
+    }
+    head.extensions.clear();
+    head.version = exchange.head.version;
+    exchange.responds(head.status);
+    exchange.becomes_tunnel();
+    spawn_local(tunnel(exchange.clone(), upgrade.client, backend, upstream));
+    Ok(Response::from_parts(head, ResponseBody::Tunnel))
+}
+
+async fn tunnel(exchange: Rc<Exchange>, client: OnUpgrade, backend: OnUpgrade, upstream: Upstream) {
+    let (client, backend) = tokio::join!(client, backend);
+    let complete = match (client, backend) {
+        (Ok(client), Ok(backend)) => {
+            let limit = exchange.connection.worker.shared.limits.tunnel_idle_timeout;
+            // Undone when the tunnel ends: what was counted for the client's stream.
+            let (client, _open) = client_side(client);
+            let progress = |sent: u64, received: u64| {
+                exchange.sent.set(exchange.sent.get() + sent);
+                exchange.received.set(exchange.received.get() + received);
+            };
+            tunnel::run(client, backend_side(backend), limit, progress).await;
+            true
+        }
+        _ => false,
+    };
+    // The endpoint counts the tunnel as in flight until here.
+    drop(upstream);
+    exchange.finish(complete);
+}
+
+fn client_side(upgraded: Upgraded) -> (Side, Option<Box<dyn Send>>) {
+    match upgraded.downcast::<TokioIo<ClientIo>>() {
+        Ok(parts) => {
+            let (transport, prefix, open) = parts.io.into_inner().into_parts();
+            let read = if prefix.is_empty() { parts.read_buf } else { [parts.read_buf, prefix].concat().into() };
+            let side = match transport {
+                ClientTransport::Plain(stream) => Side::Plain { stream, read },
+                Transport::Tls(stream) => other(*stream, read),
+            };
+            (side, Some(open))
+        }
+        // A stream of an HTTP/2 connection.
+        Err(upgraded) => (other(TokioIo::new(upgraded), Bytes::new()), None),
+    }
+}
+
+fn backend_side(upgraded: Upgraded) -> Side {
+    match upgraded.downcast::<TokioIo<BackendTransport>>() {
+        Ok(parts) => match parts.io.into_inner() {
+            BackendTransport::Plain(stream) => Side::Plain { stream, read: parts.read_buf },
+            Transport::Tls(stream) => other(*stream, parts.read_buf),
+        },
+        Err(upgraded) => other(TokioIo::new(upgraded), Bytes::new()),
+    }
+}
+
+fn other(io: impl Duplex + 'static, read: Bytes) -> Side {
+    Side::Other { io: Box::new(io), read }
+}

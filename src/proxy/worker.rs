@@ -1,0 +1,233 @@
+//! One data plane thread: a current-thread runtime with its own listeners, pools, log buffer and clock.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use http::HeaderValue;
+use hyper::server::conn::{http1, http2};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, watch};
+use tokio::task::{LocalSet, spawn_local};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+use super::accept;
+use super::admission::{Admission, Admitted};
+use super::clock::{Clock, Millis, TICK};
+use super::connection::{Connection, http1_builder, http2_builder};
+use super::listener;
+use super::pool::Pools;
+use crate::config::Limits;
+use crate::tables::{Published, Reader};
+use crate::telemetry::access_log::Buffer;
+use crate::telemetry::{AccessLog, Metrics, Refusal, WorkerShard};
+
+/// What all workers have in common.
+pub(super) struct Shared {
+    pub(super) limits: Limits,
+    pub(super) published: Arc<Published>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) access_log: Arc<AccessLog>,
+    pub(super) admission: Arc<Admission>,
+    pub(super) client_tls: TlsAcceptor,
+    pub(super) backend_tls: TlsConnector,
+    /// `None`: no Server field is sent.
+    pub(super) server_header: Option<HeaderValue>,
+    pub(super) https_redirect_port: Option<u16>,
+}
+
+/// One thread's part. Everything here is used by that thread alone.
+pub(super) struct Worker {
+    pub(super) index: usize,
+    pub(super) shared: Arc<Shared>,
+    pub(super) reader: Reader,
+    pub(super) clock: Clock,
+    pub(super) pools: Pools,
+    pub(super) log: RefCell<Buffer>,
+    pub(super) http1: http1::Builder,
+    pub(super) http2: http2::Builder<LocalExecutor>,
+    /// For the checks of each tick; the dead are dropped there.
+    connections: RefCell<Vec<Weak<Connection>>>,
+    /// Client streams that are open, tunnels too; counted down by [`Open`].
+    open: Arc<AtomicUsize>,
+    /// Ends the pause of a tick that had nothing to look at.
+    stirred: Notify,
+}
+
+/// A drain began: no new connections, and the end at the deadline.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Drain {
+    pub(super) deadline: Instant,
+}
+
+/// The two ports of a worker.
+pub(super) struct Listeners {
+    pub(super) http: std::net::TcpListener,
+    pub(super) https: std::net::TcpListener,
+}
+
+/// Spawns on the worker's own thread; what hyper's HTTP/2 sides want.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LocalExecutor;
+
+impl<F: Future + 'static> hyper::rt::Executor<F> for LocalExecutor {
+    fn execute(&self, future: F) {
+        spawn_local(async move { drop(future.await) });
+    }
+}
+
+/// One open client stream: what was counted for it is undone when it is dropped.
+pub(super) struct Open {
+    pub(super) admitted: Admitted,
+    metrics: Arc<Metrics>,
+    worker: usize,
+    tls: bool,
+    open: Arc<AtomicUsize>,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.open.fetch_sub(1, Ordering::Relaxed);
+        self.metrics.worker(self.worker).connection_closed(self.tls);
+    }
+}
+
+/// Runs a worker on this thread until a drain is over.
+pub(super) fn run(
+    index: usize,
+    shared: Arc<Shared>,
+    listeners: Listeners,
+    drain: watch::Receiver<Option<Drain>>,
+) -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    LocalSet::new().block_on(&runtime, async move {
+        let worker = Worker::new(index, shared);
+        let http = TcpListener::from_std(listeners.http)?;
+        let https = TcpListener::from_std(listeners.https)?;
+        spawn_local(tick(worker.clone(), drain.clone()));
+        serve(worker, http, https, drain).await
+    })
+}
+
+async fn serve(
+    worker: Rc<Worker>,
+    http: TcpListener,
+    https: TcpListener,
+    mut drain: watch::Receiver<Option<Drain>>,
+) -> std::io::Result<()> {
+    tokio::select! {
+        () = accept_forever(&worker, &http, false) => {}
+        () = accept_forever(&worker, &https, true) => {}
+        _ = drain.wait_for(Option::is_some) => {}
+    }
+    for (listener, tls) in [(http, false), (https, true)] {
+        // Who completes a handshake from here on is told so; who had completed it is served.
+        listener::refuse_handshakes(&listener)?;
+        for (stream, peer) in listener::queued(listener)? {
+            worker.accepted(stream, peer, tls);
+        }
+    }
+    let deadline = drain.borrow().map(|drain| drain.deadline).unwrap_or_else(Instant::now);
+    // Over the deadline the rest is cut: dropping the runtime drops every stream.
+    drop(timeout_at(deadline, worker.emptied()).await);
+    worker.log.borrow_mut().flush();
+    Ok(())
+}
+
+async fn accept_forever(worker: &Rc<Worker>, listener: &TcpListener, tls: bool) {
+    let starved = || worker.shard().connection_refused(Refusal::Descriptors);
+    loop {
+        let (stream, peer) = listener::accept(listener, starved).await;
+        worker.accepted(stream, peer, tls);
+    }
+}
+
+/// Moves the clock, gives overdue orders, sweeps pools, flushes the log. Pauses while there is nothing to look at.
+async fn tick(worker: Rc<Worker>, drain: watch::Receiver<Option<Drain>>) {
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut draining_since = None;
+    loop {
+        ticks.tick().await;
+        let now = worker.clock.advance();
+        if draining_since.is_none() && drain.borrow().is_some() {
+            draining_since = Some(now);
+        }
+        worker.check(now, draining_since);
+        if worker.connections.borrow().is_empty() && worker.pools.is_empty() {
+            worker.stirred.notified().await;
+        }
+    }
+}
+
+impl Worker {
+    fn new(index: usize, shared: Arc<Shared>) -> Rc<Self> {
+        Rc::new(Worker {
+            index,
+            reader: shared.published.reader(),
+            clock: Clock::start(),
+            pools: Pools::default(),
+            log: RefCell::new(shared.access_log.buffer()),
+            http1: http1_builder(&shared.limits),
+            http2: http2_builder(&shared.limits),
+            connections: RefCell::default(),
+            open: Arc::default(),
+            stirred: Notify::new(),
+            shared,
+        })
+    }
+
+    pub(super) fn shard(&self) -> &WorkerShard {
+        self.shared.metrics.worker(self.index)
+    }
+
+    /// Not for secrets.
+    pub(super) fn random(&self) -> u64 {
+        fastrand::u64(..)
+    }
+
+    fn accepted(self: &Rc<Self>, stream: TcpStream, peer: std::net::SocketAddr, tls: bool) {
+        spawn_local(accept::serve(self.clone(), stream, peer, tls));
+    }
+
+    pub(super) fn open(&self, admitted: Admitted, tls: bool) -> Open {
+        self.open.fetch_add(1, Ordering::Relaxed);
+        self.shard().connection_opened(tls);
+        Open { admitted, metrics: self.shared.metrics.clone(), worker: self.index, tls, open: self.open.clone() }
+    }
+
+    /// The clock has stood still if nothing was there to look at.
+    pub(super) fn stir(&self) {
+        self.clock.advance();
+        self.stirred.notify_one();
+    }
+
+    pub(super) fn watch(&self, connection: &Rc<Connection>) {
+        self.connections.borrow_mut().push(Rc::downgrade(connection));
+    }
+
+    fn check(&self, now: Millis, draining_since: Option<Millis>) {
+        self.connections.borrow_mut().retain(|connection| match connection.upgrade() {
+            Some(connection) => {
+                connection.check(now, draining_since);
+                true
+            }
+            None => false,
+        });
+        self.pools.sweep(now, self.shared.limits.upstream_idle_timeout);
+        self.log.borrow_mut().flush();
+        // Lets go of a generation that no request has asked past.
+        drop(self.reader.current());
+    }
+
+    /// Until no client stream is open.
+    async fn emptied(&self) {
+        while self.open.load(Ordering::Relaxed) > 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
