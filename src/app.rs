@@ -1,8 +1,173 @@
-//! Wiring: start order, readiness, drain order.
+//! Wiring: start order, the loop that applies what changes, the order of the end.
+//!
+//! Everything here runs on the control side's runtime; requests are served by the workers of [`Proxy`]. A change goes
+//! from the source through `control` to the published tables, when `pace` says so.
+
+mod control;
+mod descriptors;
+mod news;
+mod pace;
+mod signals;
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
 
 use crate::config::Config;
+use crate::proxy::Proxy;
+use crate::source::folder::Folder;
+use crate::source::resolve::Resolver;
+use crate::telemetry::{AccessLog, Metrics, init_application_log};
+use crate::translate::Objects;
+use control::Control;
+use pace::Pace;
+use signals::{Asked, Signals};
+
+/// How long the last lines of the access log may take to be written.
+const LOG_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Serves until told to end.
 pub fn serve(config: Config) -> anyhow::Result<()> {
-    anyhow::bail!("not wired yet: {}", config.dir.display())
+    let descriptors = descriptors::raise();
+    init_application_log(&config.log_filter, config.log_format).map_err(anyhow::Error::msg)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("control")
+        .enable_all()
+        .build()
+        .context("cannot start the control runtime")?;
+    let outcome = runtime.block_on(async { Process::start(config, descriptors)?.run().await });
+    runtime.shutdown_background();
+    outcome
+}
+
+/// The running process.
+struct Process {
+    config: Config,
+    signals: Signals,
+    folder: Folder,
+    resolver: Resolver,
+    control: Control,
+    pace: Pace,
+    metrics: Arc<Metrics>,
+    access_log: Arc<AccessLog>,
+    proxy: Proxy,
+    phase: Phase,
+}
+
+/// Where in its life the process is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Serving,
+    /// Not ready any more, but still taking connections until then.
+    Leaving(Instant),
+    Draining,
+}
+
+impl Process {
+    /// Everything up to "ready". Must be called within the control runtime.
+    fn start(config: Config, descriptors: u64) -> anyhow::Result<Self> {
+        // First, so that a signal that comes during the start is not lost.
+        let signals = Signals::install().context("cannot take signals")?;
+        let metrics = Metrics::new(config.workers);
+        let access_log = AccessLog::open(config.access_log.clone(), config.access_log_format)?;
+        metrics.watch_access_log(access_log.clone());
+        let folder = Folder::open(&config.dir)?;
+        let resolver = Resolver::start();
+        let (control, outcome) = Control::start(config.translate.clone(), &folder.objects(), metrics.clone());
+        resolver.want(&outcome.names);
+
+        let proxy = Proxy::start(&config, descriptors, control.published(), metrics.clone(), access_log.clone())?;
+        tracing::info!(http = %proxy.http_address(), https = %proxy.https_address(), "listening");
+        Ok(Process {
+            config,
+            signals,
+            folder,
+            resolver,
+            control,
+            pace: Pace::default(),
+            metrics,
+            access_log,
+            proxy,
+            phase: Phase::Serving,
+        })
+    }
+
+    async fn run(mut self) -> anyhow::Result<()> {
+        let outcome = self.until_the_end().await;
+        if !self.access_log.close(LOG_PATIENCE) {
+            tracing::warn!("the last lines of the access log could not be written in time");
+        }
+        outcome
+    }
+
+    /// Applies what changes and does what signals ask.
+    async fn until_the_end(&mut self) -> anyhow::Result<()> {
+        loop {
+            let leave = match self.phase {
+                Phase::Leaving(until) => Some(until),
+                Phase::Serving | Phase::Draining => None,
+            };
+            tokio::select! {
+                asked = self.signals.next() => if self.obey(asked).is_break() { return Ok(()) },
+                ended = self.proxy.ended() => return ended,
+                changed = self.folder.changed() => {
+                    changed?;
+                    self.pace.notice(Instant::now());
+                }
+                () = self.resolver.changed() => self.pace.notice(Instant::now()),
+                () = at(self.pace.due()) => self.apply(),
+                () = at(leave) => self.drain(),
+            }
+        }
+    }
+
+    fn apply(&mut self) {
+        let started = Instant::now();
+        let objects = Objects { addresses: self.resolver.addresses(), ..self.folder.objects() };
+        let outcome = self.control.apply(&objects);
+        let noticed = self.pace.applied(started, Instant::now());
+        let Some(outcome) = outcome else { return };
+        self.resolver.want(&outcome.names);
+        if let Some(noticed) = noticed.filter(|_| outcome.published) {
+            self.metrics.control().applied(noticed.elapsed());
+        }
+    }
+
+    /// Breaks when the process is to end now.
+    fn obey(&mut self, asked: Asked) -> ControlFlow<()> {
+        match asked {
+            Asked::Reload => self.folder.reload(),
+            Asked::ReopenAccessLog => self.access_log.reopen(),
+            Asked::Leave | Asked::LeaveAtOnce if self.phase != Phase::Serving => {
+                tracing::warn!("asked again to end: what is in flight is cut");
+                return ControlFlow::Break(());
+            }
+            Asked::Leave => self.leave(self.config.shutdown_grace_period),
+            Asked::LeaveAtOnce => self.leave(Duration::ZERO),
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn leave(&mut self, grace: Duration) {
+        tracing::info!(?grace, "not ready any more; connections are still taken for the grace period");
+        self.phase = Phase::Leaving(Instant::now() + grace);
+    }
+
+    fn drain(&mut self) {
+        let deadline = self.config.drain_timeout;
+        tracing::info!(?deadline, "no new connections; what is in flight may end, unless a second signal cuts it");
+        self.proxy.drain(deadline);
+        self.phase = Phase::Draining;
+    }
+}
+
+/// Waits for a moment that may never come.
+async fn at(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment.into()).await,
+        None => std::future::pending().await,
+    }
 }

@@ -69,8 +69,28 @@ fn the_environment_counts_and_a_flag_wins_over_it() {
 #[test]
 fn a_port_that_is_taken_is_named() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = taken.local_addr().unwrap().port();
-    let message = failure(&format!("echo --port {port}"), 1);
-    assert!(message.contains(&format!("127.0.0.1:{port}")), "{message}");
-    assert_eq!(message.lines().count(), 1, "{message}");
+    let address = taken.local_addr().unwrap();
+    let port = address.port();
+    let serve = "serve --dir deploy/demo --log-level error --bind-address 127.0.0.1";
+    for (flags, named) in [
+        (format!("echo --port {port}"), "in use"),
+        (format!("{serve} --http-port {port} --https-port 0 --healthz-port 0"), "--http-port"),
+        (format!("{serve} --http-port 0 --https-port {port} --healthz-port 0"), "--https-port"),
+    ] {
+        let message = failure(&flags, 1);
+        assert!(message.contains(&address.to_string()) && message.contains(named), "{flags}: {message}");
+        assert_eq!(message.lines().count(), 1, "{flags}: {message}");
+    }
+}
+
+#[test]
+fn what_cannot_be_read_or_written_is_named() {
+    for (flags, named) in [
+        ("--dir deploy/no-such-folder", "deploy/no-such-folder"),
+        ("--dir deploy/demo --access-log deploy/no-such-folder/log", "deploy/no-such-folder/log"),
+    ] {
+        let message = failure(&format!("serve {flags} --log-level error"), 1);
+        assert!(message.contains(named) && message.contains("No such file"), "{flags}: {message}");
+        assert_eq!(message.lines().count(), 1, "{flags}: {message}");
+    }
 }
