@@ -31,11 +31,18 @@ pub(super) struct Outgoing {
     pub(super) upgrade: Option<Upgrade>,
 }
 
+/// How the client asked.
+pub(super) enum Asked {
+    /// With this Upgrade field.
+    Http1(HeaderValue),
+    /// By an extended CONNECT (RFC 8441), so that the handshake with the backend is ours.
+    Http2(Handshake),
+}
+
 /// The client asked to switch protocols.
 pub(super) struct Upgrade {
     pub(super) client: OnUpgrade,
-    /// The client asked in HTTP/2 (RFC 8441), so the handshake with the backend is ours.
-    pub(super) handshake: Option<Handshake>,
+    pub(super) asked: Asked,
 }
 
 /// The request for a backend that speaks `protocol`.
@@ -53,7 +60,7 @@ pub(super) fn outgoing(
         return Err(ProxyError::NotImplemented);
     }
     let protocol = if http2 { None } else { headers::upgrade_of(&head.headers, head.version, &head.method) };
-    let upgrade = head.extensions.remove::<OnUpgrade>().filter(|_| protocol.is_some() || extended_connect);
+    let stream = head.extensions.remove::<OnUpgrade>();
     let facts = headers::Facts {
         host: target.authority(),
         peer: &exchange.connection.facts.peer_text,
@@ -61,15 +68,17 @@ pub(super) fn outgoing(
         trusted: client.trusted_peer,
         tls: exchange.is_tls(),
         request_id: exchange.request_id.clone(),
-        upgrade: protocol,
+        upgrade: protocol.clone(),
         http2,
     };
     headers::to_backend(&mut head.headers, facts);
-    let handshake = extended_connect.then(|| headers::Handshake::offer(&mut head.headers, fastrand::u128(..)));
-    if extended_connect {
+    let asked = if extended_connect {
         head.method = Method::GET;
-    }
-    let upgrade = upgrade.map(|client| Upgrade { client, handshake });
+        Some(Asked::Http2(Handshake::offer(&mut head.headers, fastrand::u128(..))))
+    } else {
+        protocol.map(Asked::Http1)
+    };
+    let upgrade = stream.zip(asked).map(|(client, asked)| Upgrade { client, asked });
     let http2_client = head.version == Version::HTTP_2;
     let limit = exchange.route().and_then(|route| route.policy.max_body_size);
     let body = RequestBody::new(body, exchange.clone(), limit, http2 && http2_client);
@@ -117,7 +126,10 @@ fn framing(exchange: &Exchange, body: &Incoming, trailers: bool) -> Framing {
     if exchange.head.method == Method::HEAD {
         Framing::Head
     } else if trailers && body.size_hint().exact().is_none() {
-        Framing::BodyAndTrailers
+        match exchange.head.version {
+            Version::HTTP_2 => Framing::BodyAndTrailers,
+            _ => Framing::BodyAndAnnouncedTrailers,
+        }
     } else {
         Framing::Body
     }

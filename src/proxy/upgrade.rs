@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use bytes::Bytes;
-use http::{Response, StatusCode};
+use http::{Response, StatusCode, header};
 use hyper::body::Incoming;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
@@ -14,7 +14,7 @@ use super::error::ProxyError;
 use super::exchange::Exchange;
 use super::headers::{self, Framing};
 use super::io::{BackendTransport, ClientIo, ClientTransport, Transport};
-use super::message::Upgrade;
+use super::message::{Asked, Upgrade};
 use super::pool::Upstream;
 use super::tunnel::{self, Duplex, Side};
 
@@ -27,17 +27,24 @@ pub(super) fn start(
 ) -> Result<Response<ResponseBody>, ProxyError> {
     let backend = hyper::upgrade::on(&mut response);
     let (mut head, _) = response.into_parts();
-    match upgrade.handshake {
-        None => headers::to_client(&mut head.headers, Framing::Upgrade, exchange.marks()),
-        Some(handshake) => {
+    let framing = match upgrade.asked {
+        Asked::Http1(protocol) => {
+            let agreed = head.headers.get(header::UPGRADE);
+            if !agreed.is_some_and(|agreed| agreed.as_bytes().eq_ignore_ascii_case(protocol.as_bytes())) {
+                return Err(ProxyError::Protocol);
+            }
+            Framing::Upgrade
+        }
+        Asked::Http2(handshake) => {
             if !handshake.accepted(&mut head.headers) {
                 return Err(ProxyError::Protocol);
             }
-            headers::to_client(&mut head.headers, Framing::Body, exchange.marks());
             // RFC 8441 §5: where HTTP/1.1 says 101, HTTP/2 says 200.
             head.status = StatusCode::OK;
+            Framing::Body
         }
-    }
+    };
+    headers::to_client(&mut head.headers, framing, exchange.marks());
     head.extensions.clear();
     head.version = exchange.head.version;
     exchange.responds(head.status);
