@@ -19,6 +19,7 @@
 
 mod admit;
 mod decode;
+mod directories;
 mod disk;
 mod files;
 mod list;

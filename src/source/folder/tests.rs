@@ -172,6 +172,28 @@ async fn a_truncated_file_that_is_written_in_time_loses_nothing() {
 }
 
 #[tokio::test]
+async fn a_file_emptied_by_a_slow_command_loses_nothing_while_it_is_open() {
+    let (directory, mut folder) = folder_of(&[("a", "old"), ("b", "old")]);
+    let path = directory.path().join("a.yaml");
+    let command = fs::File::create(&path).unwrap();
+    fs::write(directory.path().join("b.yaml"), config_map("b", "new")).unwrap();
+    until(&mut folder, &["a=old", "b=new"]).await;
+    // Longer than a file may be empty that nobody has open.
+    assert!(tokio::time::timeout(Duration::from_millis(300), folder.changed()).await.is_err());
+    drop(command);
+    until(&mut folder, &["b=new"]).await;
+}
+
+#[tokio::test]
+async fn names_need_not_be_utf_8() {
+    use std::os::unix::ffi::OsStrExt;
+    let (directory, mut folder) = folder_of(&[]);
+    let name = std::ffi::OsStr::from_bytes(b"\xff.YAML");
+    fs::write(directory.path().join(name), config_map("a", "v")).unwrap();
+    until(&mut folder, &["a=v"]).await;
+}
+
+#[tokio::test]
 async fn a_broken_file_keeps_its_objects_and_heals() {
     let (directory, mut folder) = folder_of(&[("a", "old"), ("b", "old")]);
     let path = directory.path().join("a.yaml");

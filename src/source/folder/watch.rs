@@ -2,19 +2,19 @@
 //!
 //! A change is taken once nothing has happened for a moment (the trailing edge: at the first event the file is half
 //! written), under constant writes after [`PATIENCE`]. A change that would lose objects or break a file waits longer,
-//! for it may be a file that was emptied and is about to be written. Events only say when to look, never what changed:
+//! for it may be a file that was emptied and is about to be written: `helm template > shop.yaml` empties it long before
+//! it writes, and keeps it open all the while. Events only say when to look, never what changed:
 //! `disk` finds that out. A slow poll finds what no event told.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
-use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 
+use super::directories::Directories;
 use super::disk::{Batch, Disk};
 use super::files::View;
 use super::list::{Listing, is_hidden, is_manifest};
@@ -28,6 +28,8 @@ const QUIET_AFTER_LOSS: Duration = Duration::from_millis(60);
 const PATIENCE: Duration = Duration::from_millis(80);
 /// How long it may hold back one that loses something.
 const PATIENCE_AFTER_LOSS: Duration = Duration::from_secs(1);
+/// The same while a file that was written is still open for writing.
+const PATIENCE_WITH_WRITER: Duration = Duration::from_secs(10);
 /// How often is looked without any event.
 const POLL: Duration = Duration::from_secs(2);
 /// The same where the system gives no events.
@@ -48,6 +50,8 @@ pub(super) struct Watch {
     /// The folder at the last look; kept while it is gone.
     listing: Listing,
     directories: Directories,
+    /// Files that were written and not closed since, and when the first write was.
+    open: BTreeMap<PathBuf, Instant>,
     wakes: Receiver<Wake>,
     views: tokio::sync::watch::Sender<Arc<View>>,
 }
@@ -62,7 +66,7 @@ impl Watch {
         disk.commit(batch, true);
         log::opened(root, disk.view());
         let views = tokio::sync::watch::Sender::new(disk.view().clone());
-        Ok(Watch { disk, listing, directories, wakes, views })
+        Ok(Watch { disk, listing, directories, open: BTreeMap::new(), wakes, views })
     }
 
     pub(super) fn subscribe(&self) -> tokio::sync::watch::Receiver<Arc<View>> {
@@ -72,7 +76,7 @@ impl Watch {
     /// Runs until told to stop.
     pub(super) fn run(mut self) {
         loop {
-            let poll = if self.directories.works() { POLL } else { POLL_WITHOUT_EVENTS };
+            let poll = if self.directories.tell_all() { POLL } else { POLL_WITHOUT_EVENTS };
             match self.wakes.recv_timeout(poll) {
                 Ok(Wake::Stop) | Err(RecvTimeoutError::Disconnected) => return,
                 Ok(Wake::Reload) => {
@@ -101,8 +105,7 @@ impl Watch {
                 return false;
             }
             let batch = self.look();
-            let settled = last.elapsed() >= QUIET_AFTER_LOSS || first.elapsed() >= PATIENCE_AFTER_LOSS;
-            if !batch.loses || settled {
+            if !batch.loses || self.is_settled(first, last) {
                 self.commit(batch, true);
                 return true;
             }
@@ -111,6 +114,15 @@ impl Watch {
             }
             quiet = QUIET_AFTER_LOSS;
         }
+    }
+
+    /// Whether what was lost since `first` is lost for good; `last` is when something happened last.
+    fn is_settled(&mut self, first: Instant, last: Instant) -> bool {
+        self.open.retain(|_, since| since.elapsed() < PATIENCE_WITH_WRITER);
+        if !self.open.is_empty() {
+            return false;
+        }
+        last.elapsed() >= QUIET_AFTER_LOSS || first.elapsed() >= PATIENCE_AFTER_LOSS
     }
 
     /// Waits until nothing happened for `quiet`, at most [`PATIENCE`]. `last` is when something happened last. `false`: stop.
@@ -151,96 +163,61 @@ impl Watch {
     /// Whether an event is about what is shown.
     fn counts(&mut self, event: &notify::Result<notify::Event>) -> bool {
         let Ok(event) = event else { return true };
-        let written = match event.kind {
-            EventKind::Access(AccessKind::Close(AccessMode::Write))
-            | EventKind::Modify(ModifyKind::Data(_) | ModifyKind::Metadata(_)) => true,
-            EventKind::Access(_) => return false,
-            _ => false,
-        };
         if event.need_rescan() {
             self.directories.forget_all();
+            self.open.clear();
             return true;
         }
-        if !written {
-            event.paths.iter().for_each(|path| self.directories.forget(path));
+        let kind = match event.kind {
+            EventKind::Modify(ModifyKind::Data(_)) => Happening::Written,
+            EventKind::Access(AccessKind::Close(AccessMode::Write)) => Happening::Closed,
+            EventKind::Modify(ModifyKind::Metadata(_)) => Happening::Touched,
+            EventKind::Access(_) => return false,
+            _ => Happening::Moved,
+        };
+        let mut counts = false;
+        for path in &event.paths {
+            if kind == Happening::Moved {
+                self.directories.forget(path);
+            }
+            if self.listing.shows(path, kind != Happening::Moved) {
+                counts = true;
+                self.remember_writer(path, kind);
+            }
         }
-        event.paths.iter().any(|path| self.listing.shows(path, written))
+        counts
+    }
+
+    fn remember_writer(&mut self, path: &Path, kind: Happening) {
+        match kind {
+            Happening::Written => drop(self.open.entry(path.to_owned()).or_insert_with(Instant::now)),
+            Happening::Closed | Happening::Moved => drop(self.open.remove(path)),
+            Happening::Touched => {}
+        }
     }
 }
 
+/// What an event is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Happening {
+    Written,
+    /// By one who could write.
+    Closed,
+    Touched,
+    /// Came, went or got another name.
+    Moved,
+}
+
 impl Listing {
-    fn shows(&self, path: &Path, written: bool) -> bool {
+    /// `in_place`: the file stays what it is, so that only those that are read matter.
+    fn shows(&self, path: &Path, in_place: bool) -> bool {
         if self.places.contains(path) || self.folders.contains(path) {
             return true;
         }
         let shown = path.parent().is_some_and(|parent| self.folders.contains(parent));
-        shown && !is_hidden(path) && (!written || is_manifest(path))
+        shown && !is_hidden(path) && (!in_place || is_manifest(path))
     }
 }
 
-/// The directories that the system watches for us.
-#[derive(Debug)]
-struct Directories {
-    /// `None`: the system gives no events; the poll must do.
-    watcher: Option<RecommendedWatcher>,
-    /// By path without links: device and inode, to notice another directory under the same path.
-    watched: BTreeMap<PathBuf, (u64, u64)>,
-    /// Some directory could not be watched.
-    failed: bool,
-}
-
-impl Directories {
-    fn new(wake: Sender<Wake>) -> Directories {
-        let handler = move |event| drop(wake.send(Wake::Event(event)));
-        let watcher = notify::recommended_watcher(handler).inspect_err(log::no_events).ok();
-        Directories { watcher, watched: BTreeMap::new(), failed: false }
-    }
-
-    fn works(&self) -> bool {
-        self.watcher.is_some() && !self.failed
-    }
-
-    fn watch(&mut self, directory: &Path) {
-        let Some(watcher) = &mut self.watcher else { return };
-        let Ok(metadata) = std::fs::metadata(directory) else { return };
-        let identity = (metadata.dev(), metadata.ino());
-        match self.watched.get(directory) {
-            Some(watched) if *watched == identity => return,
-            // The watch of the directory that was there before is gone with it.
-            Some(_) => drop(watcher.unwatch(directory)),
-            None => {}
-        }
-        match watcher.watch(directory, RecursiveMode::NonRecursive) {
-            Ok(()) => drop(self.watched.insert(directory.to_owned(), identity)),
-            Err(error) => {
-                if !self.failed {
-                    log::no_events(&error);
-                }
-                self.failed = true;
-            }
-        }
-    }
-
-    /// Makes the next look watch `directory` anew: its watch may have gone with it.
-    fn forget(&mut self, directory: &Path) {
-        if self.watched.remove(directory).is_some()
-            && let Some(watcher) = &mut self.watcher
-        {
-            drop(watcher.unwatch(directory));
-        }
-    }
-
-    fn forget_all(&mut self) {
-        let all: Vec<_> = self.watched.keys().cloned().collect();
-        all.iter().for_each(|directory| self.forget(directory));
-    }
-
-    /// Drops the watches of what is shown no longer.
-    fn retain(&mut self, listing: &Listing) {
-        let parents = listing.places.iter().filter_map(|place| place.parent());
-        let wanted: std::collections::BTreeSet<&Path> =
-            listing.folders.iter().map(PathBuf::as_path).chain(parents).collect();
-        let stale: Vec<_> = self.watched.keys().filter(|path| !wanted.contains(path.as_path())).cloned().collect();
-        stale.iter().for_each(|directory| self.forget(directory));
-    }
-}
+#[cfg(test)]
+mod tests;
