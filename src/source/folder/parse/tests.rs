@@ -337,3 +337,24 @@ fn service_ports_get_their_defaults() {
     assert_eq!((spec.type_.as_deref(), port.protocol.as_deref()), (Some("ClusterIP"), Some("TCP")));
     assert_eq!(port.target_port, Some(IntOrString::Int(80)));
 }
+
+proptest::proptest! {
+    #[test]
+    fn no_text_breaks_the_reader(
+        parts in proptest::collection::vec(
+            proptest::sample::select(vec![
+                "apiVersion: v1\n", "kind: Service\n", "kind: List\n", "items:\n", "metadata:\n", "  name: a\n", "- ", "  ",
+                "\n", "---\n", "...\n", "{", "}", "[", "]", "<<: ", "&a ", "*a", ": ", "? ", "| \n", "\"", "'", "!!str ",
+                "!x ", "on", "0777", "-1_0", "1e9", "\t", "#", "\u{feff}", "\u{e9}", "\r\n", "null", "spec:\n", "ports:\n", ",",
+            ]),
+            0..40,
+        )
+    ) {
+        let text = parts.concat();
+        if let Ok(parsed) = parse_documents(Path::new("a.yaml"), text.as_bytes()) {
+            for problem in parsed.problems.iter().chain(&parsed.notes) {
+                proptest::prop_assert!(problem.line.is_none_or(|line| line <= text.lines().count().max(1)));
+            }
+        }
+    }
+}
