@@ -59,7 +59,8 @@ pub(super) struct Upstream {
 
 pub(super) enum Sender {
     Http1(http1::SendRequest<RequestBody>),
-    Http2(Shared, InUse),
+    /// The second is there to be dropped with the first.
+    Http2(Shared, #[expect(dead_code, reason = "a guard: its drop counts")] InUse),
 }
 
 /// Counts one request on a shared connection until dropped.
