@@ -1,5 +1,7 @@
 //! One request and its answer, from the head to the last byte: what it waits for, what it has cost, what the log says.
 
+mod end;
+
 use std::cell::{Cell, OnceCell, RefCell};
 use std::future::{Future, poll_fn};
 use std::net::IpAddr;
@@ -7,7 +9,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version, header};
 use smallvec::SmallVec;
@@ -19,7 +21,7 @@ use super::error::ProxyError;
 use super::headers::{self, Marks};
 use super::respond::Asker;
 use crate::tables::{LiveBackend, LiveRoute, Tables};
-use crate::telemetry::access_log::{Entry, Try};
+use crate::telemetry::access_log::Try;
 use crate::telemetry::{BackendError, RouteMetrics, RouteShard};
 
 /// A slow body must reach `--min-body-rate` over the time that it was waited for, once that is longer than this.
@@ -297,72 +299,6 @@ impl Exchange {
         self.waiting_for_client.set(0);
         self.waiting_for_room.set(0);
     }
-
-    /// The exchange is over; counted and logged once. `complete`: the whole response was handed over.
-    pub(super) fn finish(&self, complete: bool) {
-        if self.finished.replace(true) {
-            return;
-        }
-        let aborted = !complete && self.failure.get().is_none();
-        if aborted {
-            self.failure.set(Some(ProxyError::ClientGone));
-        }
-        if self.status.get() == 0 {
-            self.status
-                .set(self.failure.get().map_or(StatusCode::INTERNAL_SERVER_ERROR, |error| error.status()).as_u16());
-        }
-        self.end_try();
-        let duration = self.start.elapsed();
-        let worker = &self.connection.worker;
-        let metrics = match self.route.get() {
-            Some(route) => &route.metrics,
-            None => {
-                let unrouted = worker.shared.metrics.unrouted();
-                self.shard_of(unrouted).started();
-                unrouted
-            }
-        };
-        let (received, sent) = (self.received.get(), self.sent.get());
-        self.shard_of(metrics).finished(&self.head.method, self.status.get(), duration, received, sent);
-        if worker.log.borrow().is_on() {
-            self.log(duration);
-        }
-        self.connection.ended(self, aborted);
-    }
-
-    fn log(&self, duration: Duration) {
-        let connection = &self.connection;
-        let route = self.route.get();
-        let labels = route.map(|route| route.metrics.labels());
-        let backend = route.and_then(|route| backend_of(&self.tables, route));
-        let authority = self.head.uri.authority().map(|authority| authority.as_str());
-        connection.worker.log.borrow_mut().record(&Entry {
-            start: SystemTime::now() - duration,
-            duration,
-            client: self.client.get(),
-            peer: connection.facts.peer,
-            method: self.head.method.as_str(),
-            scheme: if connection.facts.tls_version.is_some() { "https" } else { "http" },
-            host: self.head.host.as_ref().map(|host| host.as_bytes()).or(authority.map(str::as_bytes)).unwrap_or(b""),
-            path: self.head.uri.path().as_bytes(),
-            query: self.head.uri.query().unwrap_or("").as_bytes(),
-            protocol: protocol(self.head.version),
-            status: self.status.get(),
-            bytes_sent: self.sent.get(),
-            bytes_received: self.received.get(),
-            referer: bytes_of(&self.head.referer),
-            user_agent: bytes_of(&self.head.user_agent),
-            request_id: self.request_id.to_str().unwrap_or(""),
-            namespace: labels.map_or("", |labels| &labels.namespace),
-            ingress: labels.map_or("", |labels| &labels.ingress),
-            service: labels.map_or("", |labels| &labels.service),
-            route: route.map_or("", |route| &route.label),
-            backend: backend.map_or("", |backend| &backend.name),
-            tries: &self.tries.borrow(),
-            flag: self.failure.get().map_or("", |error| error.flag()),
-            tls_version: connection.facts.tls_version.unwrap_or(""),
-        });
-    }
 }
 
 impl Head {
@@ -387,17 +323,5 @@ pub(super) fn backend_of<'a>(tables: &'a Tables, route: &LiveRoute) -> Option<&'
     match route.action {
         crate::tables::LiveAction::Forward(index) => tables.backends.get(index),
         crate::tables::LiveAction::Deny => None,
-    }
-}
-
-fn bytes_of(field: &Option<HeaderValue>) -> &[u8] {
-    field.as_ref().map_or(b"", |value| value.as_bytes())
-}
-
-fn protocol(version: Version) -> &'static str {
-    match version {
-        Version::HTTP_10 => "HTTP/1.0",
-        Version::HTTP_2 => "HTTP/2.0",
-        _ => "HTTP/1.1",
     }
 }

@@ -1,0 +1,89 @@
+//! The end of an exchange: what it counts for, and what the access log says of it.
+
+use std::time::{Duration, SystemTime};
+
+use http::{HeaderValue, StatusCode, Version};
+
+use super::{Exchange, backend_of};
+use crate::proxy::error::ProxyError;
+use crate::telemetry::access_log::Entry;
+
+impl Exchange {
+    /// The exchange is over; counted and logged once. `complete`: the whole response was handed over.
+    pub(in crate::proxy) fn finish(&self, complete: bool) {
+        if self.finished.replace(true) {
+            return;
+        }
+        let aborted = !complete && self.failure.get().is_none();
+        if aborted {
+            self.failure.set(Some(ProxyError::ClientGone));
+        }
+        if self.status.get() == 0 {
+            self.status
+                .set(self.failure.get().map_or(StatusCode::INTERNAL_SERVER_ERROR, |error| error.status()).as_u16());
+        }
+        self.end_try();
+        let duration = self.start.elapsed();
+        let worker = &self.connection.worker;
+        let metrics = match self.route.get() {
+            Some(route) => &route.metrics,
+            None => {
+                let unrouted = worker.shared.metrics.unrouted();
+                self.shard_of(unrouted).started();
+                unrouted
+            }
+        };
+        let (received, sent) = (self.received.get(), self.sent.get());
+        self.shard_of(metrics).finished(&self.head.method, self.status.get(), duration, received, sent);
+        if worker.log.borrow().is_on() {
+            self.log(duration);
+        }
+        self.connection.ended(self, aborted);
+    }
+
+    fn log(&self, duration: Duration) {
+        let connection = &self.connection;
+        let route = self.route.get();
+        let labels = route.map(|route| route.metrics.labels());
+        let backend = route.and_then(|route| backend_of(&self.tables, route));
+        let authority = self.head.uri.authority().map(|authority| authority.as_str());
+        connection.worker.log.borrow_mut().record(&Entry {
+            start: SystemTime::now() - duration,
+            duration,
+            client: self.client.get(),
+            peer: connection.facts.peer,
+            method: self.head.method.as_str(),
+            scheme: if connection.facts.tls_version.is_some() { "https" } else { "http" },
+            host: self.head.host.as_ref().map(|host| host.as_bytes()).or(authority.map(str::as_bytes)).unwrap_or(b""),
+            path: self.head.uri.path().as_bytes(),
+            query: self.head.uri.query().unwrap_or("").as_bytes(),
+            protocol: protocol(self.head.version),
+            status: self.status.get(),
+            bytes_sent: self.sent.get(),
+            bytes_received: self.received.get(),
+            referer: bytes_of(&self.head.referer),
+            user_agent: bytes_of(&self.head.user_agent),
+            request_id: self.request_id.to_str().unwrap_or(""),
+            namespace: labels.map_or("", |labels| &labels.namespace),
+            ingress: labels.map_or("", |labels| &labels.ingress),
+            service: labels.map_or("", |labels| &labels.service),
+            route: route.map_or("", |route| &route.label),
+            backend: backend.map_or("", |backend| &backend.name),
+            tries: &self.tries.borrow(),
+            flag: self.failure.get().map_or("", |error| error.flag()),
+            tls_version: connection.facts.tls_version.unwrap_or(""),
+        });
+    }
+}
+
+fn bytes_of(field: &Option<HeaderValue>) -> &[u8] {
+    field.as_ref().map_or(b"", |value| value.as_bytes())
+}
+
+fn protocol(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_10 => "HTTP/1.0",
+        Version::HTTP_2 => "HTTP/2.0",
+        _ => "HTTP/1.1",
+    }
+}
