@@ -53,6 +53,8 @@ pub struct RoutePolicy {
     pub connect_timeout: Duration,
     /// Longest silence of the backend: until the response head, then between two reads.
     pub idle_timeout: Duration,
+    /// Longest time the backend may take nothing of a request that is ready to be written to it.
+    pub send_timeout: Duration,
     /// From the request head to the last byte of the response. `None`: no limit.
     pub request_timeout: Option<Duration>,
 }
@@ -64,6 +66,7 @@ impl Default for RoutePolicy {
             max_body_size: None,
             connect_timeout: Duration::from_secs(1),
             idle_timeout: Duration::from_secs(60),
+            send_timeout: Duration::from_secs(60),
             request_timeout: None,
         }
     }

@@ -10,6 +10,9 @@ pub struct Settings {
     pub trusted_proxies: Vec<IpNet>,
     /// Connections start with a PROXY protocol header (v1 or v2); it is believed from trusted peers only.
     pub proxy_protocol: bool,
+    /// `X-Forwarded-For` to a backend holds the client's address alone also where a trusted proxy wrote a list; else
+    /// the list is kept and appended to.
+    pub client_only_forwarded_for: bool,
     /// Sent over https for hosts with a certificate. `None`: not sent.
     pub hsts: Option<Hsts>,
 }

@@ -1,6 +1,7 @@
 //! Everything the translator may look at.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use crate::snapshot::Reference;
 
 /// The objects of one moment. Sources hand out `Arc`s and keep the same `Arc` for an object that did not change: the
 /// translator's memos are keyed by that pointer. Every object has a name, and a namespace where its kind has one.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Objects {
     pub ingresses: BTreeMap<Reference, Arc<Ingress>>,
     /// By name; the kind has no namespace.
@@ -23,4 +24,19 @@ pub struct Objects {
     pub config_maps: BTreeMap<Reference, Arc<ConfigMap>>,
     /// Addresses of the host names in [`super::Translation::names_to_resolve`], sorted; absent: not resolved (yet).
     pub addresses: BTreeMap<String, Arc<[IpAddr]>>,
+}
+
+/// Counts only: Secrets print their content.
+impl fmt::Debug for Objects {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Objects")
+            .field("ingresses", &self.ingresses.len())
+            .field("ingress_classes", &self.ingress_classes.len())
+            .field("services", &self.services.len())
+            .field("endpoint_slices", &self.endpoint_slices.len())
+            .field("secrets", &self.secrets.len())
+            .field("config_maps", &self.config_maps.len())
+            .field("addresses", &self.addresses)
+            .finish()
+    }
 }

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
+use crate::snapshot::Reference;
+
 /// All that is wrong with one object.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Report {
@@ -30,6 +32,8 @@ pub enum Reason {
     Unsupported,
     /// The object asks for protection that we do not honour; its routes answer 503.
     Denied,
+    /// Honoured, but less safe than it looks (encrypted but not verified, everybody is trusted).
+    Insecure,
     /// An older object has the same host and path, or the same certificate name.
     Conflict,
     ServiceNotFound,
@@ -60,6 +64,26 @@ pub enum ObjectKind {
     EndpointSlice,
     Secret,
     ConfigMap,
+}
+
+impl Problem {
+    pub fn new(field: impl Into<String>, reason: Reason, message: impl Into<String>) -> Self {
+        Problem { field: field.into(), reason, message: message.into() }
+    }
+}
+
+/// A value from an object as messages show it: escaped, and cut where it is long.
+pub(super) fn quoted(text: &str) -> String {
+    match text.char_indices().nth(80) {
+        Some((end, _)) => format!("{:?}…", &text[..end]),
+        None => format!("{text:?}"),
+    }
+}
+
+impl ObjectRef {
+    pub fn new(kind: ObjectKind, reference: &Reference) -> Self {
+        ObjectRef { kind, namespace: reference.namespace.clone(), name: reference.name.clone() }
+    }
 }
 
 impl fmt::Display for ObjectRef {
