@@ -45,6 +45,7 @@ impl LiveSettings {
         LiveSettings {
             trusted_proxies: settings.trusted_proxies.as_slice().into(),
             proxy_protocol: settings.proxy_protocol,
+            client_only_forwarded_for: settings.client_only_forwarded_for,
             hsts: hsts.and_then(|value| HeaderValue::try_from(value).ok()),
         }
     }

@@ -94,6 +94,8 @@ pub struct LiveEndpoint {
 pub struct LiveSettings {
     pub trusted_proxies: Arc<[IpNet]>,
     pub proxy_protocol: bool,
+    /// `X-Forwarded-For` to a backend never holds more than the client's address.
+    pub client_only_forwarded_for: bool,
     /// Ready header value; `None`: HSTS is off.
     pub hsts: Option<HeaderValue>,
 }

@@ -128,11 +128,12 @@ fn settings_are_ready_for_use() {
     let settings = Settings {
         trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
         proxy_protocol: true,
+        client_only_forwarded_for: true,
         hsts: Some(Hsts::default()),
     };
     let live = build(Snapshot { settings: settings.clone(), ..Snapshot::default() }, None).settings;
     assert_eq!(*live.trusted_proxies, *settings.trusted_proxies);
-    assert!(live.proxy_protocol);
+    assert!(live.proxy_protocol && live.client_only_forwarded_for);
     assert_eq!(live.hsts.unwrap(), "max-age=31536000; includeSubDomains");
     assert_eq!(build(Snapshot::default(), None).settings.hsts, None);
 }
