@@ -77,22 +77,23 @@ impl Watch {
     pub(super) fn run(mut self) {
         loop {
             let poll = if self.directories.tell_all() { POLL } else { POLL_WITHOUT_EVENTS };
-            match self.wakes.recv_timeout(poll) {
-                Ok(Wake::Stop) | Err(RecvTimeoutError::Disconnected) => return,
-                Ok(Wake::Reload) => {
-                    self.disk.distrust();
-                    let batch = self.look();
-                    self.commit(batch, true);
-                    log::reloaded(self.disk.view());
-                }
-                Ok(Wake::Event(event)) if !self.counts(&event) => {}
-                Ok(Wake::Event(_)) | Err(RecvTimeoutError::Timeout) => {
-                    if !self.settle() {
-                        return;
-                    }
-                }
+            let goes_on = match self.wakes.recv_timeout(poll) {
+                Ok(Wake::Stop) | Err(RecvTimeoutError::Disconnected) => false,
+                Ok(Wake::Event(event)) => !self.counts(&event) || self.settle(),
+                Err(RecvTimeoutError::Timeout) => self.settle(),
+                Ok(Wake::Reload) => self.reload(),
+            };
+            if !goes_on {
+                return;
             }
         }
+    }
+
+    fn reload(&mut self) -> bool {
+        self.disk.distrust();
+        let goes_on = self.settle();
+        log::reloaded(self.disk.view());
+        goes_on
     }
 
     /// Takes a change when it is complete. `false`: stop.
@@ -125,15 +126,21 @@ impl Watch {
         last.elapsed() >= QUIET_AFTER_LOSS || first.elapsed() >= PATIENCE_AFTER_LOSS
     }
 
-    /// Waits until nothing happened for `quiet`, at most [`PATIENCE`]. `last` is when something happened last. `false`: stop.
+    /// Waits until nothing happened for `quiet`, counted from `last` or else from now, at most [`PATIENCE`]. Sets `last`
+    /// to when something happened last. `false`: stop.
     fn wait(&mut self, last: &mut Instant, quiet: Duration) -> bool {
-        let deadline = Instant::now() + PATIENCE;
+        let start = Instant::now();
+        let mut until = *last + quiet;
+        if until <= start {
+            until = start + quiet;
+        }
         loop {
-            let until = (*last + quiet).min(deadline);
-            match self.wakes.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            let end = until.min(start + PATIENCE);
+            match self.wakes.recv_timeout(end.saturating_duration_since(Instant::now())) {
                 Ok(Wake::Event(event)) => {
                     if self.counts(&event) {
                         *last = Instant::now();
+                        until = *last + quiet;
                     }
                 }
                 Ok(Wake::Reload) => self.disk.distrust(),

@@ -21,6 +21,17 @@ fn a_system_without_events_is_polled() {
 }
 
 #[test]
+fn a_wait_is_never_shorter_than_the_silence_it_is_for() {
+    let root = tempfile::tempdir().unwrap();
+    let (wake, wakes) = mpsc::channel();
+    let mut watch = Watch::open(root.path(), wake, wakes).unwrap();
+    let start = Instant::now();
+    let mut long_ago = start.checked_sub(QUIET * 2).unwrap();
+    assert!(watch.wait(&mut long_ago, QUIET));
+    assert!(start.elapsed() >= QUIET);
+}
+
+#[test]
 fn only_events_about_what_is_shown_count() {
     let listing = Listing {
         folders: ["/f".into()].into(),
