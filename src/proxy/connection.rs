@@ -26,8 +26,8 @@ use super::worker::{LocalExecutor, Worker};
 
 /// The span over which resets are counted against `--http2-max-resets`.
 const RESET_WINDOW: Duration = Duration::from_secs(30);
-/// A connection on which no request has come yet, or none for a moment, may have one on its way when the drain begins.
-const DRAIN_IDLE: Duration = Duration::from_secs(1);
+/// How long an idle HTTP/1.1 connection that is to end may still bring a request.
+const FINISH_AFTER: Duration = Duration::from_secs(1);
 
 /// What is known of a client connection and shared by its requests.
 pub(super) struct Connection {
@@ -112,7 +112,10 @@ impl Connection {
         let limits = &self.worker.shared.limits;
         if passed(self.activity.blocked_since(), limits.write_timeout, now) || self.is_idle_too_long(now) {
             self.give(Order::Close);
-        } else if now >= self.expires || draining_since.is_some_and(|since| self.may_finish(since, now)) {
+            return;
+        }
+        let expired = (now >= self.expires).then_some(self.expires);
+        if draining_since.or(expired).is_some_and(|since| self.may_finish(since, now)) {
             self.give(Order::Finish);
         }
     }
@@ -127,10 +130,12 @@ impl Connection {
         passed(idle_since, limits.keep_alive_timeout, now)
     }
 
-    /// In a drain: at once while a request is in flight, since its answer tells the client; else after a moment.
-    fn may_finish(&self, draining_since: Millis, now: Millis) -> bool {
+    /// At once while a request is in flight, since its answer tells the client. Else after a moment in which no request
+    /// has begun to come: one that crosses our close would be lost.
+    fn may_finish(&self, since: Millis, now: Millis) -> bool {
         let idle_since = self.idle_since.get();
-        self.http2 || idle_since == 0 || passed(idle_since.max(draining_since), DRAIN_IDLE, now)
+        let quiet = self.activity.head_since() == 0 && passed(idle_since.max(since), FINISH_AFTER, now);
+        self.http2 || idle_since == 0 || quiet
     }
 
     fn count_reset(&self, now: Millis) {
