@@ -25,7 +25,7 @@ pub fn server_config(published: Arc<Published>) -> Arc<ServerConfig> {
     serving(Arc::new(NewestCertificate(published)))
 }
 
-/// Connects to backends without checking who answers. One per worker, which shares its sessions among its endpoints.
+/// Connects to backends without checking who answers. Those that share it resume each other's sessions.
 pub fn backend_connector() -> TlsConnector {
     let provider = provider();
     let unverified = Unverified { schemes: provider.signature_verification_algorithms.supported_schemes() };

@@ -103,10 +103,10 @@ impl Flow {
     }
 
     fn poll_take(&mut self, cx: &mut Context<'_>, source: &mut Wire, sink: &mut Wire) -> Poll<Result<(), Broken>> {
-        if let (Wire::Plain(socket), Wire::Plain(_), true) = (&*source, &*sink, self.splices) {
-            if let Some(spliced) = ready!(self.poll_splice(cx, socket)) {
-                return Poll::Ready(spliced);
-            }
+        if let (Wire::Plain(socket), Wire::Plain(_), true) = (&*source, &*sink, self.splices)
+            && let Some(spliced) = ready!(self.poll_splice(cx, socket))
+        {
+            return Poll::Ready(spliced);
         }
         self.poll_copy(cx, source, sink)
     }
