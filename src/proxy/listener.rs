@@ -1,8 +1,7 @@
 //! The listening sockets of one port: one per worker, all on the same port, so that the kernel spreads connections.
 //!
-//! `app` binds before any worker runs, so that a port that is taken ends the process at once. Workers [`accept`] from
-//! theirs, and at drain [`refuse_handshakes`] and then take what is [`queued`]. Options of accepted sockets are set by
-//! the connection.
+//! Binding comes before any worker runs, so that a port that is taken ends the process at once. Workers [`accept`] from
+//! theirs and at drain [`close`] them. Options of accepted sockets are set by the connection.
 
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener as StdListener};
@@ -16,6 +15,10 @@ use super::seldom::Seldom;
 
 /// Connections that wait for `accept`; the kernel lowers it to `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
+
+/// How long a closing listener waits for clients in the middle of their handshake: one round trip to the other side of
+/// the world.
+const HANDSHAKE: Duration = Duration::from_millis(250);
 
 /// How long a worker leaves `accept` alone when the process is out of descriptors or the kernel out of memory.
 const STARVED_PAUSE: Duration = Duration::from_millis(50);
@@ -73,10 +76,26 @@ pub async fn accept(listener: &TcpListener, starved: impl Fn()) -> (TcpStream, S
     }
 }
 
-/// Makes the kernel ignore new clients while those in the middle of their handshake still come through. Closing a
-/// listener resets whoever is in its queue or on the way there; after this, nobody is once the queue was emptied. The
-/// ignored client tries again and then meets another replica, or a closed port.
-pub fn refuse_handshakes(listener: &TcpListener) -> io::Result<()> {
+/// Closes the listener so that nobody is lost. Closing resets whoever is in its queue or on the way there, so first new
+/// clients are ignored (they try again, and then meet another replica or a closed port) and those who are in the middle
+/// of a handshake or waiting are taken.
+pub async fn close(listener: TcpListener, starved: impl Fn(), mut accepted: impl FnMut(TcpStream, SocketAddr)) {
+    if let Err(error) = ignore_new_clients(&listener) {
+        tracing::warn!(%error, "the port is closed without a filter; clients that connect at this moment are reset");
+    }
+    let arriving = async {
+        loop {
+            let (stream, peer) = accept(&listener, &starved).await;
+            accepted(stream, peer);
+        }
+    };
+    // Ends by running out.
+    let _: Result<(), _> = tokio::time::timeout(HANDSHAKE, arriving).await;
+    let Ok(listener) = listener.into_std() else { return };
+    queued(&listener).for_each(|(stream, peer)| accepted(stream, peer));
+}
+
+fn ignore_new_clients(listener: &TcpListener) -> io::Result<()> {
     // Classic BPF over the TCP header: SYN and nothing else is dropped. Byte 13 holds the flags.
     const LOAD_BYTE: u16 = 0x30;
     const AND: u16 = 0x54;
@@ -94,10 +113,9 @@ pub fn refuse_handshakes(listener: &TcpListener) -> io::Result<()> {
     ])
 }
 
-/// Closes the listener after handing out what its queue still holds, without waiting.
-pub fn queued(listener: TcpListener) -> io::Result<impl Iterator<Item = (TcpStream, SocketAddr)>> {
-    let listener = listener.into_std()?;
-    Ok(std::iter::from_fn(move || {
+/// What the queue holds, without waiting.
+fn queued(listener: &StdListener) -> impl Iterator<Item = (TcpStream, SocketAddr)> {
+    std::iter::from_fn(|| {
         loop {
             match listener.accept().and_then(|(stream, peer)| Ok((registered(stream)?, peer))) {
                 Ok(accepted) => return Some(accepted),
@@ -105,7 +123,7 @@ pub fn queued(listener: TcpListener) -> io::Result<impl Iterator<Item = (TcpStre
                 Err(_) => return None,
             }
         }
-    }))
+    })
 }
 
 fn registered(stream: std::net::TcpStream) -> io::Result<TcpStream> {

@@ -124,13 +124,11 @@ async fn serve(
         () = accept_forever(&worker, &https, true) => {}
         _ = drain.wait_for(Option::is_some) => {}
     }
-    for (listener, tls) in [(http, false), (https, true)] {
-        // Who completes a handshake from here on is told so; who had completed it is served.
-        listener::refuse_handshakes(&listener)?;
-        for (stream, peer) in listener::queued(listener)? {
-            worker.accepted(stream, peer, tls);
-        }
-    }
+    let starved = || worker.shard().connection_refused(Refusal::Descriptors);
+    tokio::join!(
+        listener::close(http, starved, |stream, peer| worker.accepted(stream, peer, false)),
+        listener::close(https, starved, |stream, peer| worker.accepted(stream, peer, true)),
+    );
     let deadline = drain.borrow().map(|drain| drain.deadline).unwrap_or_else(Instant::now);
     // Over the deadline the rest is cut: dropping the runtime drops every stream.
     drop(timeout_at(deadline, worker.emptied()).await);

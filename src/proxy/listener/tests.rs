@@ -92,49 +92,52 @@ fn exhaustion_is_not_an_error_of_one_connection() {
     assert!(is_of_one_connection(&error(Errno::CONNABORTED)));
 }
 
+/// Closes `listener`; who was taken.
+async fn closed(listener: TcpListener) -> Vec<TcpStream> {
+    let mut taken = Vec::new();
+    close(listener, || {}, |stream, _| taken.push(stream)).await;
+    taken
+}
+
 #[test]
-fn closing_hands_out_everybody_who_is_in_the_queue() {
-    let runtime = runtime();
-    let _entered = runtime.enter();
+fn closing_takes_everybody_who_is_in_the_queue() {
     let (bound, mut listeners) = bind(V4, 0, 1, "--http-port").unwrap();
     let mut clients: Vec<_> = (0..100).map(|_| Client::connect(bound).unwrap()).collect();
-    let listener = TcpListener::from_std(listeners.remove(0)).unwrap();
-    let accepted: Vec<_> = queued(listener).unwrap().collect();
-    assert_eq!(accepted.len(), 100);
-    for client in &mut clients {
-        client.write_all(b"x").unwrap();
-    }
+    runtime().block_on(async {
+        let taken = closed(TcpListener::from_std(listeners.remove(0)).unwrap()).await;
+        assert_eq!(taken.len(), 100);
+        for client in &mut clients {
+            client.write_all(b"x").unwrap();
+        }
+    });
     assert!(Client::connect(bound).is_err(), "the port is closed");
 }
 
 #[test]
-fn refused_handshakes_leave_the_queue_as_it_is_and_new_clients_outside() {
+fn a_closing_port_leaves_new_clients_outside() {
     let runtime = runtime();
     let _entered = runtime.enter();
     let (bound, mut listeners) = bind(V4, 0, 1, "--http-port").unwrap();
     let _early = Client::connect(bound).unwrap();
     let listener = TcpListener::from_std(listeners.remove(0)).unwrap();
-    refuse_handshakes(&listener).unwrap();
+    ignore_new_clients(&listener).unwrap();
     assert!(Client::connect_timeout(&bound, Duration::from_millis(100)).is_err());
-    assert_eq!(queued(listener).unwrap().count(), 1);
+    assert_eq!(queued(&listener.into_std().unwrap()).count(), 1);
 }
 
 #[test]
 fn nobody_who_connected_is_lost_when_the_listeners_close() {
     let (bound, listeners) = bind(V4, 0, 2, "--http-port").unwrap();
     let clients = thread::spawn(move || connect_until_refused(bound));
-    let runtime = runtime();
-    let answered = runtime.block_on(async move {
-        let mut listeners: Vec<_> = listeners.into_iter().map(|one| TcpListener::from_std(one).unwrap()).collect();
+    let answered = runtime().block_on(async move {
+        let mut listeners = listeners.into_iter().map(|one| TcpListener::from_std(one).unwrap());
+        let (first, second) = (listeners.next().unwrap(), listeners.next().unwrap());
         let mut answered = 0;
         for _ in 0..200 {
-            answered += answer(accept(&listeners[0], || {}).await.0);
+            answered += answer(accept(&first, || {}).await.0);
         }
-        listeners.iter().for_each(|listener| refuse_handshakes(listener).unwrap());
-        for listener in listeners.drain(..) {
-            answered += queued(listener).unwrap().map(|(stream, _)| answer(stream)).sum::<usize>();
-        }
-        answered
+        let (of_first, of_second) = tokio::join!(closed(first), closed(second));
+        answered + of_first.into_iter().chain(of_second).map(answer).sum::<usize>()
     });
     assert_eq!(clients.join().unwrap(), answered);
 }
