@@ -142,7 +142,7 @@ def start_headgate(args, binary, folder, hosts, processes):
         "--https-port", "0", "--healthz-port", str(ADMIN), "--workers", str(args.workers),
         "--access-log", str(folder / "headgate.log"), "--log-level", "warn", "--shutdown-grace-period", "0s",
     ])
-    wait_for(ADMIN, "/readyz")
+    wait_for(HEADGATE)
     return process, HEADGATE
 
 

@@ -1,13 +1,16 @@
 //! Gets a request answered by an endpoint of its backend: a pooled connection or a new one, the next endpoint where one
 //! cannot be reached, and never a request twice that must not be.
 
+use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
+use std::task::{Context, Poll};
 
 use http::{HeaderMap, Method, Request, Response, Uri, Version};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
+use rustix::io::Errno;
 use smallvec::SmallVec;
 
 use super::body::RequestBody;
@@ -90,40 +93,49 @@ async fn to_endpoint(
     mut request: Request<RequestBody>,
 ) -> Result<(Response<Incoming>, Upstream), Lost> {
     let worker = &exchange.connection.worker;
+    let mut pooled = true;
     loop {
-        let upstream = match worker.pools.checkout(worker, lease) {
+        let checkout = if pooled { worker.pools.checkout(worker, lease) } else { Err(lease) };
+        let upstream = match checkout {
             Ok(upstream) => upstream,
-            Err(back) => {
-                lease = back;
-                break;
-            }
+            // Boxed, since it is seldom needed and most of this future's size.
+            Err(lease) => match Box::pin(fresh(exchange, policy, lease, request.headers())).await {
+                Ok(Ok(upstream)) => upstream,
+                Ok(Err(unreachable)) => return Err(Lost::Unsent(request, unreachable)),
+                Err(error) => return Err(Lost::Failed(error)),
+            },
         };
         match on_connection(exchange, upstream, request).await {
             (Ok(response), upstream) => return Ok((response, upstream)),
-            (Err(Lost::Unsent(unsent, _)), upstream) => (request, lease) = (unsent, upstream.lease),
+            (Err(Lost::Unsent(unsent, _)), upstream) if upstream.reused => (request, lease) = (unsent, upstream.lease),
             (Err(Lost::Stale(replay)), upstream) => {
                 exchange.retries();
                 (request, lease) = (replay.request(exchange), upstream.lease);
                 // Not another pooled one: a request that makes its endpoint close must not do so to all of them.
-                break;
+                pooled = false;
             }
             (Err(lost), _) => return Err(lost),
         }
     }
-    let connecting = connect::connect(worker, &lease, request.headers(), policy.connect_timeout);
-    let upstream = match exchange.unless_failed(connecting).await {
-        Ok(Ok(sender)) => Upstream::fresh(sender, lease, worker.clone()),
-        Ok(Err(error)) => {
+}
+
+/// A new connection to the endpoint, or why there is none. The outer error is the exchange's own end.
+async fn fresh(
+    exchange: &Rc<Exchange>,
+    policy: &RoutePolicy,
+    lease: Lease,
+    headers: &HeaderMap,
+) -> Result<Result<Upstream, ProxyError>, ProxyError> {
+    let worker = &exchange.connection.worker;
+    let connecting = connect::connect(worker, &lease, headers, policy.connect_timeout);
+    Ok(match exchange.unless_failed(connecting).await? {
+        Ok(sender) => Ok(Upstream::fresh(sender, lease, worker.clone())),
+        Err(error) => {
             let (failure, reason) = connect_failure(&error);
             exchange.backend_failed(reason);
-            return Err(Lost::Unsent(request, failure));
+            Err(failure)
         }
-        Err(error) => return Err(Lost::Failed(error)),
-    };
-    match on_connection(exchange, upstream, request).await {
-        (Ok(response), upstream) => Ok((response, upstream)),
-        (Err(lost), _) => Err(lost),
-    }
+    })
 }
 
 /// One request on one connection, to the response head.
@@ -143,7 +155,7 @@ async fn on_connection(
         // This request cannot be sent twice: let the reactor deliver a close that has already arrived.
         tokio::task::yield_now().await;
     }
-    match exchange.unless_failed(upstream.sender.ready()).await {
+    match exchange.unless_failed(poll_fn(|cx| upstream.sender.poll_ready(cx))).await {
         Ok(Ok(())) => {}
         Ok(Err(_)) => return (Err(Lost::Unsent(request, ProxyError::Reset)), upstream),
         Err(error) => return (Err(Lost::Failed(error)), upstream),
@@ -228,10 +240,10 @@ impl Replay {
 
 impl Sender {
     /// The connection has finished the request before and can take one.
-    async fn ready(&mut self) -> hyper::Result<()> {
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<hyper::Result<()>> {
         match self {
-            Sender::Http1(sender) => sender.ready().await,
-            Sender::Http2(shared, _) => shared.sender().ready().await,
+            Sender::Http1(sender) => sender.poll_ready(cx),
+            Sender::Http2(shared, _) => shared.sender().poll_ready(cx),
         }
     }
 }
@@ -242,9 +254,11 @@ fn is_refused(error: &hyper::Error) -> bool {
 }
 
 fn connect_failure(error: &io::Error) -> (ProxyError, BackendError) {
-    if error.kind() == io::ErrorKind::TimedOut {
-        (ProxyError::ConnectTimeout, BackendError::Timeout)
-    } else {
-        (ProxyError::Connect, BackendError::Connect)
+    let no_descriptor = matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE));
+    match error.kind() {
+        io::ErrorKind::TimedOut => (ProxyError::ConnectTimeout, BackendError::Timeout),
+        io::ErrorKind::AddrNotAvailable => (ProxyError::NoSocket, BackendError::Connect),
+        _ if no_descriptor => (ProxyError::NoSocket, BackendError::Connect),
+        _ => (ProxyError::Connect, BackendError::Connect),
     }
 }
