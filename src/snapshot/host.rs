@@ -94,8 +94,8 @@ static CLASSES: [Class; 256] = classes();
 const fn classes() -> [Class; 256] {
     let mut classes = [Class::Refused; 256];
     let mut byte = 0;
-    while byte < 128 {
-        classes[byte as usize] = match byte {
+    while byte < classes.len() {
+        classes[byte] = match byte as u8 {
             b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' => Class::Label,
             b'A'..=b'Z' => Class::Upper,
             b'.' => Class::Dot,

@@ -122,6 +122,14 @@ fn wildcard_covers_exactly_one_label() {
 }
 
 #[test]
+fn a_name_covers_itself_and_the_empty_pattern_everything() {
+    let covers = |pattern, host| HostPattern::parse(pattern).unwrap().covers(&HostName::parse(host).unwrap());
+    assert!(covers("a.example.com", "A.example.com."));
+    assert!(!covers("a.example.com", "b.example.com"));
+    assert!(covers("", "a.example.com"));
+}
+
+#[test]
 fn patterns_print_as_they_are_written() {
     for (text, shown) in [("", "*"), ("*.example.com", "*.example.com"), ("a.example.com", "a.example.com")] {
         assert_eq!(HostPattern::parse(text).unwrap().to_string(), shown);
