@@ -1,0 +1,8 @@
+//! Clients and servers that others wrote, through the real binary: what they find acceptable is what users will see.
+//! One file a tool. A tool that is missing fails its tests with one line that says what to do.
+#![allow(clippy::unwrap_used, reason = "in a test an unexpected error is a failure, and this is where it shows")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod curl;
