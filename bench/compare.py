@@ -41,7 +41,7 @@ http {{
     log_format main escape=json '{{"time":"$time_iso8601","client":"$remote_addr","method":"$request_method",'
         '"host":"$host","path":"$uri","status":$status,"duration":$request_time,"upstream":"$upstream_addr",'
         '"bytes":$body_bytes_sent,"agent":"$http_user_agent","id":"$request_id"}}';
-    access_log {dir}/nginx.log main buffer=64k flush=1s;
+    access_log {dir}/logs/nginx.log main buffer=64k flush=1s;
     keepalive_requests 1000000; server_names_hash_max_size 262144; server_names_hash_bucket_size 128;
     upstream backend {{ server 127.0.0.1:%d; keepalive 128; keepalive_requests 1000000; }}
     proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $host;
@@ -87,6 +87,7 @@ def main():
     if not binary.exists():
         sys.exit("target/release/headgate is missing: cargo build --release")
     with tempfile.TemporaryDirectory() as folder:
+        (pathlib.Path(folder) / "logs").mkdir()
         processes = []
         try:
             run(args, binary, pathlib.Path(folder), processes)
@@ -140,7 +141,7 @@ def start_headgate(args, binary, folder, hosts, processes):
     process = start(processes, [
         str(binary), "serve", "--dir", str(objects), "--bind-address", "127.0.0.1", "--http-port", str(HEADGATE),
         "--https-port", "0", "--healthz-port", str(ADMIN), "--workers", str(args.workers),
-        "--access-log", str(folder / "headgate.log"), "--log-level", "warn", "--shutdown-grace-period", "0s",
+        "--access-log", str(folder / "logs/headgate.log"), "--log-level", "warn", "--shutdown-grace-period", "0s",
     ])
     wait_for(HEADGATE)
     return process, HEADGATE

@@ -109,7 +109,7 @@ pub struct Try {
 }
 
 /// A buffer of this size goes to the writer thread: some hundred lines for one system call.
-const CHUNK_BYTES: usize = 32 << 10;
+const CHUNK_BYTES: usize = 64 << 10;
 
 /// Longest piece of one field that is written, before escaping.
 const FIELD_BYTES: usize = 8 << 10;
