@@ -196,12 +196,11 @@ impl Refusal {
     }
 
     pub(super) fn port_not_found(service: &Service, port: &ServicePort) -> Self {
-        Refusal {
-            part: ".service.port",
-            reason: Reason::PortNotFound,
-            what: format!("has no TCP port {port}"),
-            way_out: format!("it has {}", service::listed(service)),
-        }
+        let (what, way_out) = match service::listed(service) {
+            none if none.is_empty() => ("has no TCP port".to_owned(), "add one".to_owned()),
+            listed => (format!("has no TCP port {port}"), format!("it has {listed}")),
+        };
+        Refusal { part: ".service.port", reason: Reason::PortNotFound, what, way_out }
     }
 
     /// What the owner of a route to `id` is told; `field` is that of the route's backend.

@@ -107,17 +107,19 @@ impl Certificates {
         let covers = |host: &HostPattern| pair.is_some_and(|pair| names_cover(&pair.certificate.names, host));
         let Some(listed) = &entry.hosts else {
             let hosts: Vec<_> = parsed.hosts.keys().filter(|host| covers(host)).collect();
-            if hosts.is_empty() {
-                let message = "no hosts are listed, and there is no certificate for a host of the rules: \
-                               the entry has no effect; list its hosts";
+            let told = entry.secret.is_some() && pair.is_none();
+            if hosts.is_empty() && !told {
+                let message = "no hosts are listed, and there is no certificate for a host of the rules: the entry has \
+                               no effect; list its hosts";
                 self.report(owner, &entry.field, Reason::Invalid, message.to_owned());
             }
             return hosts;
         };
         for (index, host) in listed {
             if let (Some(secret), Some(_), false) = (&entry.secret, pair, covers(host)) {
-                let message =
-                    format!("the certificate in Secret {secret} is not for {host}: clients will refuse it; renew it");
+                let message = format!(
+                    "the certificate in Secret {secret} is not for {host}: clients will refuse it; renew it with that name"
+                );
                 self.report(owner, &format!("{}.hosts[{index}]", entry.field), Reason::InvalidCertificate, message);
             }
         }

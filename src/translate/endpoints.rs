@@ -62,8 +62,7 @@ pub(super) fn address_complaint(address: IpAddr, options: &Options) -> Option<&'
         IpAddr::V6(address) => address.is_unicast_link_local(),
     };
     let local = address.is_loopback() || link_local;
-    (local && options.refuse_local_endpoints)
-        .then_some("is loopback or link-local, which a cluster's endpoint cannot be")
+    (local && options.refuse_local_endpoints).then_some("is loopback or link-local and refused in a cluster")
 }
 
 impl Gathering {

@@ -72,7 +72,7 @@ pub(super) fn endpoints(
             None => _ = endpoints.insert(SocketAddr::new(address, port)),
             Some(complaint) => {
                 let message =
-                    format!("the name leads to {address}, which {complaint}: it is not used; correct the name");
+                    format!("the name leads to an address that is not used: {address} {complaint}; correct the name");
                 problems.push(Problem::new(FIELD, Reason::Invalid, message));
             }
         }

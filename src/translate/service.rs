@@ -19,14 +19,13 @@ pub(super) fn tcp_ports(service: &Service) -> impl Iterator<Item = (usize, &Port
     ports.enumerate().filter(|(_, port)| is_tcp(port.protocol.as_deref()))
 }
 
-/// The ports as a message lists them.
+/// The ports as a message lists them; empty if there are none.
 pub(super) fn listed(service: &Service) -> String {
     let ports = tcp_ports(service).map(|(_, port)| match &port.name {
         Some(name) => format!("{} ({name})", port.port),
         None => port.port.to_string(),
     });
-    let ports: Vec<String> = ports.collect();
-    if ports.is_empty() { "no TCP port".to_owned() } else { ports.join(", ") }
+    ports.collect::<Vec<String>>().join(", ")
 }
 
 /// How the port is talked to, and what its owner should know about that.
@@ -39,7 +38,9 @@ pub(super) fn protocol(port: &Port, index: usize) -> (Protocol, Option<Problem>)
         "http" | "kubernetes.io/ws" => (Protocol::Http1, None),
         "kubernetes.io/h2c" | "grpc" => (Protocol::H2c, None),
         "https" | "kubernetes.io/wss" => {
-            let message = "the connection is encrypted, but the backend's certificate is not verified".to_owned();
+            let message = "the connection is encrypted, but the backend's certificate is not verified; keep it within \
+                           a network that you trust"
+                .to_owned();
             (Protocol::Https, problem(Reason::Insecure, message))
         }
         _ => {
