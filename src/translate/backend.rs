@@ -4,7 +4,7 @@
 //! EndpointSlice beside that is told to theirs. Each backend is remembered by the objects that it was made of, so that
 //! a changed EndpointSlice costs one backend.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -61,15 +61,10 @@ struct Slices<'a>(HashMap<(&'a str, &'a str), Vec<Slice<'a>>>);
 
 impl Backends {
     /// Resolves what is `used` and forgets the rest.
-    pub(super) fn update<'a>(
-        &mut self,
-        used: impl Iterator<Item = &'a BackendId>,
-        objects: &Objects,
-        options: &Options,
-    ) {
+    pub(super) fn update(&mut self, used: &BTreeSet<&BackendId>, objects: &Objects, options: &Options) {
         let mut previous = std::mem::take(&mut self.0);
         let slices = Slices::by_service(&objects.endpoint_slices);
-        for id in used {
+        for &id in used {
             let service = objects.services.get(&Reference::new(&id.namespace, &id.service));
             let slices = slices.of(id);
             let (id, known) = match previous.remove_entry(id) {

@@ -70,7 +70,7 @@ impl Translator {
         let process = settings::read(options, config_map.map(|config_map| config_map.as_ref()));
         let routed = self.routing.update(objects, options, &process.defaults);
         let default_backend = backend::default_backend(objects, options);
-        self.backends.update(routed.uses.keys().chain(&default_backend), objects, options);
+        self.backends.update(&routed.uses.keys().chain(&default_backend).collect(), objects, options);
         assemble(process, routed, &self.backends, default_backend)
     }
 }
@@ -124,3 +124,6 @@ fn report_backends(routed: &Routed, backends: &Backends, default: Option<&Backen
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,80 @@
+//! The translator as a whole: what it remembers changes nothing but the cost. Rules of translation are fixtures, in
+//! `tests/golden`; here are those that a folder does not let pass.
+
+mod events;
+mod memo;
+mod refused;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use k8s_openapi::ByteString;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::snapshot::Reference;
+
+/// PEM of a certificate and its key.
+type Pem = (&'static str, &'static str);
+
+const SHOP: Pem =
+    (include_str!("../../tests/golden/certs/shop.crt"), include_str!("../../tests/golden/certs/shop.key"));
+const RENEWED: Pem = (
+    include_str!("../../tests/golden/certs/shop-renewed.crt"),
+    include_str!("../../tests/golden/certs/shop-renewed.key"),
+);
+const RSA: Pem =
+    (include_str!("../../tests/golden/certs/shop-rsa.crt"), include_str!("../../tests/golden/certs/shop-rsa.key"));
+const WILDCARD: Pem =
+    (include_str!("../../tests/golden/certs/wildcard.crt"), include_str!("../../tests/golden/certs/wildcard.key"));
+const MISMATCH: Pem = (SHOP.0, WILDCARD.1);
+
+fn name(name: &str) -> Reference {
+    Reference::new("default", name)
+}
+
+fn object<T: DeserializeOwned>(value: Value) -> Arc<T> {
+    Arc::new(serde_json::from_value(value).unwrap())
+}
+
+fn put<T: DeserializeOwned>(objects: &mut BTreeMap<Reference, Arc<T>>, key: &str, value: Value) {
+    objects.insert(name(key), object(value));
+}
+
+/// `paths` by host, all of type Prefix to port 80 of a Service.
+fn ingress(rules: &[(&str, &str, &str)]) -> Value {
+    let rules = rules.iter().map(|(host, path, service)| {
+        let backend = json!({"service": {"name": service, "port": {"number": 80}}});
+        json!({"host": host, "http": {"paths": [{"path": path, "pathType": "Prefix", "backend": backend}]}})
+    });
+    json!({"spec": {"rules": rules.collect::<Vec<_>>()}})
+}
+
+fn service() -> Value {
+    json!({"spec": {"ports": [{"port": 80}]}})
+}
+
+fn slice(service: &str, addresses: &[&str]) -> Value {
+    json!({
+        "metadata": {"labels": {"kubernetes.io/service-name": service}},
+        "addressType": "IPv4",
+        "ports": [{"port": 8080}],
+        "endpoints": addresses.iter().map(|address| json!({"addresses": [address]})).collect::<Vec<_>>(),
+    })
+}
+
+fn secret((certificate, key): Pem) -> Value {
+    let bytes = |text: &str| serde_json::to_value(ByteString(text.as_bytes().to_vec())).unwrap();
+    json!({"type": "kubernetes.io/tls", "data": {"tls.crt": bytes(certificate), "tls.key": bytes(key)}})
+}
+
+fn translate(objects: &Objects) -> Translation {
+    Translator::default().translate(objects, &Options::default())
+}
+
+/// `(field, reason)` of all problems.
+fn problems(translation: &Translation) -> Vec<(&str, Reason)> {
+    let problems = translation.reports.iter().flat_map(|report| &report.problems);
+    problems.map(|problem| (problem.field.as_str(), problem.reason)).collect()
+}
