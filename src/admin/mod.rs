@@ -1,1 +1,89 @@
-//! The admin port.
+//! The admin port: is the process alive, is it ready, its metrics, and read-only views of what it serves.
+//!
+//! Runs on the control side's runtime, so that no question asked here delays a request. `app` makes the [`State`], tells
+//! it what changes and spawns [`serve`]. Nothing shown holds key material: [`crate::snapshot`] types that have some do
+//! not serialise it.
+
+mod debug;
+mod document;
+mod readiness;
+mod respond;
+mod server;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde_json::Value;
+use tokio::sync::Semaphore;
+
+use crate::tables::Published;
+use crate::telemetry::Metrics;
+use crate::translate::Report;
+
+pub use readiness::{Pending, Readiness};
+pub use server::serve;
+
+/// What the admin port answers from.
+pub struct State {
+    published: Arc<Published>,
+    metrics: Arc<Metrics>,
+    readiness: Arc<Readiness>,
+    /// `--debug-remote`: `/debug/*` answers all peers, not only those on loopback.
+    debug_remote: bool,
+    findings: Mutex<Findings>,
+    /// Documents that may be made or sent at a time; each can be megabytes.
+    documents: Arc<Semaphore>,
+}
+
+/// What is wrong at present, as the control side last said.
+#[derive(Clone)]
+struct Findings {
+    reports: Arc<[Report]>,
+    source: Arc<Value>,
+}
+
+/// See [`State::documents`].
+const DOCUMENTS: usize = 8;
+
+impl State {
+    pub fn new(
+        published: Arc<Published>,
+        metrics: Arc<Metrics>,
+        readiness: Arc<Readiness>,
+        debug_remote: bool,
+    ) -> Arc<Self> {
+        let findings = Findings { reports: Arc::default(), source: Arc::new(Value::Array(Vec::new())) };
+        Arc::new(State {
+            published,
+            metrics,
+            readiness,
+            debug_remote,
+            findings: Mutex::new(findings),
+            documents: Arc::new(Semaphore::new(DOCUMENTS)),
+        })
+    }
+
+    /// The reports of the newest translation.
+    pub fn set_reports(&self, reports: Arc<[Report]>) {
+        self.findings().reports = reports;
+    }
+
+    /// What the source cannot read at present, an array; shown as it is.
+    pub fn set_source_problems(&self, problems: Value) {
+        self.findings().source = Arc::new(problems);
+    }
+
+    /// Both parts are replaced whole, so a panic elsewhere cannot leave them half-written.
+    fn findings(&self) -> MutexGuard<'_, Findings> {
+        self.findings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("State")
+            .field("readiness", &self.readiness)
+            .field("debug_remote", &self.debug_remote)
+            .finish_non_exhaustive()
+    }
+}

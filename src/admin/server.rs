@@ -1,0 +1,77 @@
+//! Connections of the admin port, bounded in number and in time, so that whoever can reach it cannot take the process's
+//! memory or descriptors. Over the cap the oldest connection is closed, not the newest refused: a probe always gets its
+//! answer.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{sleep, timeout};
+
+use super::State;
+use super::respond::respond;
+
+const CONNECTIONS: usize = 64;
+
+/// For one request head, and between two requests.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// After this a connection takes no further request, whatever it does.
+const AGE: Duration = Duration::from_secs(120);
+
+/// For the answer that is under way then.
+const LAST_ANSWER: Duration = Duration::from_secs(30);
+
+/// After a failed accept, which is most often a lack of descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Answers on `listener` until dropped, which closes its connections too.
+pub async fn serve(listener: TcpListener, state: Arc<State>) {
+    let mut tasks = JoinSet::new();
+    let mut oldest_first: VecDeque<AbortHandle> = VecDeque::new();
+    loop {
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "the admin port cannot accept");
+                sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        while tasks.try_join_next().is_some() {}
+        oldest_first.retain(|task| !task.is_finished());
+        if oldest_first.len() >= CONNECTIONS
+            && let Some(oldest) = oldest_first.pop_front()
+        {
+            oldest.abort();
+        }
+        oldest_first.push_back(tasks.spawn(connection(stream, peer, state.clone())));
+    }
+}
+
+async fn connection(stream: TcpStream, peer: SocketAddr, state: Arc<State>) {
+    let service = service_fn(|request| {
+        let answer = respond(state.clone(), peer, request);
+        async { Ok::<_, Infallible>(answer.await) }
+    });
+    let mut connection = pin!(
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT)
+            .max_buf_size(16 << 10)
+            .serve_connection(TokioIo::new(stream), service)
+    );
+    // How a connection of this port ends is of no interest to anybody.
+    if timeout(AGE, connection.as_mut()).await.is_err() {
+        connection.as_mut().graceful_shutdown();
+        let _ = timeout(LAST_ANSWER, connection).await;
+    }
+}
