@@ -9,19 +9,22 @@ mod news;
 mod pace;
 mod signals;
 
+use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
+use tokio::net::TcpListener;
 
+use crate::admin::{self, Readiness};
 use crate::config::Config;
-use crate::proxy::Proxy;
+use crate::proxy::{Proxy, listener};
 use crate::source::folder::Folder;
 use crate::source::resolve::Resolver;
 use crate::telemetry::{AccessLog, Metrics, init_application_log};
 use crate::translate::Objects;
-use control::Control;
+use control::{Control, Outcome};
 use pace::Pace;
 use signals::{Asked, Signals};
 
@@ -54,6 +57,8 @@ struct Process {
     metrics: Arc<Metrics>,
     access_log: Arc<AccessLog>,
     proxy: Proxy,
+    admin: Arc<admin::State>,
+    readiness: Arc<Readiness>,
     phase: Phase,
 }
 
@@ -77,22 +82,36 @@ impl Process {
         let folder = Folder::open(&config.dir)?;
         let resolver = Resolver::start();
         let (control, outcome) = Control::start(config.translate.clone(), &folder.objects(), metrics.clone());
-        resolver.want(&outcome.names);
 
+        let readiness = Readiness::new();
+        let pending = readiness.wait_for("the listeners");
+        let admin = admin::State::new(control.published(), metrics.clone(), readiness.clone(), config.debug_remote);
+        let (admin_address, admin_listener) = bind_admin(&config)?;
         let proxy = Proxy::start(&config, descriptors, control.published(), metrics.clone(), access_log.clone())?;
-        tracing::info!(http = %proxy.http_address(), https = %proxy.https_address(), "listening");
-        Ok(Process {
+        tokio::spawn(admin::serve(admin_listener, admin.clone()));
+        let (http, https) = (proxy.http_address(), proxy.https_address());
+        tracing::info!(%http, %https, admin = %admin_address, "listening");
+        pending.done();
+
+        let phase = Phase::Serving;
+        let pace = Pace::default();
+        let process = Process {
             config,
             signals,
             folder,
             resolver,
             control,
-            pace: Pace::default(),
+            pace,
             metrics,
             access_log,
             proxy,
-            phase: Phase::Serving,
-        })
+            admin,
+            readiness,
+            phase,
+        };
+        process.account_for_source();
+        process.adopt(&outcome);
+        Ok(process)
     }
 
     async fn run(mut self) -> anyhow::Result<()> {
@@ -115,6 +134,7 @@ impl Process {
                 ended = self.proxy.ended() => return ended,
                 changed = self.folder.changed() => {
                     changed?;
+                    self.account_for_source();
                     self.pace.notice(Instant::now());
                 }
                 () = self.resolver.changed() => self.pace.notice(Instant::now()),
@@ -130,10 +150,25 @@ impl Process {
         let outcome = self.control.apply(&objects);
         let noticed = self.pace.applied(started, Instant::now());
         let Some(outcome) = outcome else { return };
-        self.resolver.want(&outcome.names);
+        self.adopt(&outcome);
         if let Some(noticed) = noticed.filter(|_| outcome.published) {
             self.metrics.control().applied(noticed.elapsed());
         }
+    }
+
+    fn adopt(&self, outcome: &Outcome) {
+        self.resolver.want(&outcome.names);
+        self.admin.set_reports(outcome.reports.clone());
+    }
+
+    fn account_for_source(&self) {
+        let problems = self.folder.problems();
+        let control = self.metrics.control();
+        control.set_source_errors(problems.len());
+        if problems.is_empty() {
+            control.source_succeeded(SystemTime::now());
+        }
+        self.admin.set_source_problems(serde_json::json!(problems));
     }
 
     /// Breaks when the process is to end now.
@@ -152,6 +187,7 @@ impl Process {
     }
 
     fn leave(&mut self, grace: Duration) {
+        self.readiness.leave();
         tracing::info!(?grace, "not ready any more; connections are still taken for the grace period");
         self.phase = Phase::Leaving(Instant::now() + grace);
     }
@@ -162,6 +198,12 @@ impl Process {
         self.proxy.drain(deadline);
         self.phase = Phase::Draining;
     }
+}
+
+fn bind_admin(config: &Config) -> anyhow::Result<(SocketAddr, TcpListener)> {
+    let (address, listeners) = listener::bind(config.bind_address, config.healthz_port, 1, "--healthz-port")?;
+    let listener = listeners.into_iter().next().expect("one was asked for");
+    Ok((address, TcpListener::from_std(listener)?))
 }
 
 /// Waits for a moment that may never come.

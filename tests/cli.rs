@@ -76,6 +76,7 @@ fn a_port_that_is_taken_is_named() {
         (format!("echo --port {port}"), "in use"),
         (format!("{serve} --http-port {port} --https-port 0 --healthz-port 0"), "--http-port"),
         (format!("{serve} --http-port 0 --https-port {port} --healthz-port 0"), "--https-port"),
+        (format!("{serve} --http-port 0 --https-port 0 --healthz-port {port}"), "--healthz-port"),
     ] {
         let message = failure(&flags, 1);
         assert!(message.contains(&address.to_string()) && message.contains(named), "{flags}: {message}");
