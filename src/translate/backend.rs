@@ -4,7 +4,7 @@
 //! EndpointSlice beside that is told to theirs. Each backend is remembered by the objects that it was made of, so that
 //! a changed EndpointSlice costs one backend.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -13,6 +13,7 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 
 use super::endpoints::{self, Slice};
 use super::external_name::{self, Destination};
+use super::memo::Ascending;
 use super::objects::Objects;
 use super::options::Options;
 use super::problem::{ObjectKind, ObjectRef, Problem, Reason};
@@ -60,14 +61,14 @@ pub(super) struct Refusal {
 struct Slices<'a>(HashMap<(&'a str, &'a str), Vec<Slice<'a>>>);
 
 impl Backends {
-    /// Resolves what is `used` and forgets the rest.
-    pub(super) fn update(&mut self, used: &BTreeSet<&BackendId>, objects: &Objects, options: &Options) {
-        let mut previous = std::mem::take(&mut self.0);
+    /// Resolves what is `used`, in ascending order, and forgets the rest.
+    pub(super) fn update(&mut self, used: &[&BackendId], objects: &Objects, options: &Options) {
+        let mut previous = Ascending::new(std::mem::take(&mut self.0));
         let slices = Slices::by_service(&objects.endpoint_slices);
-        for &id in used {
+        let resolve = |&id: &&BackendId| {
             let service = objects.services.get(&Reference::new(&id.namespace, &id.service));
             let slices = slices.of(id);
-            let (id, known) = match previous.remove_entry(id) {
+            match previous.take(id) {
                 Some((id, known)) if known.is_current(service, slices, objects) => (id, known),
                 Some((id, known)) => {
                     let mut fresh = Known::resolve(&id, service, slices, objects, options);
@@ -77,9 +78,9 @@ impl Backends {
                     (id, fresh)
                 }
                 None => (id.clone(), Known::resolve(id, service, slices, objects, options)),
-            };
-            self.0.insert(id, known);
-        }
+            }
+        };
+        self.0 = used.iter().map(resolve).collect();
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&BackendId, &Resolved)> {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::certificates::{TlsHosts, wildcard_of};
 use super::ingress::{Claim, Parsed, Rank};
+use super::memo::Ascending;
 use super::problem::{Problem, Reason};
 use crate::snapshot::{Action, BackendId, Host, HostPattern, PathKind, Reference, Route};
 
@@ -49,26 +50,28 @@ pub(super) struct Use {
 impl Hosts {
     /// Makes the hosts anew where `served` (oldest first) or `tls` changed.
     pub(super) fn update(&mut self, served: &[Arc<Parsed>], tls: &TlsHosts) {
-        let mut previous = std::mem::take(&mut self.hosts);
         let mut ingresses: BTreeMap<&HostPattern, Vec<&Arc<Parsed>>> = BTreeMap::new();
         for parsed in served {
             for host in parsed.hosts.keys() {
                 ingresses.entry(host).or_default().push(parsed);
             }
         }
-        for (&pattern, of_host) in &ingresses {
-            let made = make(pattern, of_host, tls.covers(pattern), previous.remove(pattern));
-            self.hosts.insert(pattern.clone(), made);
-        }
+        let mut wanted: BTreeMap<_, _> = ingresses.keys().map(|host| (*host, (*host, tls.covers(host)))).collect();
         // A host of some `tls:` without rules of its own is served by broader ones, but redirects.
         for host in tls.iter().filter(|host| !ingresses.contains_key(host)) {
-            let wildcard = wildcard_of(host).filter(|wildcard| ingresses.contains_key(wildcard));
-            let broader = wildcard.unwrap_or(HostPattern::Any);
-            if let Some(of_broader) = ingresses.get(&broader) {
-                let made = make(&broader, of_broader, true, previous.remove(host));
-                self.hosts.insert(host.clone(), made);
+            let wildcard = wildcard_of(host).unwrap_or(HostPattern::Any);
+            let broader = ingresses.get_key_value(&wildcard).or_else(|| ingresses.get_key_value(&HostPattern::Any));
+            if let Some((broader, _)) = broader {
+                wanted.insert(host, (broader, true));
             }
         }
+        let mut previous = Ascending::new(std::mem::take(&mut self.hosts));
+        let make = |(host, (pattern, tls)): (&HostPattern, (&HostPattern, bool))| {
+            let (host, known) =
+                previous.take(host).map_or_else(|| (host.clone(), None), |(host, known)| (host, Some(known)));
+            (host, make(pattern, &ingresses[pattern], tls, known))
+        };
+        self.hosts = wanted.into_iter().map(make).collect();
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&HostPattern, &Made)> {

@@ -3,46 +3,54 @@
 //! An input is recognised by its `Arc`, which is kept here: its address is not used again while it is remembered. An
 //! output that comes out equal keeps its `Arc`, so that what was built from it is recognised in turn.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map};
+use std::iter::Peekable;
 use std::sync::Arc;
 
 /// Outputs by name, each with the input it was made of.
 pub(super) struct Memo<K, I, O>(BTreeMap<K, (Arc<I>, Arc<O>)>);
 
+/// The entries of a map as one walks along another one: a comparison each, where a search would cost many.
+pub(super) struct Ascending<K, V> {
+    entries: Peekable<btree_map::IntoIter<K, V>>,
+    skipped: bool,
+}
+
 /// The objects of one kind as they were at the last look.
 pub(super) struct Seen<I>(Option<Vec<Arc<I>>>);
 
 impl<K: Ord + Clone, I, O: PartialEq> Memo<K, I, O> {
-    /// Makes what is not known yet and forgets what is gone. `true` if any output differs from the last time.
+    /// Makes what is not known yet and forgets what is gone. `objects` are in ascending order. `true` if any output
+    /// differs from the last time.
     pub(super) fn update<'a>(
         &mut self,
         objects: impl IntoIterator<Item = (&'a K, &'a Arc<I>)>,
-        mut make: impl FnMut(&K, &I) -> O,
+        mut translate: impl FnMut(&K, &I) -> O,
     ) -> bool
     where
         K: 'a,
         I: 'a,
     {
-        let mut previous = std::mem::take(&mut self.0);
+        let mut previous = Ascending::new(std::mem::take(&mut self.0));
         let mut changed = false;
-        for (key, input) in objects {
-            let known = previous.remove_entry(key);
-            let (key, output) = match known {
+        let make = |(key, input): (&K, &Arc<I>)| {
+            let (key, output) = match previous.take(key) {
                 Some((key, (seen, output))) if Arc::ptr_eq(&seen, input) => (key, output),
                 Some((key, (_, output))) => {
-                    let fresh = make(&key, input);
+                    let fresh = translate(&key, input);
                     let same = fresh == *output;
                     changed |= !same;
                     (key, if same { output } else { Arc::new(fresh) })
                 }
                 None => {
                     changed = true;
-                    (key.clone(), Arc::new(make(key, input)))
+                    (key.clone(), Arc::new(translate(key, input)))
                 }
             };
-            self.0.insert(key, (input.clone(), output));
-        }
-        changed || !previous.is_empty()
+            (key, (input.clone(), output))
+        };
+        self.0 = objects.into_iter().map(make).collect();
+        changed || previous.left_some()
     }
 
     pub(super) fn outputs(&self) -> impl Iterator<Item = &Arc<O>> {
@@ -51,6 +59,25 @@ impl<K: Ord + Clone, I, O: PartialEq> Memo<K, I, O> {
 
     pub(super) fn find(&self, key: &K) -> Option<&Arc<O>> {
         self.0.get(key).map(|(_, output)| output)
+    }
+}
+
+impl<K: Ord, V> Ascending<K, V> {
+    pub(super) fn new(map: BTreeMap<K, V>) -> Self {
+        Ascending { entries: map.into_iter().peekable(), skipped: false }
+    }
+
+    /// The entry of `key`, if there is one. Keys are asked for in ascending order.
+    pub(super) fn take(&mut self, key: &K) -> Option<(K, V)> {
+        while self.entries.next_if(|(known, _)| known < key).is_some() {
+            self.skipped = true;
+        }
+        self.entries.next_if(|(known, _)| known == key)
+    }
+
+    /// Some entry was not taken.
+    fn left_some(&mut self) -> bool {
+        self.skipped || self.entries.peek().is_some()
     }
 }
 
@@ -123,6 +150,18 @@ mod tests {
         assert!(memo.update(&objects(&[]), |_, value| *value));
         assert!(memo.find(&"a").is_none());
         assert!(!memo.update(&objects(&[]), |_, value| *value));
+    }
+
+    #[test]
+    fn what_is_gone_before_and_after_others_is_a_change() {
+        let one = Arc::new(1);
+        let all = [("a", &one), ("b", &one), ("c", &one)];
+        for rest in [[("b", &one), ("c", &one)], [("a", &one), ("c", &one)], [("a", &one), ("b", &one)]] {
+            let mut memo = Memo::default();
+            memo.update(&objects(&all), |_, value| *value);
+            assert!(memo.update(&objects(&rest), |_, value| *value), "{rest:?}");
+            assert!(!memo.update(&objects(&rest), |_, _| unreachable!("all is known")));
+        }
     }
 
     #[test]

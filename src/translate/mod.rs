@@ -70,7 +70,7 @@ impl Translator {
         let process = settings::read(options, config_map.map(|config_map| config_map.as_ref()));
         let routed = self.routing.update(objects, options, &process.defaults);
         let default_backend = backend::default_backend(objects, options);
-        self.backends.update(&routed.uses.keys().chain(&default_backend).collect(), objects, options);
+        self.backends.update(&used(routed, default_backend.as_ref()), objects, options);
         assemble(process, routed, &self.backends, default_backend)
     }
 }
@@ -105,6 +105,17 @@ fn assemble(
         },
         reports: reports.into_vec(),
     }
+}
+
+/// The backends that a route or a flag names, in order.
+fn used<'a>(routed: &'a Routed, default: Option<&'a BackendId>) -> Vec<&'a BackendId> {
+    let mut used: Vec<_> = routed.uses.keys().collect();
+    if let Some(default) = default
+        && let Err(place) = used.binary_search(&default)
+    {
+        used.insert(place, default);
+    }
+    used
 }
 
 /// A backend that cannot be used is told to the owner of each route to it; where a flag names it, to its own.

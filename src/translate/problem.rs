@@ -101,3 +101,23 @@ impl Serialize for ObjectRef {
         serializer.collect_str(self)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_escaped_and_cut_after_80_characters() {
+        assert_eq!(quoted("a\n\"é"), "\"a\\n\\\"é\"");
+        assert_eq!(quoted(&"é".repeat(80)), format!("\"{}\"", "é".repeat(80)));
+        assert_eq!(quoted(&"é".repeat(81)), format!("\"{}\"…", "é".repeat(80)));
+    }
+
+    #[test]
+    fn objects_without_namespace_show_none() {
+        let class = ObjectRef { kind: ObjectKind::IngressClass, namespace: String::new(), name: "web".into() };
+        assert_eq!(class.to_string(), "IngressClass web");
+        let ingress = ObjectRef::new(ObjectKind::Ingress, &Reference::new("default", "shop"));
+        assert_eq!(ingress.to_string(), "Ingress default/shop");
+    }
+}

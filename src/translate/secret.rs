@@ -75,9 +75,9 @@ fn key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
 fn describe(chain: &[CertificateDer<'_>]) -> Result<(Vec<String>, i64), String> {
     let mut leaf = None;
     for (index, der) in chain.iter().enumerate() {
-        let (_, certificate) = x509_parser::parse_x509_certificate(der).map_err(|_| {
-            format!("holds in {CERTIFICATE} something that is not a certificate (number {})", index + 1)
-        })?;
+        let parsed = x509_parser::parse_x509_certificate(der).ok().filter(|(rest, _)| rest.is_empty());
+        let (_, certificate) =
+            parsed.ok_or_else(|| format!("holds no certificate in {CERTIFICATE} as number {}", index + 1))?;
         leaf.get_or_insert_with(|| (dns_names(&certificate), certificate.validity().not_after.timestamp()));
     }
     leaf.ok_or_else(|| format!("holds no certificate in {CERTIFICATE}"))
@@ -88,7 +88,7 @@ fn dns_names(certificate: &x509_parser::certificate::X509Certificate<'_>) -> Vec
     let names = extension.iter().flat_map(|extension| &extension.value.general_names);
     let mut names: Vec<String> = names
         .filter_map(|name| match name {
-            GeneralName::DNSName(name) => Some(name.trim_end_matches('.').to_ascii_lowercase()),
+            GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
             _ => None,
         })
         .collect();

@@ -102,6 +102,45 @@ fn an_equal_ingress_keeps_its_hosts() {
 }
 
 #[test]
+fn the_tls_of_another_ingress_makes_a_host_redirect() {
+    let (before, after) = over(|objects| {
+        let tls = json!([{"hosts": ["blog.example.com"]}]);
+        put(&mut objects.ingresses, "certs", json!({"spec": {"tls": tls, "rules": [{"host": "certs.example.com"}]}}));
+    });
+    assert!(!host(&before, "blog.example.com").tls && host(&after, "blog.example.com").tls);
+    assert!(host(&after, "blog.example.com").routes[0].policy.https_redirect);
+    assert!(Arc::ptr_eq(host(&before, "shop.example.com"), host(&after, "shop.example.com")));
+}
+
+#[test]
+fn a_certificate_for_other_names_moves_the_hosts_of_an_entry_that_lists_none() {
+    let mut objects = shop();
+    let mut site = ingress(&[("shop.example.com", "/", "shop"), ("blog.example.com", "/", "blog")]);
+    site["spec"]["tls"] = json!([{"secretName": "shop"}]);
+    put(&mut objects.ingresses, "shop", site);
+    let mut translator = Translator::default();
+    let tls = |translation: &Translation| ["shop.example.com", "blog.example.com"].map(|at| host(translation, at).tls);
+    assert_eq!(tls(&translator.translate(&objects, &Options::default())), [true, false]);
+    put(&mut objects.secrets, "shop", secret(WILDCARD));
+    assert_eq!(tls(&translator.translate(&objects, &Options::default())), [true, true]);
+}
+
+#[test]
+fn a_class_that_comes_to_be_ours_brings_its_ingresses() {
+    let mut objects = shop();
+    let mut blog = ingress(&[("blog.example.com", "/", "blog")]);
+    blog["spec"]["ingressClassName"] = json!("web");
+    put(&mut objects.ingresses, "blog", blog);
+    let mut translator = Translator::default();
+    let before = translator.translate(&objects, &Options::default());
+    assert_eq!(problems(&before), [("spec.ingressClassName", Reason::OtherClass)]);
+    let class = json!({"spec": {"controller": "headgate.dev/ingress-controller"}});
+    objects.ingress_classes.insert("web".into(), object(class));
+    let after = translator.translate(&objects, &Options::default());
+    assert!(after.reports.is_empty() && after.snapshot.hosts.len() == before.snapshot.hosts.len() + 1);
+}
+
+#[test]
 fn a_renewed_certificate_leaves_hosts_and_names_alone() {
     let (before, after) = over(|objects| put(&mut objects.secrets, "shop", secret(RENEWED)));
     assert!(Arc::ptr_eq(&before.snapshot.hosts, &after.snapshot.hosts));
