@@ -9,6 +9,8 @@ mod document;
 mod readiness;
 mod respond;
 mod server;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

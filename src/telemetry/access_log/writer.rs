@@ -37,7 +37,7 @@ pub(super) enum Message {
     Lines(Chunk),
     /// Look at the flags.
     Wake,
-    /// End, and say so.
+    /// Write nothing more, and say so.
     Close(SyncSender<()>),
 }
 
@@ -83,7 +83,7 @@ pub(super) fn start(path: Option<PathBuf>, shared: &Arc<Shared>) -> io::Result<S
     Ok(sender)
 }
 
-/// Waits for the thread to write what is queued and to end.
+/// Waits for the thread to write what is queued.
 pub(super) fn close(sender: &SyncSender<Message>, timeout: Duration) -> bool {
     let deadline = Instant::now() + timeout;
     let (done, written) = sync_channel(1);
@@ -97,7 +97,7 @@ pub(super) fn close(sender: &SyncSender<Message>, timeout: Duration) -> bool {
         }
         thread::sleep(PAUSE);
     }
-    // No answer at all means that the thread had ended before.
+    // No answer at all means that the thread has ended.
     written.recv_timeout(deadline.saturating_duration_since(Instant::now())) != Err(RecvTimeoutError::Timeout)
 }
 
@@ -132,13 +132,18 @@ impl Shared {
     }
 }
 
+/// Ends when all senders are gone.
 fn run(mut output: Output, receiver: &Receiver<Message>, shared: &Shared) {
     let mut complaint = Complaint::default();
+    let mut closed = false;
     while let Ok(message) = receiver.recv() {
         if shared.reopen.swap(false, Ordering::Acquire) {
             output.reopen();
         }
         match message {
+            Message::Lines(chunk) if closed => {
+                shared.dropped.fetch_add(chunk.lines, Ordering::Relaxed);
+            }
             Message::Lines(chunk) => {
                 if let Err((lost, error)) = output.write(&chunk) {
                     shared.dropped.fetch_add(lost, Ordering::Relaxed);
@@ -148,8 +153,11 @@ fn run(mut output: Output, receiver: &Receiver<Message>, shared: &Shared) {
                 complaint.tell(shared.dropped.load(Ordering::Relaxed));
             }
             Message::Wake => {}
-            // Nobody waits any more if this fails.
-            Message::Close(done) => return done.send(()).unwrap_or_default(),
+            Message::Close(done) => {
+                closed = true;
+                // Fails if nobody waits any more.
+                let _ = done.send(());
+            }
         }
     }
 }
