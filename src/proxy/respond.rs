@@ -11,6 +11,7 @@ use super::error::ProxyError;
 use super::headers::{self, Marks};
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
 /// What of a request matters for our answer to it. Taken before the request is handed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,22 +72,26 @@ fn location(host: &str, port: Option<u16>, uri: &Uri) -> Vec<u8> {
 
 fn answer(status: StatusCode, asker: Asker, marks: Marks<'_>) -> Response<Bytes> {
     let (text, length) = text(status);
-    let mut response = Response::new(if asker.head { Bytes::new() } else { text });
+    let mut response = Response::new(if asker.head || asker.grpc { "" } else { text }.into());
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.reserve(6);
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
-    headers.insert(CONTENT_LENGTH, length);
     if asker.grpc {
+        // A status in the head counts only if nothing follows it: gRPC calls that "Trailers-Only".
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         headers.insert(GRPC_STATUS, grpc_status(status));
+        headers.insert(GRPC_MESSAGE, HeaderValue::from_static(text.trim_ascii_end()));
+    } else {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+        headers.insert(CONTENT_LENGTH, HeaderValue::from_static(length));
     }
     marks.write(headers);
     response
 }
 
 /// `<status> <reason>\n` and its length, ready made for every status we answer.
-fn text(status: StatusCode) -> (Bytes, HeaderValue) {
-    let (text, length) = match status.as_u16() {
+fn text(status: StatusCode) -> (&'static str, &'static str) {
+    match status.as_u16() {
         308 => ("308 Permanent Redirect\n", "23"),
         400 => ("400 Bad Request\n", "16"),
         404 => ("404 Not Found\n", "14"),
@@ -103,8 +108,7 @@ fn text(status: StatusCode) -> (Bytes, HeaderValue) {
         503 => ("503 Service Unavailable\n", "24"),
         504 => ("504 Gateway Timeout\n", "20"),
         _ => ("500 Internal Server Error\n", "26"),
-    };
-    (Bytes::from_static(text.as_bytes()), HeaderValue::from_static(length))
+    }
 }
 
 /// What a gRPC client takes an HTTP status for (grpc/doc/http-grpc-status-mapping.md).

@@ -76,6 +76,8 @@ fn grpc_is_told_in_its_own_terms_too() {
         let response = refuse(&error, asker("application/grpc", Version::HTTP_2), Marks::default());
         assert_eq!(field(&response, "grpc-status"), Some(code), "{error:?}");
         assert_eq!(response.status(), error.status());
+        assert!(response.body().is_empty(), "a body would hide the status");
+        assert!(field(&response, "grpc-message").unwrap().starts_with(error.status().as_str()));
     }
 }
 
