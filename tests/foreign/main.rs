@@ -1,8 +1,13 @@
-//! Clients and servers that others wrote, through the real binary: what they find acceptable is what users will see.
-//! One file a tool. A tool that is missing fails its tests with one line that says what to do.
+//! Clients and servers that others wrote, through the real binary: what they accept is what users will see. One file a
+//! tool; `tools` runs them. A tool that is missing fails its tests with one line that says what to do.
 #![allow(clippy::unwrap_used, reason = "in a test an unexpected error is a failure, and this is where it shows")]
 
 #[path = "../support/mod.rs"]
 mod support;
 
 mod curl;
+mod grpc;
+mod http2_websocket;
+mod nghttp2;
+mod tools;
+mod websocket;
