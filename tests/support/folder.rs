@@ -49,9 +49,9 @@ impl Folder {
     }
 }
 
-/// The objects as one multi-document YAML file.
+/// The objects as one multi-document YAML file, each in flow style (which is JSON), so that no text is read as a boolean.
 pub fn to_yaml(objects: &[Value]) -> String {
-    objects.iter().map(|object| format!("---\n{}", serde_yaml::to_string(object).unwrap())).collect()
+    objects.iter().map(|object| format!("---\n{object:#}\n")).collect()
 }
 
 /// The text of a file, empty while there is none.

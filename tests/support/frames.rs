@@ -163,7 +163,7 @@ fn code(payload: &[u8]) -> u32 {
 }
 
 /// The status that stands first in a header block, as h2 encodes it: indexed, or literal with an indexed name.
-fn status(block: &[u8]) -> u16 {
+pub fn status(block: &[u8]) -> u16 {
     let updates = block.iter().take_while(|byte| **byte & 0xe0 == 0x20).count();
     let block = &block[updates..];
     match block[0] {

@@ -51,7 +51,7 @@ impl H2Client {
 
     pub async fn over(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Self {
         Self::with(
-            h2::client::Builder::new().initial_window_size(1 << 20).initial_connection_window_size(1 << 20),
+            h2::client::Builder::new().initial_window_size(1 << 20).initial_connection_window_size(64 << 20),
             stream,
         )
         .await
@@ -88,10 +88,12 @@ impl H2Client {
         soon(self.send.clone().ready()).await?.send_request(request, end)
     }
 
-    /// The reason for which the connection ended.
+    /// Waits until the peer ends the connection; gives the reason.
     pub async fn ended(self) -> Result<(), h2::Error> {
+        let ended = soon(self.connection).await.unwrap();
+        // Until here: without a handle, the client would end the connection by itself.
         drop(self.send);
-        soon(self.connection).await.unwrap()
+        ended
     }
 }
 

@@ -19,6 +19,8 @@ use super::{Backend, Objects, client, folder, site, wait};
 #[derive(Debug)]
 pub struct Builder {
     folder: Folder,
+    /// What `--dir` gets.
+    served: PathBuf,
     flags: Vec<String>,
 }
 
@@ -56,7 +58,7 @@ impl Headgate {
     pub fn with(objects: &[Value]) -> Builder {
         let folder = Folder::new();
         folder.write("objects.yaml", objects);
-        Builder { folder, flags: Vec::new() }
+        Builder { served: folder.objects(), folder, flags: Vec::new() }
     }
 
     /// Replaces what is served and waits until it is live.
@@ -125,9 +127,9 @@ impl Headgate {
         self.process.stderr()
     }
 
-    /// Resident memory in bytes.
+    /// Resident memory in bytes, without the pages of the binary itself.
     pub fn resident(&self) -> u64 {
-        self.process.status_kib("VmRSS:") * 1024
+        self.process.status_kib("RssAnon:") * 1024
     }
 
     /// Open file descriptors.
@@ -153,6 +155,12 @@ impl Builder {
         self
     }
 
+    /// Serves one file of the folder in place of the folder.
+    pub fn only(mut self, name: &str) -> Self {
+        self.served = self.folder.objects().join(name);
+        self
+    }
+
     /// Another file in the served folder.
     pub fn file(self, name: &str, text: &str) -> Self {
         self.folder.write_text(name, text);
@@ -163,16 +171,16 @@ impl Builder {
     #[track_caller]
     pub fn start(self) -> Headgate {
         let log = self.folder.beside("access.log");
-        let mut arguments = vec!["serve".to_owned(), format!("--dir={}", self.folder.objects().display())];
+        let mut arguments = vec!["serve".to_owned(), format!("--dir={}", self.served.display())];
         arguments.extend(
             ["--http-port=0", "--https-port=0", "--healthz-port=0", "--bind-address=127.0.0.1"].map(String::from),
         );
         arguments.push(format!("--access-log={}", log.display()));
         arguments.extend(self.flags);
         let mut process = Process::start(&arguments);
-        let line = process.wait_for_line("listening http=");
+        let line = process.wait_for_line("listening");
         let address = |name: &str| bound(&line, name);
-        let (http, https, admin) = (address("http="), address("https="), address("admin="));
+        let (http, https, admin) = (address("http"), address("https"), address("admin"));
         wait::until("/readyz", || (client::get(admin, "admin", "/readyz").status == 200).then_some(()));
         Headgate { http, https, admin, folder: self.folder, process }
     }
@@ -242,9 +250,15 @@ impl Drop for Process {
     }
 }
 
-/// The address after `name` in the line that tells the bound addresses.
+/// The address called `name` in the line that tells the bound addresses, as text (`name=address`) or JSON.
+#[track_caller]
 fn bound(line: &str, name: &str) -> SocketAddr {
-    let (_, rest) = line.split_once(&format!(" {name}")).unwrap_or_else(|| panic!("no {name} in {line}"));
-    let end = rest.find(|c: char| c.is_whitespace() || c == '\u{1b}').unwrap_or(rest.len());
+    let starts = [format!(" {name}="), format!("\"{name}\":\"")];
+    let rest = starts
+        .iter()
+        .find_map(|start| line.split_once(start.as_str()))
+        .unwrap_or_else(|| panic!("no {name} in {line}"))
+        .1;
+    let end = rest.find(|c: char| c.is_whitespace() || c == '"').unwrap_or(rest.len());
     rest[..end].parse::<SocketAddr>().unwrap_or_else(|e| panic!("{e}: {name} in {line}"))
 }
