@@ -4,4 +4,25 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod backends;
+mod chunks;
+mod failures;
+mod folder;
+mod forwarded;
+mod generations;
 mod harness;
+mod headers;
+mod http1;
+mod http2;
+mod http2_limits;
+mod life;
+mod limits;
+mod log;
+mod metrics;
+mod pool;
+mod routing;
+mod smuggling;
+mod streaming;
+mod timeouts;
+mod tls;
+mod upgrade;

@@ -1,0 +1,290 @@
+//! Bounds of HTTP/2: streams, header lists, resets, pings, windows, and floods that no library would send.
+
+use std::time::Duration;
+
+use http::Request;
+
+use crate::support::frames::{
+    ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, Frames, GOAWAY, HEADERS, PING, PRIORITY, RST_STREAM, SETTINGS,
+    WINDOW_UPDATE, encode,
+};
+use crate::support::h2_client::{H2Client, finish};
+use crate::support::wait::{timed, until};
+use crate::support::{Backend, Headgate, get, objects};
+
+const SETTINGS_MAX_CONCURRENT_STREAMS: u16 = 3;
+const SETTINGS_INITIAL_WINDOW_SIZE: u16 = 4;
+const SETTINGS_MAX_HEADER_LIST_SIZE: u16 = 6;
+
+fn limited(backend: &Backend, flags: &[(&str, &str)]) -> Headgate {
+    let builder = Headgate::with(&objects::site("a.example", &[backend.address]));
+    flags.iter().fold(builder, |builder, (flag, value)| builder.flag(flag, value)).start()
+}
+
+/// Sends until the peer ends the connection; fails if it takes more than this many frames.
+#[track_caller]
+fn cut_within(frames: &mut Frames, limit: usize, mut send: impl FnMut(&mut Frames, usize) -> std::io::Result<()>) {
+    for number in 0..limit {
+        if send(frames, number).is_err() {
+            return;
+        }
+    }
+    frames.client.patience(Duration::from_secs(5));
+    assert!(
+        frames.until(GOAWAY, |frame| frame.payload[4..8] != [0; 4]).is_some() || closed(frames),
+        "not cut after {limit} frames"
+    );
+}
+
+/// The connection ends within the patience of its client.
+fn closed(frames: &mut Frames) -> bool {
+    while frames.next().is_some() {}
+    true
+}
+
+#[test]
+fn the_settings_say_what_the_limits_are() {
+    let backend = Backend::answering("ok");
+    let proxy = Headgate::before(&backend);
+    let settings = Frames::connect(proxy.http).until(SETTINGS, |frame| frame.flags & ACK == 0).unwrap();
+    let value = |wanted: u16| {
+        let entries = settings.payload.chunks(6).map(|entry| (u16::from_be_bytes([entry[0], entry[1]]), &entry[2..]));
+        entries.filter(|(id, _)| *id == wanted).map(|(_, v)| u32::from_be_bytes(v.try_into().unwrap())).next()
+    };
+    assert_eq!(value(SETTINGS_MAX_CONCURRENT_STREAMS), Some(100));
+    assert_eq!(value(SETTINGS_MAX_HEADER_LIST_SIZE), Some(16 << 10));
+    assert!([None, Some(65_535), Some(65_536)].contains(&value(SETTINGS_INITIAL_WINDOW_SIZE)));
+}
+
+#[test]
+fn the_hundred_and_first_stream_is_refused() {
+    let backend = Backend::scripted(|exchange| {
+        if exchange.seen.target() == "/held" {
+            return exchange.until_abandoned();
+        }
+        exchange.reply("200 OK", "ok")
+    });
+    let proxy = Headgate::before(&backend);
+    let mut frames = Frames::connect(proxy.http);
+    for number in 0..100 {
+        frames.get(2 * number + 1, "a.example", "/held");
+    }
+    backend.wait_for(100);
+    frames.get(201, "a.example", "/over");
+    assert_eq!(frames.reset_code(201), Some(7), "REFUSED_STREAM");
+    frames.send(RST_STREAM, 0, 1, &8u32.to_be_bytes());
+    until("one stream's end", || backend.seen().iter().any(|seen| seen.abandoned).then_some(()));
+    frames.get(203, "a.example", "/after");
+    assert_eq!(frames.status(203), 200);
+}
+
+#[test]
+fn a_header_list_may_have_16_kib() {
+    let backend = Backend::answering("ok");
+    let proxy = Headgate::before(&backend);
+    // HTTP/2 counts name, value and 32 bytes a field.
+    let fixed = [(":method", "GET"), (":scheme", "http"), (":authority", "a.example"), (":path", "/")];
+    let used: usize = fixed.iter().map(|(name, value)| name.len() + value.len() + 32).sum();
+    // h2 counts the limit itself as too large.
+    for (size, served) in [((16 << 10) - 2, true), ((16 << 10) - 1, true), ((16 << 10) + 1, false)] {
+        let value = "v".repeat(size - used - 32 - 1);
+        let block = encode(&[&fixed[..], &[("x", value.as_str())]].concat());
+        let mut frames = Frames::connect(proxy.http);
+        let (first, rest) = block.split_at(block.len().min(16 << 10));
+        let flags = if rest.is_empty() { END_STREAM | END_HEADERS } else { END_STREAM };
+        frames.send(HEADERS, flags, 1, first);
+        if !rest.is_empty() {
+            frames.send(CONTINUATION, END_HEADERS, 1, rest);
+        }
+        let status = frames
+            .until(HEADERS, |frame| frame.stream == 1)
+            .map(|frame| crate::support::frames::status(&frame.payload));
+        assert_eq!(status, Some(if served { 200 } else { 431 }), "{size}");
+    }
+}
+
+#[test]
+fn a_header_list_may_have_100_fields() {
+    let backend = Backend::answering("ok");
+    let proxy = Headgate::before(&backend);
+    // Pseudo fields aside; the authority is the Host that HTTP/1 would have.
+    for (fields, status) in [(99, 200), (100, 200), (101, 431), (400, 431)] {
+        let mut all = vec![(":method", "GET"), (":scheme", "http"), (":authority", "a.example"), (":path", "/")];
+        all.extend(std::iter::repeat_n(("x", "y"), fields));
+        let mut frames = Frames::connect(proxy.http);
+        frames.send(HEADERS, END_STREAM | END_HEADERS, 1, &encode(&all));
+        assert_eq!(frames.status(1), status, "{fields}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_may_reset_a_hundred_streams_and_no_more() {
+    let backend = Backend::scripted(|exchange| exchange.until_abandoned());
+    let proxy = Headgate::before(&backend);
+    let client = H2Client::plain(proxy.http).await;
+    for _ in 0..100 {
+        let (response, mut send) =
+            client.open(Request::post("http://a.example/").body(()).unwrap(), false).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(3)).await;
+        send.send_reset(h2::Reason::CANCEL);
+        drop(response);
+    }
+    assert_eq!(client.get("http://b.example/").await.status, 404, "a hundred are fine");
+    for _ in 0..10 {
+        let Ok((response, mut send)) = client.open(Request::post("http://a.example/").body(()).unwrap(), false).await
+        else {
+            break;
+        };
+        tokio::time::sleep(Duration::from_millis(3)).await;
+        send.send_reset(h2::Reason::CANCEL);
+        drop(response);
+    }
+    let _ = client.ended().await;
+    assert_eq!(get(proxy.http, "b.example", "/").status, 404, "others do not notice");
+}
+
+#[test]
+fn rapid_resets_reach_the_backend_in_small_number() {
+    let backend = Backend::scripted(|exchange| {
+        std::thread::sleep(Duration::from_millis(50));
+        exchange.reply("200 OK", "ok")
+    });
+    let proxy = Headgate::before(&backend);
+    let mut frames = Frames::connect(proxy.http);
+    let fields = [(":method", "GET"), (":scheme", "http"), (":authority", "a.example"), (":path", "/")];
+    let block = encode(&fields);
+    cut_within(&mut frames, 5000, |frames, number| {
+        let stream = 2 * number as u32 + 1;
+        frames.try_send(HEADERS, END_STREAM | END_HEADERS, stream, &block)?;
+        frames.try_send(RST_STREAM, 0, stream, &8u32.to_be_bytes())
+    });
+    assert!(backend.seen().len() <= 200, "{}", backend.seen().len());
+    assert!(backend.accepted() <= 200);
+}
+
+#[test]
+fn streams_that_make_us_reset_them_are_counted() {
+    let backend = Backend::scripted(|exchange| exchange.until_abandoned());
+    let proxy = Headgate::before(&backend);
+    let block = encode(&[(":method", "GET"), (":scheme", "http"), (":authority", "a.example"), (":path", "/")]);
+    for provoke in [
+        (WINDOW_UPDATE, 0u32.to_be_bytes().to_vec()),
+        (WINDOW_UPDATE, 0x7fff_ffffu32.to_be_bytes().to_vec()),
+        (PRIORITY, vec![0, 0, 0, 0]),
+    ] {
+        let mut frames = Frames::connect(proxy.http);
+        cut_within(&mut frames, 3000, |frames, number| {
+            let stream = 2 * number as u32 + 1;
+            frames.try_send(HEADERS, END_STREAM | END_HEADERS, stream, &block)?;
+            frames.try_send(provoke.0, 0, stream, &provoke.1)
+        });
+    }
+    assert_eq!(get(proxy.http, "b.example", "/").status, 404);
+}
+
+#[test]
+fn floods_end_the_connection() {
+    let backend = Backend::scripted(|exchange| exchange.until_abandoned());
+    let proxy = Headgate::before(&backend);
+    let open = |frames: &mut Frames| {
+        let fields = [(":method", "POST"), (":scheme", "http"), (":authority", "a.example"), (":path", "/")];
+        frames.send(HEADERS, END_HEADERS, 1, &encode(&fields));
+    };
+    let mut continuation = Frames::connect(proxy.http);
+    continuation.send(HEADERS, 0, 1, &encode(&[(":method", "GET")]));
+    cut_within(&mut continuation, 1000, |frames, _| frames.try_send(CONTINUATION, 0, 1, &encode(&[("x", "y")])));
+    let mut empty = Frames::connect(proxy.http);
+    open(&mut empty);
+    cut_within(&mut empty, 20_000, |frames, _| frames.try_send(DATA, 0, 1, &[]));
+    assert_eq!(get(proxy.http, "b.example", "/").status, 404);
+}
+
+#[test]
+fn floods_of_pings_and_settings_take_no_memory() {
+    let backend = Backend::answering("ok");
+    let proxy = Headgate::before(&backend);
+    let before = proxy.resident();
+    for (kind, payload) in [(PING, vec![7; 8]), (SETTINGS, vec![])] {
+        let mut frames = Frames::connect(proxy.http);
+        frames.client.stream.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
+        // Nobody reads the answers, so either they pile up or we are no longer read from.
+        for _ in 0..200_000 {
+            if frames.try_send(kind, 0, 0, &payload).is_err() {
+                break;
+            }
+        }
+    }
+    assert!(proxy.resident() < before + (32 << 20), "{} KiB more", (proxy.resident() - before) >> 10);
+    assert_eq!(get(proxy.http, "a.example", "/").status, 200);
+}
+
+#[test]
+fn frames_that_break_the_protocol_end_the_connection() {
+    let backend = Backend::answering("ok");
+    let proxy = Headgate::before(&backend);
+    let odd: [(u8, u32, &[u8]); 8] = [
+        (5, 1, &[0, 0, 0, 2]),
+        (GOAWAY, 1, &[0; 8]),
+        (RST_STREAM, 0, &[0; 4]),
+        (RST_STREAM, 1, &[0; 3]),
+        (PING, 0, &[0; 7]),
+        (WINDOW_UPDATE, 0, &[0; 4]),
+        (SETTINGS, 0, &[0; 5]),
+        (HEADERS, 2, &[0x82]),
+    ];
+    for (kind, stream, payload) in odd {
+        let mut frames = Frames::connect(proxy.http);
+        frames.send(kind, 0, stream, payload);
+        assert!(frames.goaway_code().is_none_or(|code| code != 0), "{kind} {stream} {payload:?}");
+        assert!(closed(&mut frames));
+    }
+}
+
+#[test]
+fn a_client_that_answers_no_ping_is_closed() {
+    let backend = Backend::answering("ok");
+    let proxy = limited(&backend, &[("--http2-ping-interval", "1s"), ("--http2-ping-timeout", "1s")]);
+    let mut frames = Frames::connect(proxy.http);
+    frames.get(1, "a.example", "/");
+    assert_eq!(frames.status(1), 200);
+    let (_, took) = timed(|| closed(&mut frames));
+    assert!(took > Duration::from_millis(1500) && took < Duration::from_secs(5), "{took:?}");
+}
+
+#[tokio::test]
+async fn a_client_that_answers_pings_stays() {
+    let backend = Backend::scripted(|exchange| {
+        std::thread::sleep(Duration::from_secs(4));
+        exchange.reply("200 OK", "late")
+    });
+    let proxy = limited(
+        &backend,
+        &[("--http2-ping-interval", "1s"), ("--http2-ping-timeout", "1s"), ("--keep-alive-timeout", "1s")],
+    );
+    assert_eq!(H2Client::plain(proxy.http).await.get("http://a.example/").await.text(), "late");
+}
+
+#[tokio::test]
+async fn an_idle_http_2_connection_is_closed_in_time_with_a_goaway() {
+    let backend = Backend::answering("ok");
+    let proxy = limited(&backend, &[("--keep-alive-timeout", "1s")]);
+    let client = H2Client::plain(proxy.http).await;
+    assert_eq!(client.get("http://a.example/").await.status, 200);
+    let start = std::time::Instant::now();
+    let _ = client.ended().await;
+    let took = start.elapsed();
+    assert!(took > Duration::from_millis(850) && took < Duration::from_millis(2500), "{took:?}");
+}
+
+#[tokio::test]
+async fn an_old_http_2_connection_ends_by_goaway_and_cuts_nothing() {
+    let backend = Backend::scripted(|exchange| {
+        std::thread::sleep(Duration::from_millis(2500));
+        exchange.reply("200 OK", "whole")
+    });
+    let proxy = limited(&backend, &[("--max-connection-age", "1s")]);
+    let client = H2Client::plain(proxy.http).await;
+    let (response, _) = client.open(Request::get("http://a.example/").body(()).unwrap(), true).await.unwrap();
+    assert_eq!(finish(response).await.unwrap().text(), "whole");
+    client.ended().await.unwrap();
+}

@@ -1,0 +1,132 @@
+//! Bounds on heads and connections, each below, at and above its edge.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use crate::support::wait::until;
+use crate::support::{Backend, Client, Headgate, Response, get, objects};
+
+/// A proxy with this flag and its backend.
+fn limited(flag: &str, value: &str) -> (Headgate, Backend) {
+    let backend = Backend::answering("ok");
+    let proxy = Headgate::with(&objects::site("a.example", &[backend.address])).flag(flag, value).start();
+    (proxy, backend)
+}
+
+/// The answer to one request, or `None` where the connection was closed without one.
+#[track_caller]
+fn ask(proxy: &Headgate, text: &str) -> Option<Response> {
+    let mut client = Client::connect(proxy.http);
+    // The peer may close before all is written.
+    let _ = std::io::Write::write_all(&mut client.stream, text.as_bytes());
+    client.try_response().ok()
+}
+
+/// A GET whose head is exactly this long.
+fn head_of(length: usize) -> String {
+    let frame = "GET / HTTP/1.1\r\nHost: a.example\r\nX: \r\n\r\n".len();
+    format!("GET / HTTP/1.1\r\nHost: a.example\r\nX: {}\r\n\r\n", "v".repeat(length - frame))
+}
+
+#[test]
+fn a_head_may_have_64_kib() {
+    let backend = Backend::answering("ok");
+    let proxy = Headgate::before(&backend);
+    for (length, status) in [(65_535, 200), (65_536, 200), (65_537, 431), (200_000, 431)] {
+        assert_eq!(ask(&proxy, &head_of(length)).map(|response| response.status), Some(status), "{length}");
+    }
+    assert_eq!(backend.seen().len(), 2);
+}
+
+#[test]
+fn the_size_of_a_head_is_set_by_flag() {
+    let (proxy, _backend) = limited("--max-header-size", "8Ki");
+    for (length, status) in [(8191, 200), (8192, 200), (8193, 431)] {
+        assert_eq!(ask(&proxy, &head_of(length)).map(|response| response.status), Some(status), "{length}");
+    }
+}
+
+#[test]
+fn a_head_may_have_100_fields() {
+    let backend = Backend::answering("ok");
+    let proxy = Headgate::before(&backend);
+    let with = |fields: usize| format!("GET / HTTP/1.1\r\nHost: a.example\r\n{}\r\n", "x: y\r\n".repeat(fields - 1));
+    for (fields, status) in [(99, 200), (100, 200), (101, 431), (3000, 431)] {
+        let response = ask(&proxy, &with(fields)).unwrap_or_else(|| panic!("{fields}: no answer"));
+        assert_eq!(response.status, status, "{fields}");
+        assert_eq!(response.header("connection"), (status != 200).then_some("close"), "{fields}");
+    }
+    assert_eq!(backend.seen().len(), 2);
+}
+
+#[test]
+fn a_target_beyond_the_head_is_414_or_431() {
+    let backend = Backend::answering("ok");
+    let proxy = Headgate::before(&backend);
+    let with = |length: usize| format!("GET /{} HTTP/1.1\r\nHost: a.example\r\n\r\n", "p".repeat(length - 1));
+    assert_eq!(ask(&proxy, &with(8000)).unwrap().status, 200);
+    for length in [65_535, 100_000] {
+        let status = ask(&proxy, &with(length)).map(|response| response.status);
+        assert!([Some(414), Some(431)].contains(&status), "{length}: {status:?}");
+    }
+}
+
+#[test]
+fn an_address_holds_no_more_connections_than_the_flag_says() {
+    let (proxy, _backend) = limited("--max-connections-per-address", "3");
+    let from = |last: u8| IpAddr::V4(Ipv4Addr::new(127, 0, 0, last));
+    let connect = |last: u8| {
+        let mut client = Client::connect_from(from(last), proxy.http);
+        client.send("GET / HTTP/1.1\r\nHost: a.example\r\n\r\n");
+        client.try_response().ok().map(|_| client)
+    };
+    let mut held: Vec<_> = (0..3).map(|_| connect(9).expect("below and at the limit")).collect();
+    assert!(connect(9).is_none(), "over the limit");
+    assert!(connect(8).is_some(), "another address");
+    assert_eq!(proxy.metrics().value("proxy_connections_refused_total", &[("reason", "address")]), 1.0);
+    for client in &mut held {
+        assert_eq!(client.get("a.example", "/").status, 200, "those that are in stay");
+    }
+    held.pop();
+    until("a place", || connect(9));
+}
+
+#[test]
+fn the_process_holds_no_more_connections_than_the_flag_says() {
+    let (proxy, _backend) = limited("--max-connections", "4");
+    let connect = || {
+        let mut client = Client::connect(proxy.http);
+        client.send("GET / HTTP/1.1\r\nHost: a.example\r\n\r\n");
+        client.try_response().ok().map(|_| client)
+    };
+    let mut held: Vec<_> = (0..4).map(|_| until("a place", connect)).collect();
+    assert!(connect().is_none());
+    assert!(proxy.metrics().value("proxy_connections_refused_total", &[("reason", "process")]) >= 1.0);
+    assert_eq!(held[3].get("a.example", "/").status, 200);
+    drop(held);
+    until("a place", connect);
+}
+
+#[test]
+fn the_admin_port_does_not_count_against_connections() {
+    let (proxy, _backend) = limited("--max-connections", "1");
+    let mut only = Client::connect(proxy.http);
+    assert_eq!(only.get("a.example", "/").status, 200);
+    assert_eq!(get(proxy.admin, "admin", "/healthz").status, 200);
+}
+
+#[test]
+fn a_declared_body_is_not_room_made() {
+    let backend = Backend::scripted(|exchange| exchange.until_abandoned());
+    let proxy = Headgate::before(&backend);
+    let before = proxy.resident();
+    let clients: Vec<_> = (0..50)
+        .map(|_| {
+            let mut client = Client::connect(proxy.http);
+            client.send("POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 999999999\r\n\r\n");
+            client
+        })
+        .collect();
+    backend.wait_for(50);
+    assert!(proxy.resident() < before + (32 << 20));
+    drop(clients);
+}

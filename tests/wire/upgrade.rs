@@ -1,0 +1,354 @@
+//! Upgrades, websockets and CONNECT: bytes both ways, untouched, until one side ends.
+
+use std::time::Duration;
+
+use base64::Engine;
+use bytes::Bytes;
+use h2::ext::Protocol;
+use http::{Method, Request};
+use sha1::{Digest, Sha1};
+
+use crate::support::exchange::Exchange;
+use crate::support::h2_client::{H2Client, soon};
+use crate::support::tls::Tls;
+use crate::support::wait::until;
+use crate::support::{Backend, Client, Headgate, TestCertificate, Then, objects, request};
+
+const WEBSOCKET: &str = "GET /ws HTTP/1.1\r\nHost: a.example\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: chat\r\n\r\n";
+
+/// The answer to a websocket's handshake (RFC 6455 §4.2.2).
+fn switch(exchange: &Exchange<'_>) -> String {
+    let key = exchange.seen.header("sec-websocket-key").unwrap_or_default();
+    let digest = Sha1::digest(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
+    let accept = base64::engine::general_purpose::STANDARD.encode(digest);
+    format!(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Accept: {accept}\r\nSec-WebSocket-Protocol: chat\r\n\r\n"
+    )
+}
+
+/// Switches, then sends back what comes until the other side ends.
+fn echo(exchange: &mut Exchange<'_>) -> std::io::Result<Then> {
+    let answer = switch(exchange);
+    exchange.send(answer)?;
+    let ahead = exchange.read_ahead();
+    exchange.send(&ahead)?;
+    let mut buffer = [0; 64 << 10];
+    loop {
+        match exchange.stream().read(&mut buffer)? {
+            0 => return Ok(Then::Close),
+            read => exchange.send(&buffer[..read])?,
+        }
+    }
+}
+
+#[test]
+fn a_websocket_is_tunnelled() {
+    let backend = Backend::scripted(echo);
+    let proxy = Headgate::before(&backend);
+    let mut client = Client::connect(proxy.http);
+    client.send(WEBSOCKET);
+    let response = client.response();
+    assert_eq!(response.status, 101);
+    assert_eq!(response.header("upgrade"), Some("websocket"));
+    assert_eq!(response.header("connection").map(str::to_lowercase).as_deref(), Some("upgrade"));
+    assert_eq!(response.header("sec-websocket-accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
+    assert_eq!(response.header("sec-websocket-protocol"), Some("chat"));
+    for number in 0..100 {
+        let message = format!("message {number}");
+        client.send(&message);
+        assert_eq!(client.exactly(message.len()), message.as_bytes());
+    }
+    let seen = backend.only();
+    assert_eq!(seen.header("upgrade").as_deref(), Some("websocket"));
+    assert_eq!(seen.header("connection").map(|value| value.to_lowercase()).as_deref(), Some("upgrade"));
+    assert_eq!(seen.header("sec-websocket-key").as_deref(), Some("dGhlIHNhbXBsZSBub25jZQ=="));
+    assert_eq!(seen.header("x-forwarded-for").as_deref(), Some("127.0.0.1"));
+}
+
+#[test]
+fn large_messages_pass_both_ways_unchanged() {
+    let backend = Backend::scripted(echo);
+    let proxy = Headgate::before(&backend);
+    let mut client = Client::connect(proxy.http);
+    client.send(WEBSOCKET);
+    assert_eq!(client.response().status, 101);
+    let mut reader = Client::over(client.stream.try_clone().unwrap());
+    let message: Vec<u8> = (0..16u32 << 20).map(|number| (number.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    std::thread::scope(|scope| {
+        scope.spawn(|| client.send(&message));
+        assert!(reader.exactly(message.len()) == message);
+    });
+}
+
+#[test]
+fn a_websocket_over_tls_is_tunnelled() {
+    let backend = Backend::scripted(echo);
+    let certificate = TestCertificate::for_names(&["a.example"]);
+    let proxy = Headgate::serve(&objects::tls_site("a.example", &[backend.address], &certificate));
+    let mut client = Tls::to("a.example").connect(proxy.https);
+    client.send(WEBSOCKET);
+    assert_eq!(client.response().status, 101);
+    client.send("hello");
+    assert_eq!(client.exactly(5), b"hello");
+}
+
+#[test]
+fn a_websocket_to_an_https_backend_is_tunnelled() {
+    let backend = Backend::tls(TestCertificate::for_names(&["b"]), echo);
+    let mut site = vec![objects::ingress("a", &[objects::rule("a.example", "/", "Prefix", "a")])];
+    site.extend(objects::service_speaking("a", &[backend.address], Some("https")));
+    let proxy = Headgate::serve(&site);
+    let mut client = Client::connect(proxy.http);
+    client.send(WEBSOCKET);
+    assert_eq!(client.response().status, 101);
+    client.send("hello");
+    assert_eq!(client.exactly(5), b"hello");
+}
+
+#[test]
+fn any_other_protocol_is_tunnelled_too() {
+    let backend = Backend::scripted(|exchange| {
+        let named = exchange.seen.header("upgrade").unwrap();
+        exchange.send(format!(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: {named}\r\nConnection: upgrade\r\n\r\n{named} hello"
+        ))?;
+        assert_eq!(exchange.exactly(2)?, b"hi");
+        Ok(Then::Close)
+    });
+    let proxy = Headgate::before(&backend);
+    let mut client = Client::connect(proxy.http);
+    client.send("GET / HTTP/1.1\r\nHost: a.example\r\nConnection: upgrade\r\nUpgrade: raw-stream/2\r\n\r\n");
+    assert_eq!(client.response().status, 101);
+    assert_eq!(client.exactly(18), b"raw-stream/2 hello", "bytes behind the 101 come through");
+    client.send("hi");
+    client.expect_close();
+}
+
+#[test]
+fn bytes_behind_the_request_reach_the_backend_after_the_switch() {
+    let backend = Backend::scripted(echo);
+    let proxy = Headgate::before(&backend);
+    let mut client = Client::connect(proxy.http);
+    client.send(format!("{WEBSOCKET}eager"));
+    assert_eq!(client.response().status, 101);
+    assert_eq!(client.exactly(5), b"eager");
+}
+
+#[test]
+fn an_upgrade_that_the_backend_declines_is_an_ordinary_answer() {
+    let backend = Backend::scripted(|exchange| match exchange.seen.target() {
+        "/ws" => exchange.reply("403 Forbidden", "no"),
+        _ => exchange.reply("200 OK", "still here"),
+    });
+    let proxy = Headgate::before(&backend);
+    let mut client = Client::connect(proxy.http);
+    client.send(WEBSOCKET);
+    let response = client.response();
+    assert_eq!((response.status, response.text().as_str(), response.header("upgrade")), (403, "no", None));
+    assert_eq!(client.get("a.example", "/next").text(), "still here");
+}
+
+#[test]
+fn an_upgrade_that_nobody_could_ask_for_is_no_upgrade() {
+    let backend = Backend::answering("plain");
+    let proxy = Headgate::before(&backend);
+    for head in [
+        "GET / HTTP/1.1\r\nHost: a.example\r\nUpgrade: websocket\r\n\r\n",
+        "GET / HTTP/1.0\r\nHost: a.example\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a.example\r\nConnection: upgrade\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a.example\r\nConnection: upgrade, close\r\nUpgrade: h2c\r\n\r\n",
+    ] {
+        let response = request(proxy.http, head);
+        assert!([200, 400].contains(&response.status), "{head}: {}", response.raw_head);
+        assert_eq!(backend.last().header("upgrade"), None, "{head}");
+    }
+}
+
+#[test]
+fn a_101_that_nobody_asked_for_is_502() {
+    let backend = Backend::scripted(|exchange| exchange.send(switch(exchange)).map(|()| Then::Close));
+    let proxy = Headgate::before(&backend);
+    assert_eq!(crate::support::get(proxy.http, "a.example", "/").status, 502);
+}
+
+#[test]
+fn either_side_may_end_a_tunnel() {
+    let backend = Backend::scripted(echo);
+    let proxy = Headgate::before(&backend);
+    let mut client = Client::connect(proxy.http);
+    client.send(WEBSOCKET);
+    assert_eq!(client.response().status, 101);
+    drop(client);
+    until("the backend's end", || (backend.open() == 0).then_some(()));
+    let mut client = Client::connect(proxy.http);
+    client.send(WEBSOCKET);
+    assert_eq!(client.response().status, 101);
+    backend.close_connections();
+    client.expect_close();
+}
+
+#[test]
+fn a_half_closed_tunnel_still_carries_the_other_direction() {
+    let backend = Backend::scripted(|exchange| {
+        exchange.send(switch(exchange))?;
+        let mut all = Vec::new();
+        exchange.stream().read_to_end(&mut all)?;
+        exchange.send(format!("got {}", all.len()))?;
+        Ok(Then::Close)
+    });
+    let proxy = Headgate::before(&backend);
+    let mut client = Client::connect(proxy.http);
+    client.send(WEBSOCKET);
+    assert_eq!(client.response().status, 101);
+    client.send(vec![b'x'; 100_000]);
+    client.shutdown_write();
+    assert_eq!(client.rest(), b"got 100000");
+}
+
+#[test]
+fn a_tunnel_is_logged_when_it_ends_and_counts_its_bytes() {
+    let backend = Backend::scripted(echo);
+    let proxy = Headgate::before(&backend);
+    let mut client = Client::connect(proxy.http);
+    client.send(WEBSOCKET);
+    assert_eq!(client.response().status, 101);
+    client.send([b'x'; 1000]);
+    client.exactly(1000);
+    assert_eq!(proxy.metrics().value("proxy_requests_in_flight", &[("service", "a")]), 1.0);
+    drop(client);
+    let line = proxy.log_of("/ws");
+    assert_eq!((&line["status"], &line["bytes_sent"]), (&101.into(), &1000.into()));
+    until("nothing in flight", || {
+        (proxy.metrics().value("proxy_requests_in_flight", &[("service", "a")]) == 0.0).then_some(())
+    });
+}
+
+#[tokio::test]
+async fn a_websocket_over_http_2_reaches_an_http_1_backend() {
+    let backend = Backend::scripted(echo);
+    let proxy = Headgate::before(&backend);
+    let client = H2Client::plain(proxy.http).await;
+    // The peer's SETTINGS must have told that extended CONNECT is there.
+    assert_eq!(client.get("http://b.example/").await.status, 404);
+    assert!(client.send.is_extended_connect_protocol_enabled());
+    let request = Request::builder()
+        .method(Method::CONNECT)
+        .uri("http://a.example/ws?q")
+        .header("sec-websocket-version", "13")
+        .header("sec-websocket-protocol", "chat")
+        .extension(Protocol::from_static("websocket"))
+        .body(())
+        .unwrap();
+    let (response, mut send) = client.open(request, false).await.unwrap();
+    let response = soon(response).await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert_eq!(response.headers()["sec-websocket-protocol"], "chat");
+    for name in ["upgrade", "connection", "sec-websocket-accept"] {
+        assert!(!response.headers().contains_key(name), "{name}");
+    }
+    let mut body = response.into_body();
+    send.send_data(Bytes::from_static(b"hello"), false).unwrap();
+    assert_eq!(soon(body.data()).await.unwrap().unwrap(), "hello");
+    let seen = backend.only();
+    assert_eq!(seen.line(), "GET /ws?q HTTP/1.1");
+    assert_eq!(seen.header("upgrade").as_deref(), Some("websocket"));
+    assert_eq!(seen.header("sec-websocket-key").map(|key| key.len()), Some(24), "a key is made");
+    send.send_data(Bytes::new(), true).unwrap();
+    tokio::task::spawn_blocking(move || until("the backend's end", || (backend.open() == 0).then_some(())))
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_websocket_over_http_2_that_the_backend_declines_is_an_ordinary_answer() {
+    let backend = Backend::scripted(|exchange| exchange.reply("403 Forbidden", "no"));
+    let proxy = Headgate::before(&backend);
+    let client = H2Client::plain(proxy.http).await;
+    assert_eq!(client.get("http://b.example/").await.status, 404);
+    let request = Request::builder()
+        .method(Method::CONNECT)
+        .uri("http://a.example/ws")
+        .extension(Protocol::from_static("websocket"));
+    let (response, _send) = client.open(request.body(()).unwrap(), false).await.unwrap();
+    let response = soon(response).await.unwrap();
+    assert_eq!(response.status(), 403);
+    assert_eq!(soon(response.into_body().data()).await.unwrap().unwrap(), "no");
+}
+
+#[test]
+fn connect_is_405_with_allow_and_the_connection_ends() {
+    let backend = Backend::answering("ok");
+    let proxy = Headgate::before(&backend);
+    for head in [
+        "CONNECT a.example:80 HTTP/1.1\r\nHost: a.example\r\n\r\n",
+        "CONNECT a.example:443 HTTP/1.1\r\nHost: a.example:443\r\nContent-Length: 3\r\n\r\nabc",
+        "CONNECT unknown.example:80 HTTP/1.1\r\nHost: unknown.example:80\r\n\r\n\u{16}\u{3}\u{1}payload",
+    ] {
+        let mut client = Client::connect(proxy.http);
+        client.send(head);
+        let response = client.response_to("GET");
+        assert!([405, 404].contains(&response.status), "{head}: {}", response.raw_head);
+        if response.status == 405 {
+            assert!(response.header("allow").is_some());
+        }
+        assert_eq!(response.header("connection"), Some("close"));
+        client.rest();
+    }
+    for target in ["/", "http://a.example/", "a.example", "*"] {
+        let mut client = Client::connect(proxy.http);
+        client.send(format!("CONNECT {target} HTTP/1.1\r\nHost: a.example\r\n\r\n"));
+        assert!([400, 405].contains(&client.response().status), "{target}");
+        client.rest();
+    }
+    assert_eq!(backend.accepted(), 0, "nothing is dialled");
+}
+
+#[tokio::test]
+async fn connect_over_http_2_is_405() {
+    let backend = Backend::answering("ok");
+    let proxy = Headgate::before(&backend);
+    let client = H2Client::plain(proxy.http).await;
+    let request = Request::builder().method(Method::CONNECT).uri("a.example:80").body(()).unwrap();
+    let (response, _send) = client.open(request, false).await.unwrap();
+    assert_eq!(soon(response).await.unwrap().status(), 405);
+    assert_eq!(backend.accepted(), 0);
+}
+
+#[tokio::test]
+async fn a_protocol_over_http_2_that_we_do_not_translate_is_501() {
+    let backend = Backend::answering("ok");
+    let proxy = Headgate::before(&backend);
+    let client = H2Client::plain(proxy.http).await;
+    assert_eq!(client.get("http://b.example/").await.status, 404);
+    let request = Request::builder()
+        .method(Method::CONNECT)
+        .uri("http://a.example/")
+        .extension(Protocol::from_static("connect-udp"));
+    let (response, _send) = client.open(request.body(()).unwrap(), false).await.unwrap();
+    assert_eq!(soon(response).await.unwrap().status(), 501);
+}
+
+#[test]
+fn an_idle_tunnel_outlives_every_timeout_of_requests() {
+    let backend = Backend::scripted(echo);
+    let mut builder = Headgate::with(&objects::site("a.example", &[backend.address]));
+    for flag in [
+        "--header-timeout",
+        "--keep-alive-timeout",
+        "--body-idle-timeout",
+        "--write-timeout",
+        "--upstream-idle-timeout",
+        "--max-connection-age",
+    ] {
+        builder = builder.flag(flag, "1s");
+    }
+    let proxy = builder.start();
+    let mut client = Client::connect(proxy.http);
+    client.send(WEBSOCKET);
+    assert_eq!(client.response().status, 101);
+    std::thread::sleep(Duration::from_millis(2500));
+    client.send("still");
+    assert_eq!(client.exactly(5), b"still");
+}
