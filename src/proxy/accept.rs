@@ -1,12 +1,12 @@
 //! From an accepted socket to a served connection: caps, PROXY protocol, TLS, and which HTTP the client speaks.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use rustls::ServerConnection;
+use rustls::{HandshakeKind, ServerConnection};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -16,7 +16,7 @@ use super::connection::{self, Connection, Facts};
 use super::io::{Activity, ClientIo, ClientTransport};
 use super::worker::{Open, Worker};
 use super::{proxy_protocol, tls};
-use crate::telemetry::Refusal;
+use crate::telemetry::{Refusal, TlsVersion};
 
 /// What an HTTP/2 client sends first (RFC 9113 §3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -24,35 +24,29 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Serves one accepted socket to its end.
 pub(super) async fn serve(worker: Rc<Worker>, mut stream: TcpStream, peer: SocketAddr, tls: bool) {
     let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-    let settings = worker.reader.current();
     let admission = &worker.shared.admission;
-    let counted_later = settings.settings.proxy_protocol;
-    let admitted = if counted_later { admission.enter() } else { admission.admit(peer.ip()) };
+    let stated = worker.states_its_source(peer.ip());
+    // A peer that speaks for others is counted for them, once they are known.
+    let admitted = if stated { admission.enter() } else { admission.admit(peer.ip()) };
     let Some(admitted) = worker.unless_refused(admitted) else { return };
     let mut open = worker.open(admitted, tls);
     // Without it the last piece of a response waits for the client's delayed acknowledgement.
     drop(stream.set_nodelay(true));
-    let (peer, prefix) = if counted_later {
-        let trusted = &settings.settings.trusted_proxies;
+    let (mut source, mut prefix) = (peer, Bytes::new());
+    if stated {
         let limit = worker.shared.limits.header_timeout;
-        let read = timeout(limit, proxy_protocol::read(&mut stream)).await;
-        let Ok(Ok((source, prefix))) = read else {
+        let Ok(Ok((named, rest))) = timeout(limit, proxy_protocol::read(&mut stream)).await else {
             return worker.shard().connection_refused(Refusal::ProxyProtocol);
         };
-        let believed = source.filter(|_| trusted.iter().any(|network| network.contains(&peer.ip())));
-        let peer = believed.unwrap_or(peer);
-        if worker.unless_refused(open.admitted.claim(peer.ip())).is_none() {
+        (source, prefix) = (named.unwrap_or(peer), rest);
+        if worker.unless_refused(open.admitted.claim(source.ip())).is_none() {
             return;
         }
-        (peer, prefix)
-    } else {
-        (peer, Bytes::new())
-    };
-    drop(settings);
+    }
     if tls {
-        over_tls(worker, stream, prefix, peer, open).await;
+        over_tls(worker, stream, prefix, source, open).await;
     } else {
-        plain(worker, stream, prefix, peer, open).await;
+        plain(worker, stream, prefix, source, open).await;
     }
 }
 
@@ -65,6 +59,8 @@ async fn over_tls(worker: Rc<Worker>, stream: TcpStream, prefix: Bytes, peer: So
     let session = stream.get_ref().1;
     let version = tls::version_label(session);
     let http2 = session.alpn_protocol() == Some(b"h2");
+    let resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);
+    worker.shard().tls_handshake(if version == "TLSv1.3" { TlsVersion::V1_3 } else { TlsVersion::V1_2 }, resumed);
     let transport = ClientTransport::Tls(Box::new(stream));
     drive(worker, transport, Bytes::new(), peer, open, Some(version), http2).await;
 }
@@ -126,6 +122,13 @@ async fn first_bytes(
 }
 
 impl Worker {
+    /// A PROXY protocol header is expected of `peer`, and believed. Of others it is not read: they speak for themselves.
+    fn states_its_source(&self, peer: IpAddr) -> bool {
+        let tables = self.reader.current();
+        let settings = &tables.settings;
+        settings.proxy_protocol && settings.trusted_proxies.iter().any(|network| network.contains(&peer))
+    }
+
     fn unless_refused<T>(&self, result: Result<T, Refusal>) -> Option<T> {
         result.map_err(|reason| self.shard().connection_refused(reason)).ok()
     }

@@ -97,8 +97,7 @@ impl Body for RequestBody {
                     return Poll::Ready(Some(Err(error)));
                 }
                 Poll::Ready(None) => {
-                    self.exchange.client_sent(0);
-                    self.exchange.body_complete.set(true);
+                    self.exchange.body_ended(true);
                     return Poll::Ready(None);
                 }
             }
@@ -117,9 +116,7 @@ impl Body for RequestBody {
 impl Drop for RequestBody {
     fn drop(&mut self) {
         // A body whose size was known ends without a last poll.
-        if self.is_end_stream() {
-            self.exchange.body_complete.set(true);
-        }
+        self.exchange.body_ended(self.is_end_stream());
     }
 }
 

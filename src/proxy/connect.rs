@@ -12,10 +12,11 @@ use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
 
 use super::body::RequestBody;
+use super::executor::LocalExecutor;
 use super::io::BackendTransport;
 use super::pool::{Sender, Shared};
 use super::tls;
-use super::worker::{LocalExecutor, Worker};
+use super::worker::Worker;
 use crate::snapshot::Protocol;
 use crate::tables::Lease;
 

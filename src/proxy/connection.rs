@@ -20,9 +20,10 @@ use smallvec::SmallVec;
 
 use super::clock::{Millis, millis, passed};
 use super::exchange::Exchange;
+use super::executor::StreamExecutor;
 use super::io::{Activity, ClientIo};
 use super::request;
-use super::worker::{LocalExecutor, Worker};
+use super::worker::Worker;
 
 /// The span over which resets are counted against `--http2-max-resets`.
 const RESET_WINDOW: Duration = Duration::from_secs(30);
@@ -210,15 +211,15 @@ pub(super) fn http1_builder(limits: &crate::config::Limits) -> http1::Builder {
         .max_headers(limits.max_header_fields)
         .max_header_size(limits.max_header_size)
         // The buffer holds a whole head and is also the most that waits for a slow reader.
-        .max_buf_size(limits.max_header_size.max(64 << 10) + READ_AHEAD);
+        .max_buf_size(limits.max_header_size.max(LEAST_BUFFER));
     builder
 }
 
-/// Room behind the largest head, so that a head at the limit is judged by its size and not by the buffer's.
-const READ_AHEAD: usize = 8 << 10;
+/// Below it bodies would pass in small pieces.
+const LEAST_BUFFER: usize = 64 << 10;
 
-pub(super) fn http2_builder(limits: &crate::config::Limits) -> http2::Builder<LocalExecutor> {
-    let mut builder = http2::Builder::new(LocalExecutor);
+pub(super) fn http2_builder(limits: &crate::config::Limits) -> http2::Builder<StreamExecutor> {
+    let mut builder = http2::Builder::new(StreamExecutor);
     builder
         .timer(TokioTimer::new())
         .enable_connect_protocol()

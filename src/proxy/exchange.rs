@@ -18,6 +18,7 @@ use super::client_address::{self, Resolved};
 use super::clock::{Millis, millis, passed};
 use super::connection::Connection;
 use super::error::ProxyError;
+use super::executor::Cut;
 use super::headers::{self, Marks};
 use super::respond::Asker;
 use crate::tables::{LiveBackend, LiveRoute, Tables};
@@ -47,6 +48,8 @@ pub(super) struct Exchange {
     waiting_for_client: Cell<Millis>,
     waiting_for_backend: Cell<Millis>,
     waiting_for_room: Cell<Millis>,
+    /// Since when the backend has taken nothing more of the request body; 0: not now.
+    sending: Cell<Millis>,
     /// How long the request body was waited for so far.
     body_waited: Cell<Millis>,
     pub(super) body_complete: Cell<bool>,
@@ -58,6 +61,8 @@ pub(super) struct Exchange {
     failure: Cell<Option<ProxyError>>,
     finished: Cell<bool>,
     task: RefCell<Option<Waker>>,
+    /// Ends the HTTP/2 stream where hyper polls nothing of ours, since the client takes nothing.
+    cut: Option<Rc<Cut>>,
 }
 
 /// What the log needs of the request head. Cloning these is counting references.
@@ -89,6 +94,7 @@ impl Exchange {
             waiting_for_client: Cell::new(0),
             waiting_for_backend: Cell::new(0),
             waiting_for_room: Cell::new(0),
+            sending: Cell::new(0),
             body_waited: Cell::new(0),
             body_complete: Cell::new(false),
             received: Cell::new(0),
@@ -99,6 +105,7 @@ impl Exchange {
             failure: Cell::new(None),
             finished: Cell::new(false),
             task: RefCell::default(),
+            cut: Cut::current(),
         });
         connection.began(&exchange);
         exchange
@@ -160,12 +167,20 @@ impl Exchange {
             || !http2 && self.body_is_too_slow(limits.min_body_rate, now)
         {
             self.fail(ProxyError::RequestTimeout);
-        } else if self.backend_silence.get().is_some_and(|limit| passed(self.waiting_for_backend.get(), limit, now)) {
+        } else if self.backend_is_too_slow(now) {
             self.backend_failed(BackendError::Timeout);
             self.fail(ProxyError::ResponseTimeout);
         } else if http2 && passed(self.waiting_for_room.get(), limits.write_timeout, now) {
             self.fail(ProxyError::ClientGone);
+            self.cut.iter().for_each(|cut| cut.now());
         }
+    }
+
+    /// It is silent for too long, or takes nothing of the request body.
+    fn backend_is_too_slow(&self, now: Millis) -> bool {
+        let policy = self.route().map(|route| &route.policy);
+        self.backend_silence.get().is_some_and(|limit| passed(self.waiting_for_backend.get(), limit, now))
+            || policy.is_some_and(|policy| passed(self.sending.get(), policy.send_timeout, now))
     }
 
     fn body_is_too_slow(&self, min_rate: u64, now: Millis) -> bool {
@@ -212,6 +227,7 @@ impl Exchange {
 
     /// More of the request body is waited for.
     pub(super) fn waits_for_client(&self) {
+        self.sending.set(0);
         if self.waiting_for_client.get() == 0 {
             self.waiting_for_client.set(self.now());
         }
@@ -222,12 +238,20 @@ impl Exchange {
         self.received.set(self.received.get() + bytes as u64);
         let now = self.now();
         let since = self.waiting_for_client.replace(0);
+        self.sending.set(now);
         if since != 0 {
             self.body_waited.set(self.body_waited.get() + now.saturating_sub(since));
         }
         if self.waiting_for_backend.get() != 0 {
             self.waiting_for_backend.set(now);
         }
+    }
+
+    /// No more of the request body is waited for or sent.
+    pub(super) fn body_ended(&self, complete: bool) {
+        self.waiting_for_client.set(0);
+        self.sending.set(0);
+        self.body_complete.set(self.body_complete.get() || complete);
     }
 
     pub(super) fn waits_for_backend(&self) {
@@ -298,6 +322,7 @@ impl Exchange {
         self.backend_silence.set(None);
         self.waiting_for_client.set(0);
         self.waiting_for_room.set(0);
+        self.sending.set(0);
     }
 }
 

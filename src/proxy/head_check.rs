@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::fmt::Write;
 
 use bytes::Bytes;
-use http::header::{EXPECT, HOST, HeaderMap, HeaderValue, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderValue, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{Method, Uri, Version};
@@ -83,6 +83,11 @@ fn check_framing(headers: &HeaderMap, version: Version) -> Result<(), ProxyError
         if !chunked || codings.next().is_some() || version != Version::HTTP_11 {
             return Err(ProxyError::BadRequest("Transfer-Encoding other than one chunked"));
         }
+    }
+    // hyper has made sure that it is a number; one that no body can have is a trap for readers with smaller integers.
+    let too_long = |length: &HeaderValue| length.to_str().is_ok_and(|digits| digits.parse::<i64>().is_err());
+    if headers.get(CONTENT_LENGTH).is_some_and(too_long) {
+        return Err(ProxyError::BadRequest("Content-Length beyond any body"));
     }
     let mut expectations = headers.get_all(EXPECT).iter();
     match (expectations.next(), expectations.next()) {

@@ -46,6 +46,8 @@ pub struct Facts<'a> {
     pub client: &'a HeaderValue,
     /// The peer's forwarding fields are believed.
     pub trusted: bool,
+    /// X-Forwarded-For names the client alone, not the chain that led here.
+    pub client_only: bool,
     /// The client's connection is TLS.
     pub tls: bool,
     /// From [`request_id`].
@@ -225,6 +227,7 @@ fn write_origin(headers: &mut HeaderMap, origin: Origin) {
 fn write_client(headers: &mut HeaderMap, facts: &Facts<'_>, chain: Option<HeaderValue>) {
     headers.insert(X_REAL_IP, facts.client.clone());
     let appended = match &chain {
+        Some(_) if facts.client_only => Some(facts.client.clone()),
         Some(_) if facts.trusted => joined(headers, &X_FORWARDED_FOR, b", ", Some(facts.peer)),
         _ => None,
     };

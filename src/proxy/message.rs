@@ -9,7 +9,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 use http::request::Parts;
 use http::uri::{Authority, Scheme};
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
@@ -66,6 +66,7 @@ pub(super) fn outgoing(
         peer: &exchange.connection.facts.peer_text,
         client: &client_text(exchange, client),
         trusted: client.trusted_peer,
+        client_only: exchange.tables.settings.client_only_forwarded_for,
         tls: exchange.is_tls(),
         request_id: exchange.request_id.clone(),
         upgrade: protocol.clone(),
@@ -112,11 +113,14 @@ pub(super) fn incoming(
         // To the client it would mean that the websocket is open.
         return Err(ProxyError::Protocol);
     }
+    if !ends_clearly(response.headers()) {
+        return Err(ProxyError::Protocol);
+    }
     let (mut head, body) = response.into_parts();
     let trailers = exchange.head.takes_trailers;
     headers::to_client(&mut head.headers, framing(exchange, &body, trailers), exchange.marks());
     head.extensions.clear();
-    head.version = exchange.head.version;
+    head.version = response_version(exchange);
     exchange.responds(status);
     Ok(Response::from_parts(head, ResponseBody::backend(body, exchange.clone(), upstream, trailers)))
 }
@@ -160,4 +164,21 @@ fn uri(client: &Uri, target: &Checked, http2: bool) -> Result<Uri, ProxyError> {
         parts.authority = Some(authority.map_err(|_| ProxyError::BadRequest("malformed host"))?);
     }
     Uri::from_parts(parts).map_err(|_| ProxyError::BadRequest("the target cannot be forwarded"))
+}
+
+/// hyper makes of it what the client speaks; told 1.0, it would not keep the connection of a client that asks for that.
+pub(super) fn response_version(exchange: &Exchange) -> Version {
+    exchange.head.version.max(Version::HTTP_11)
+}
+
+/// A body ends by a length or by chunks, not by both and not in a way that we do not know.
+fn ends_clearly(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => true,
+        (Some(coding), None) => {
+            coding.as_bytes().eq_ignore_ascii_case(b"chunked") && !headers.contains_key(header::CONTENT_LENGTH)
+        }
+        _ => false,
+    }
 }

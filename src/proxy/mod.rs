@@ -13,6 +13,7 @@ mod connect;
 mod connection;
 pub mod error;
 mod exchange;
+mod executor;
 mod fallback;
 mod forward;
 pub mod head_check;

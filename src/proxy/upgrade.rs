@@ -14,7 +14,7 @@ use super::error::ProxyError;
 use super::exchange::Exchange;
 use super::headers::{self, Framing};
 use super::io::{BackendTransport, ClientIo, ClientTransport, Transport};
-use super::message::{Asked, Upgrade};
+use super::message::{self, Asked, Upgrade};
 use super::pool::Upstream;
 use super::tunnel::{self, Duplex, Side};
 
@@ -46,7 +46,7 @@ pub(super) fn start(
     };
     headers::to_client(&mut head.headers, framing, exchange.marks());
     head.extensions.clear();
-    head.version = exchange.head.version;
+    head.version = message::response_version(exchange);
     exchange.responds(head.status);
     exchange.becomes_tunnel();
     spawn_local(tunnel(exchange.clone(), upgrade.client, backend, upstream));

@@ -1,7 +1,6 @@
 //! One data plane thread: a current-thread runtime with its own listeners, pools, log buffer and clock.
 
 use std::cell::RefCell;
-use std::future::Future;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,6 +18,7 @@ use super::accept;
 use super::admission::{Admission, Admitted};
 use super::clock::{Clock, Millis, TICK};
 use super::connection::{Connection, http1_builder, http2_builder};
+use super::executor::StreamExecutor;
 use super::listener;
 use super::pool::Pools;
 use crate::config::Limits;
@@ -49,7 +49,7 @@ pub(super) struct Worker {
     pub(super) pools: Pools,
     pub(super) log: RefCell<Buffer>,
     pub(super) http1: http1::Builder,
-    pub(super) http2: http2::Builder<LocalExecutor>,
+    pub(super) http2: http2::Builder<StreamExecutor>,
     /// For the checks of each tick; the dead are dropped there.
     connections: RefCell<Vec<Weak<Connection>>>,
     /// Client streams that are open, tunnels too; counted down by [`Open`].
@@ -68,16 +68,6 @@ pub(super) struct Drain {
 pub(super) struct Listeners {
     pub(super) http: std::net::TcpListener,
     pub(super) https: std::net::TcpListener,
-}
-
-/// Spawns on the worker's own thread; what hyper's HTTP/2 sides want.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct LocalExecutor;
-
-impl<F: Future + 'static> hyper::rt::Executor<F> for LocalExecutor {
-    fn execute(&self, future: F) {
-        spawn_local(async move { drop(future.await) });
-    }
 }
 
 /// One open client stream: what was counted for it is undone when it is dropped.

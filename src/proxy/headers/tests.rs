@@ -58,6 +58,7 @@ impl Client {
             peer: &self.peer,
             client: &self.client,
             trusted: self.trusted,
+            client_only: false,
             tls: self.tls,
             request_id: HeaderValue::from_static("id"),
             upgrade: self.upgrade.clone(),
