@@ -21,7 +21,8 @@ use super::error::ProxyError;
 use super::executor::Cut;
 use super::headers::{self, Marks};
 use super::respond::Asker;
-use crate::tables::{LiveBackend, LiveRoute, Tables};
+use crate::config::Limits;
+use crate::tables::{Held, LiveBackend, LiveRoute, Tables};
 use crate::telemetry::access_log::Try;
 use crate::telemetry::{BackendError, RouteMetrics, RouteShard};
 
@@ -32,7 +33,7 @@ const BODY_RATE_AFTER: Duration = Duration::from_secs(10);
 pub(super) struct Exchange {
     pub(super) connection: Rc<Connection>,
     /// The generation that this request lives in.
-    pub(super) tables: Rc<Arc<Tables>>,
+    pub(super) tables: Rc<Held>,
     pub(super) head: Head,
     pub(super) request_id: HeaderValue,
     start: Instant,
@@ -163,9 +164,7 @@ impl Exchange {
         let deadline = self.deadline.get();
         if deadline != 0 && now >= deadline {
             self.fail(ProxyError::RequestDeadline);
-        } else if !http2 && passed(self.waiting_for_client.get(), limits.body_idle_timeout, now)
-            || !http2 && self.body_is_too_slow(limits.min_body_rate, now)
-        {
+        } else if !http2 && self.client_is_too_slow(limits, now) {
             self.fail(ProxyError::RequestTimeout);
         } else if self.backend_is_too_slow(now) {
             self.backend_failed(BackendError::Timeout);
@@ -183,10 +182,13 @@ impl Exchange {
             || policy.is_some_and(|policy| passed(self.sending.get(), policy.send_timeout, now))
     }
 
-    fn body_is_too_slow(&self, min_rate: u64, now: Millis) -> bool {
+    /// Nothing of the request body came for too long, or too little of it.
+    fn client_is_too_slow(&self, limits: &Limits, now: Millis) -> bool {
         let since = self.waiting_for_client.get();
         let waited = self.body_waited.get() + if since == 0 { 0 } else { now.saturating_sub(since) };
-        since != 0 && waited > millis(BODY_RATE_AFTER) && self.received.get() * 1000 < min_rate * waited
+        let rated = since != 0 && waited > millis(BODY_RATE_AFTER);
+        passed(since, limits.body_idle_timeout, now)
+            || rated && self.received.get().saturating_mul(1000) < limits.min_body_rate.saturating_mul(waited)
     }
 
     /// The first failure counts. Whoever polls the answer learns of it.

@@ -85,6 +85,6 @@ impl Drop for Pending<'_> {
 }
 
 fn refuse(exchange: &Rc<Exchange>, error: ProxyError) -> Response<ResponseBody> {
-    exchange.fail(error.clone());
+    exchange.fail(error);
     message::own(exchange, respond::refuse(&error, exchange.head.asker, exchange.marks()))
 }

@@ -23,7 +23,7 @@ use crate::telemetry::RouteMetrics;
 
 pub use balancer::Lease;
 pub use certs::Certs;
-pub use publish::{Published, Reader};
+pub use publish::{Held, Published, Reader};
 pub use routes::{Listed, NoRoute, Routes};
 
 /// One generation. A request holds one from its head to its last byte.

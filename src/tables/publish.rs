@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -29,9 +30,19 @@ pub struct Published {
 pub struct Reader {
     published: Arc<Published>,
     seen: Cell<u64>,
-    // The Rc is what a request clones: a count that no other worker touches.
-    #[allow(clippy::redundant_allocation)]
-    current: RefCell<Rc<Arc<Tables>>>,
+    current: RefCell<Rc<Held>>,
+}
+
+/// One worker's hold on a generation. In an `Rc`, it is what a request clones: a count that no other worker touches.
+#[derive(Debug)]
+pub struct Held(Arc<Tables>);
+
+impl Deref for Held {
+    type Target = Tables;
+
+    fn deref(&self) -> &Tables {
+        &self.0
+    }
 }
 
 impl Published {
@@ -69,17 +80,21 @@ impl Published {
 
     pub fn reader(self: &Arc<Self>) -> Reader {
         let tables = self.load();
-        Reader { published: self.clone(), seen: Cell::new(tables.generation), current: RefCell::new(Rc::new(tables)) }
+        Reader {
+            published: self.clone(),
+            seen: Cell::new(tables.generation),
+            current: RefCell::new(Rc::new(Held(tables))),
+        }
     }
 }
 
 impl Reader {
     /// The newest generation: one atomic load and a local reference count.
-    pub fn current(&self) -> Rc<Arc<Tables>> {
+    pub fn current(&self) -> Rc<Held> {
         if self.published.generation.load(Ordering::Acquire) != self.seen.get() {
             let tables = self.published.load();
             self.seen.set(tables.generation);
-            self.current.replace(Rc::new(tables));
+            self.current.replace(Rc::new(Held(tables)));
         }
         self.current.borrow().clone()
     }

@@ -252,7 +252,7 @@ fn names_and_namespaces_have_their_defaults() {
     elsewhere["metadata"]["namespace"] = "other".into();
     objects.push(elsewhere);
     let proxy = Headgate::serve(&objects);
-    assert_eq!(get(proxy.http, "a.example", "/").status, 200);
+    assert_eq!(get(proxy.http, "a.example", "/here").status, 200);
     assert_eq!(get(proxy.http, "b.example", "/").status, 503, "a Service of another namespace is not its");
-    assert_eq!(proxy.log_of("/")["namespace"], "default");
+    assert_eq!(proxy.log_of("/here")["namespace"], "default");
 }

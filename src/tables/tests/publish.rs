@@ -60,7 +60,7 @@ fn an_old_generation_is_freed_by_the_next_publication_and_never_by_a_request() {
     let published = published();
     let reader = published.reader();
     let held = reader.current();
-    let old = Arc::downgrade(&held);
+    let old = Arc::downgrade(&published.load());
     published.publish(numbered(2));
     reader.current();
     published.publish(numbered(3));
