@@ -188,7 +188,7 @@ impl Process {
 
     fn leave(&mut self, grace: Duration) {
         self.readiness.leave();
-        tracing::info!(?grace, "not ready any more; connections are still taken for the grace period");
+        tracing::info!(?grace, "not ready any more; draining begins after the grace period");
         self.phase = Phase::Leaving(Instant::now() + grace);
     }
 

@@ -12,15 +12,17 @@ children=()
 
 end() {
     trap - EXIT INT TERM
-    ((${#children[@]})) && kill -INT "${children[@]}" 2>/dev/null
+    kill "${children[@]}" 2>/dev/null || true
     wait
 }
 trap end EXIT
 trap 'end; exit 0' INT TERM
 
-start() {
-    "$headgate" "$@" &
+# backends FLAG...: echo backends; they say on their first line that they listen, or have said why not
+backends() {
+    exec {said}< <(exec "$headgate" echo "$@")
     children+=($!)
+    read -r _ <&"$said" || exit 1
 }
 
 # True once the proxy takes requests.
@@ -33,13 +35,16 @@ ready() {
     [[ $status == *" 200 "* ]]
 }
 
-start echo --port 4001 --port 4002 --port 4003 >/dev/null
-start echo --port 4004 --tls >/dev/null
-start serve --dir deploy/demo --https-redirect-port "$https" --http-port "$http" --https-port "$https" --healthz-port "$admin"
+backends --port 4001 --port 4002 --port 4003
+backends --port 4004 --tls
+"$headgate" serve --dir deploy/demo --http-port "$http" --https-port "$https" --healthz-port "$admin" \
+    --https-redirect-port "$https" --shutdown-grace-period 0s &
+proxy=$!
+children+=("$proxy")
 
 until ready; do
-    # A child that is gone had a reason, and has said it.
-    for child in "${children[@]}"; do kill -0 "$child" 2>/dev/null || { wait "$child"; exit 1; }; done
+    # A proxy that is gone had a reason, and has said it.
+    kill -0 "$proxy" 2>/dev/null || exit 1
     sleep 0.1
 done
 
