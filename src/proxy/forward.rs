@@ -155,13 +155,13 @@ async fn on_connection(
         // This request cannot be sent twice: let the reactor deliver a close that has already arrived.
         tokio::task::yield_now().await;
     }
+    exchange.waits_for_backend();
     match exchange.unless_failed(poll_fn(|cx| upstream.sender.poll_ready(cx))).await {
         Ok(Ok(())) => {}
         Ok(Err(_)) => return (Err(Lost::Unsent(request, ProxyError::Reset)), upstream),
         Err(error) => return (Err(Lost::Failed(error)), upstream),
     }
     let replay = (again.if_reset || again.if_refused).then(|| Replay::of(&request));
-    exchange.waits_for_backend();
     let result = match &mut upstream.sender {
         Sender::Http1(sender) => exchange.unless_failed(sender.try_send_request(request)).await,
         Sender::Http2(shared, _) => exchange.unless_failed(shared.sender().try_send_request(request)).await,

@@ -1,6 +1,7 @@
 //! One data plane thread: a current-thread runtime with its own listeners, pools, log buffer and clock.
 
 use std::cell::RefCell;
+use std::convert::Infallible;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -98,8 +99,11 @@ pub(super) fn run(
         let worker = Worker::new(index, shared);
         let http = TcpListener::from_std(listeners.http)?;
         let https = TcpListener::from_std(listeners.https)?;
-        spawn_local(tick(worker.clone(), drain.clone()));
-        serve(worker, http, https, drain).await
+        // Not tasks: a panic in either is the end of the worker, not of a task that nobody misses.
+        tokio::select! {
+            result = serve(worker.clone(), http, https, drain.clone()) => result,
+            never = tick(worker, drain) => match never {},
+        }
     })
 }
 
@@ -135,7 +139,7 @@ async fn accept_forever(worker: &Rc<Worker>, listener: &TcpListener, tls: bool) 
 }
 
 /// Moves the clock, gives overdue orders, sweeps pools, flushes the log. Pauses while there is nothing to look at.
-async fn tick(worker: Rc<Worker>, drain: watch::Receiver<Option<Drain>>) {
+async fn tick(worker: Rc<Worker>, drain: watch::Receiver<Option<Drain>>) -> Infallible {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut draining_since = None;
