@@ -111,7 +111,7 @@ const fn classes() -> [Class; 256] {
 /// The byte that the escape at the start of `bytes` stands for.
 fn escaped(bytes: &[u8]) -> Result<u8, InvalidPath> {
     let digit = |at: usize| bytes.get(at).and_then(|&digit| char::from(digit).to_digit(16)).ok_or(InvalidPath::Escape);
-    match (digit(1)? << 4 | digit(2)?) as u8 {
+    match (16 * digit(1)? + digit(2)?) as u8 {
         b'\0' | b'\r' | b'\n' => Err(InvalidPath::Byte),
         byte => Ok(byte),
     }
