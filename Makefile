@@ -22,6 +22,7 @@ test: ## Install what the tests need, then run everything
 lint: ## Formatting and lints
 	cargo fmt --check
 	cargo clippy --all-targets --locked -- --deny warnings
+	cargo clippy --test soak --locked -- --deny warnings
 
 fmt: ## Format the source
 	cargo fmt

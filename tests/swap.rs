@@ -1,15 +1,16 @@
 //! A change is never felt: requests, connections and streams live through publications of everything that can change.
+//! The short form; `soak` is the full one.
 #![allow(clippy::unwrap_used, reason = "in a test an unexpected error is a failure, and this is where it shows")]
 
 mod support;
+#[path = "swap/mod.rs"]
+mod trial;
 
-use support::{Backend, Headgate, get, site};
+use trial::Plan;
 
 #[test]
-fn a_change_of_endpoints_is_followed() {
-    let (first, second) = (Backend::answering("first"), Backend::answering("second"));
-    let headgate = Headgate::before(&first);
-    assert_eq!(get(headgate.http, "a.example", "/").text(), "first");
-    headgate.change(&site("a.example", &[second.address]));
-    assert_eq!(get(headgate.http, "a.example", "/").text(), "second");
+fn nobody_notices_a_hundred_generations_under_load() {
+    let figures = trial::run(&Plan { requests: 10_000, generations: 100, websockets: 50, streams: 50 });
+    println!("{figures}");
+    figures.hold();
 }

@@ -14,28 +14,28 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a program that has ended said.
 #[derive(Debug)]
-pub struct Run {
-    pub status: ExitStatus,
-    pub stdout: Vec<u8>,
-    pub stderr: String,
+pub(super) struct Run {
+    pub(super) status: ExitStatus,
+    pub(super) stdout: Vec<u8>,
+    pub(super) stderr: String,
 }
 
 /// A Python script that serves until this is dropped.
 #[derive(Debug)]
-pub struct PythonServer {
-    pub address: SocketAddr,
+pub(super) struct PythonServer {
+    pub(super) address: SocketAddr,
     process: Child,
 }
 
 /// Runs a program to its end; it must succeed.
 #[track_caller]
-pub fn run<S: AsRef<str>>(program: &str, arguments: &[S]) -> Run {
+pub(super) fn run<S: AsRef<str>>(program: &str, arguments: &[S]) -> Run {
     fed(program, arguments, b"")
 }
 
 /// As [`run`], with this on its standard input.
 #[track_caller]
-pub fn fed<S: AsRef<str>>(program: &str, arguments: &[S], input: &[u8]) -> Run {
+pub(super) fn fed<S: AsRef<str>>(program: &str, arguments: &[S], input: &[u8]) -> Run {
     let run = to_the_end(Command::new(program).args(arguments.iter().map(AsRef::as_ref)), input);
     assert!(run.status.success(), "{program}: {}\n{}{}", run.status, run.text(), run.stderr);
     run
@@ -43,14 +43,14 @@ pub fn fed<S: AsRef<str>>(program: &str, arguments: &[S], input: &[u8]) -> Run {
 
 /// Runs a script to its end; it must succeed.
 #[track_caller]
-pub fn python<S: AsRef<str>>(script: &str, arguments: &[S]) -> Run {
+pub(super) fn python<S: AsRef<str>>(script: &str, arguments: &[S]) -> Run {
     let run = to_the_end(interpreter(script).args(arguments.iter().map(AsRef::as_ref)), b"");
     assert!(run.status.success(), "{script}: {}\n{}{}", run.status, run.text(), run.stderr);
     run
 }
 
 impl Run {
-    pub fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         String::from_utf8_lossy(&self.stdout).into_owned()
     }
 }
@@ -58,7 +58,7 @@ impl Run {
 impl PythonServer {
     /// Starts a script that prints its port once it listens, and that ends with its standard input.
     #[track_caller]
-    pub fn start(script: &str) -> Self {
+    pub(super) fn start(script: &str) -> Self {
         let mut process = spawn(interpreter(script).stdin(Stdio::piped()).stdout(Stdio::piped()));
         let mut line = String::new();
         BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
