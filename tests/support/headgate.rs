@@ -78,6 +78,14 @@ impl Headgate {
         Metrics::parse(&client::get(self.admin, "admin", "/metrics").text())
     }
 
+    /// Waits until a counter has come to `least`, for an answer may be here before it is counted; gives its value.
+    #[track_caller]
+    pub fn counted(&self, name: &str, labels: &[(&str, &str)], least: f64) -> f64 {
+        wait::until(&format!("{name} {labels:?} of {least}"), || {
+            Some(self.metrics().value(name, labels)).filter(|value| *value >= least)
+        })
+    }
+
     /// Waits for the access log line that `wanted` accepts.
     #[track_caller]
     pub fn log_line(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
@@ -190,7 +198,8 @@ impl Process {
     /// Starts the binary with these arguments and an environment without `HEADGATE_*`.
     pub fn start<S: AsRef<std::ffi::OsStr>>(arguments: &[S]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_headgate"));
-        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        // Nobody reads stdout: a pipe that fills up must not stop it.
+        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("HEADGATE_")) {
             command.env_remove(name);
         }

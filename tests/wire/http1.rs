@@ -316,3 +316,16 @@ fn an_idle_client_connection_stays_open() {
     client.stream.set_nonblocking(false).unwrap();
     assert_eq!(client.get("a.example", "/").status, 200);
 }
+
+#[test]
+fn http_1_0_keeps_the_connection_where_it_asks() {
+    let backend = Backend::answering("hello");
+    let proxy = Headgate::before(&backend);
+    let mut client = Client::connect(proxy.http);
+    for _ in 0..3 {
+        client.send("GET / HTTP/1.0\r\nHost: a.example\r\nConnection: keep-alive\r\n\r\n");
+        let response = client.response();
+        assert_eq!(response.header("connection").map(str::to_lowercase).as_deref(), Some("keep-alive"));
+        assert_eq!(response.text(), "hello");
+    }
+}

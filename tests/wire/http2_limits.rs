@@ -288,3 +288,15 @@ async fn an_old_http_2_connection_ends_by_goaway_and_cuts_nothing() {
     assert_eq!(finish(response).await.unwrap().text(), "whole");
     client.ended().await.unwrap();
 }
+
+#[test]
+fn a_stream_whose_window_stays_shut_is_cut() {
+    let backend = Backend::answering(&"x".repeat(1 << 20));
+    let proxy = limited(&backend, &[("--write-timeout", "1s"), ("--workers", "1")]);
+    let mut frames = Frames::with_settings(proxy.http, &[(SETTINGS_INITIAL_WINDOW_SIZE, 1)]);
+    frames.get(1, "a.example", "/shut");
+    assert_eq!(frames.status(1), 200);
+    let (_, took) = timed(|| frames.reset_code(1));
+    assert!(took > Duration::from_millis(800) && took < Duration::from_millis(3000), "{took:?}");
+    until("the backend's connection to be free", || (backend.open() == 0).then_some(()));
+}

@@ -60,6 +60,18 @@ fn the_bound_addresses_are_told_in_one_line() {
 }
 
 #[test]
+fn the_default_address_takes_ipv4_and_ipv6_and_v4_clients_are_v4() {
+    let backend = Backend::answering("ok");
+    let proxy = Headgate::with(&site("a.example", &[backend.address])).flag("--bind-address", "[::]").start();
+    for (address, client) in [("127.0.0.1", "127.0.0.1"), ("::1", "::1")] {
+        let address = std::net::SocketAddr::new(address.parse().unwrap(), proxy.http.port());
+        assert_eq!(get(address, "a.example", "/").status, 200);
+        assert_eq!(backend.last().header("x-real-ip").as_deref(), Some(client));
+        assert_eq!(backend.last().header("x-forwarded-for").as_deref(), Some(client));
+    }
+}
+
+#[test]
 fn a_port_in_use_ends_it_with_1_and_names_the_port() {
     let taken = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let port = taken.local_addr().unwrap().port().to_string();

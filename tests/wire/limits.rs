@@ -82,7 +82,7 @@ fn an_address_holds_no_more_connections_than_the_flag_says() {
     let mut held: Vec<_> = (0..3).map(|_| connect(9).expect("below and at the limit")).collect();
     assert!(connect(9).is_none(), "over the limit");
     assert!(connect(8).is_some(), "another address");
-    assert_eq!(proxy.metrics().value("proxy_connections_refused_total", &[("reason", "address")]), 1.0);
+    assert_eq!(proxy.counted("proxy_connections_refused_total", &[("reason", "address")], 1.0), 1.0);
     for client in &mut held {
         assert_eq!(client.get("a.example", "/").status, 200, "those that are in stay");
     }
@@ -100,7 +100,7 @@ fn the_process_holds_no_more_connections_than_the_flag_says() {
     };
     let mut held: Vec<_> = (0..4).map(|_| until("a place", connect)).collect();
     assert!(connect().is_none());
-    assert!(proxy.metrics().value("proxy_connections_refused_total", &[("reason", "process")]) >= 1.0);
+    proxy.counted("proxy_connections_refused_total", &[("reason", "process")], 1.0);
     assert_eq!(held[3].get("a.example", "/").status, 200);
     drop(held);
     until("a place", connect);
@@ -112,6 +112,18 @@ fn the_admin_port_does_not_count_against_connections() {
     let mut only = Client::connect(proxy.http);
     assert_eq!(only.get("a.example", "/").status, 200);
     assert_eq!(get(proxy.admin, "admin", "/healthz").status, 200);
+}
+
+#[test]
+fn connections_that_are_reset_at_once_hurt_nobody() {
+    let backend = Backend::answering("ok");
+    let proxy = Headgate::before(&backend);
+    for _ in 0..2000 {
+        Client::connect(proxy.http).reset();
+        Client::connect(proxy.https).reset();
+    }
+    assert_eq!(get(proxy.http, "a.example", "/").status, 200);
+    until("no connection", || (proxy.metrics().value("proxy_connections", &[]) == 0.0).then_some(()));
 }
 
 #[test]
@@ -128,5 +140,26 @@ fn a_declared_body_is_not_room_made() {
         .collect();
     backend.wait_for(50);
     assert!(proxy.resident() < before + (32 << 20));
+    drop(clients);
+}
+
+#[test]
+fn unfinished_heads_take_little_memory() {
+    let (proxy, _backend) = limited("--header-timeout", "60s");
+    for _ in 0..20 {
+        get(proxy.http, "a.example", "/");
+    }
+    let before = proxy.resident();
+    let head = head_of(60_000);
+    let clients: Vec<_> = (0..200)
+        .map(|_| {
+            let mut client = Client::connect(proxy.http);
+            client.send(&head[..59_000]);
+            client
+        })
+        .collect();
+    assert_eq!(get(proxy.http, "a.example", "/").status, 200);
+    let growth = proxy.resident().saturating_sub(before);
+    assert!(growth < 200 * (160 << 10), "{} KiB a connection", growth / 200 / 1024);
     drop(clients);
 }

@@ -183,3 +183,38 @@ fn the_application_log_has_no_colours_where_there_is_no_terminal() {
     assert!(!proxy.stderr().contains('\u{1b}'));
     assert!(proxy.stderr().contains("missing"), "problems are told");
 }
+
+#[test]
+fn a_log_that_cannot_be_written_delays_nobody_and_counts_what_is_lost() {
+    let backend = Backend::answering("ok");
+    let proxy = Headgate::with(&site("a.example", &[backend.address])).flag("--access-log", "/dev/full").start();
+    let mut client = Client::connect(proxy.http);
+    for _ in 0..200 {
+        assert_eq!(client.get("a.example", "/").status, 200);
+    }
+    until("the lost lines", || (proxy.metrics().value("proxy_access_log_dropped_total", &[]) >= 200.0).then_some(()));
+}
+
+#[test]
+fn a_log_that_nobody_reads_delays_nobody() {
+    let backend = Backend::answering("ok");
+    let proxy = Headgate::with(&site("a.example", &[backend.address])).flag("--access-log", "stdout").start();
+    let mut client = Client::connect(proxy.http);
+    for _ in 0..5000 {
+        assert_eq!(client.get("a.example", "/a/path/that/makes/the/line/a/little/longer").status, 200);
+    }
+}
+
+#[test]
+fn after_sigusr1_the_log_is_a_new_file() {
+    let backend = Backend::answering("ok");
+    let proxy = Headgate::before(&backend);
+    get(proxy.http, "a.example", "/before");
+    proxy.log_of("/before");
+    std::fs::rename(proxy.folder.beside("access.log"), proxy.folder.beside("access.log.1")).unwrap();
+    proxy.signal(rustix::process::Signal::USR1);
+    until("the new file", || proxy.folder.beside("access.log").exists().then_some(()));
+    get(proxy.http, "a.example", "/after");
+    proxy.log_of("/after");
+    assert_eq!(proxy.log().len(), 1);
+}

@@ -6,6 +6,7 @@ mod support;
 
 mod backends;
 mod chunks;
+mod config_map;
 mod failures;
 mod folder;
 mod forwarded;
@@ -19,6 +20,8 @@ mod life;
 mod limits;
 mod log;
 mod metrics;
+mod order;
+mod pairs;
 mod pool;
 mod routing;
 mod smuggling;

@@ -216,7 +216,7 @@ fn a_tunnel_is_logged_when_it_ends_and_counts_its_bytes() {
     assert_eq!(client.response().status, 101);
     client.send([b'x'; 1000]);
     client.exactly(1000);
-    assert_eq!(proxy.metrics().value("proxy_requests_in_flight", &[("service", "a")]), 1.0);
+    assert_eq!(proxy.counted("proxy_requests_in_flight", &[("service", "a")], 1.0), 1.0);
     drop(client);
     let line = proxy.log_of("/ws");
     assert_eq!((&line["status"], &line["bytes_sent"]), (&101.into(), &1000.into()));
