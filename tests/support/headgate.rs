@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -39,6 +40,8 @@ pub struct Headgate {
 pub struct Process {
     child: Child,
     stderr: Arc<Mutex<Vec<String>>>,
+    /// Fills `stderr` until the process ends.
+    reader: Option<JoinHandle<()>>,
 }
 
 impl Headgate {
@@ -210,12 +213,12 @@ impl Process {
         let stderr = Arc::new(Mutex::new(Vec::new()));
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let kept = Arc::clone(&stderr);
-        std::thread::spawn(move || {
+        let reader = std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
                 kept.lock().unwrap().push(line);
             }
         });
-        Process { child, stderr }
+        Process { child, stderr, reader: Some(reader) }
     }
 
     /// Waits for a line of stderr with this text; fails at once if the process ends before.
@@ -253,8 +256,12 @@ impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        let _ = self.reader.take().map(JoinHandle::join);
         if std::thread::panicking() {
             eprintln!("--- stderr of headgate\n{}\n---", self.stderr());
+        } else {
+            // Whatever a test is about: no request may make the process panic.
+            assert!(!self.stderr().contains("panicked at"), "{}", self.stderr());
         }
     }
 }
