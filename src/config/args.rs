@@ -92,7 +92,7 @@ pub struct ObjectArgs {
 #[derive(clap::Args, Clone, Debug)]
 #[command(next_help_heading = "Process")]
 pub struct ListenArgs {
-    /// The address of all ports; [::] takes IPv4 too, and falls back to 0.0.0.0 where IPv6 is off
+    /// The address of all ports; `[::]` takes IPv4 too, and falls back to 0.0.0.0 where IPv6 is off
     #[arg(long, value_name = "IP", default_value = "[::]", value_parser = values::bind_address)]
     pub bind_address: IpAddr,
 
