@@ -9,7 +9,7 @@ use rustls::{ServerConnection, StreamOwned};
 use socket2::SockRef;
 
 use super::exchange::{Connection, Exchange, Then, serve};
-use super::{TestCertificate, response, wait};
+use super::{TestCertificate, ports, response, wait};
 
 type Script = dyn Fn(&mut Exchange<'_>) -> io::Result<Then> + Send + Sync;
 
@@ -145,7 +145,7 @@ impl Backend {
     }
 
     fn start(script: Box<Script>, certificate: Option<TestCertificate>) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let listener = ports::listener();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
             script,

@@ -12,7 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
 use super::h2_client::body;
-use super::wait;
+use super::{ports, wait};
 
 /// A request whose head has come.
 pub struct H2Exchange {
@@ -59,7 +59,7 @@ impl H2Backend {
     }
 
     pub fn scripted(script: impl Script + Send) -> Self {
-        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let listener = ports::listener();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
         let (seen, accepted) = (Arc::default(), Arc::<AtomicUsize>::default());

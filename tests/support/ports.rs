@@ -1,6 +1,6 @@
-//! Addresses at which nobody answers, held so that no other test gets them.
+//! Addresses to listen on, and addresses at which nobody answers, held so that no other test gets them.
 
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
@@ -18,6 +18,13 @@ pub struct BlackHole {
     pub address: SocketAddr,
     _socket: Socket,
     _fill: Vec<Socket>,
+}
+
+/// A listener on any loopback port, with room for a burst of connections: in a full queue an attempt costs a second.
+pub fn listener() -> TcpListener {
+    let socket = bound();
+    socket.listen(4096).unwrap();
+    socket.into()
 }
 
 impl ClosedPort {
