@@ -72,6 +72,13 @@ fn an_old_generation_is_freed_by_the_next_publication_and_never_by_a_request() {
 }
 
 #[test]
+fn the_generation_is_printed_and_not_all_that_is_in_it() {
+    let published = published();
+    assert_eq!(format!("{published:?}"), "Published(Tables { generation: 1, .. })");
+    assert_eq!(format!("{:?}", published.reader()), "Reader(Held(Tables { generation: 1, .. }))");
+}
+
+#[test]
 fn no_reader_sees_a_torn_or_an_older_generation() {
     const LAST: u64 = 300;
     let published = published();
