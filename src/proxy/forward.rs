@@ -108,6 +108,11 @@ async fn to_endpoint(
         match on_connection(exchange, upstream, request).await {
             (Ok(response), upstream) => return Ok((response, upstream)),
             (Err(Lost::Unsent(unsent, _)), upstream) if upstream.reused => (request, lease) = (unsent, upstream.lease),
+            // A new connection does not help where the endpoint refuses the request on one: another endpoint may.
+            (Err(Lost::Stale(replay)), upstream) if !upstream.reused => {
+                exchange.backend_failed(BackendError::Reset);
+                return Err(Lost::Unsent(replay.request(exchange), ProxyError::Reset));
+            }
             (Err(Lost::Stale(replay)), upstream) => {
                 exchange.retries();
                 (request, lease) = (replay.request(exchange), upstream.lease);

@@ -86,5 +86,9 @@ impl Drop for Pending<'_> {
 
 fn refuse(exchange: &Rc<Exchange>, error: ProxyError) -> Response<ResponseBody> {
     exchange.fail(error);
-    message::own(exchange, respond::refuse(&error, exchange.head.asker, exchange.marks()))
+    // A client that broke off its body may still listen; 499 is for the log alone.
+    let told = if error == ProxyError::ClientGone { ProxyError::BadRequest("the body broke off") } else { error };
+    let answer = message::own(exchange, respond::refuse(&told, exchange.head.asker, exchange.marks()));
+    exchange.responds(error.status());
+    answer
 }

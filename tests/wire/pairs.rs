@@ -198,3 +198,20 @@ fn h2c_site(addresses: &[std::net::SocketAddr]) -> Headgate {
     objects.extend(service_speaking("a", addresses, Some("kubernetes.io/h2c")));
     Headgate::with(&objects).flag("--workers", "1").start()
 }
+
+#[tokio::test]
+async fn a_stream_that_an_h2c_backend_refuses_goes_to_the_next_endpoint_also_a_post() {
+    let refusing = H2Backend::scripted(async |mut exchange| {
+        exchange.respond.send_reset(h2::Reason::REFUSED_STREAM);
+        Ok(())
+    });
+    let taking = H2Backend::answering("taken");
+    let proxy = h2c_site(&[refusing.address, taking.address]);
+    let client = H2Client::plain(proxy.http).await;
+    for number in 0..6 {
+        let request = Request::post(format!("http://a.example/{number}")).body(()).unwrap();
+        let response = client.request(request, b"").await;
+        assert_eq!((response.status, response.text().as_str()), (200, "taken"), "{number}");
+    }
+    assert!(!refusing.seen().is_empty(), "it was asked");
+}
