@@ -130,7 +130,7 @@ impl Process {
                 Phase::Serving | Phase::Draining => None,
             };
             tokio::select! {
-                asked = self.signals.next() => if self.obey(asked).is_break() { return Ok(()) },
+                asked = self.signals.next() => if self.obey(asked).is_break() { return self.cut().await },
                 ended = self.proxy.ended() => return ended,
                 changed = self.folder.changed() => {
                     changed?;
@@ -142,6 +142,12 @@ impl Process {
                 () = at(leave) => self.drain(),
             }
         }
+    }
+
+    /// Ends what is in flight. What was cut is still said in the access log.
+    async fn cut(&mut self) -> anyhow::Result<()> {
+        self.proxy.drain(Duration::ZERO);
+        tokio::time::timeout(LOG_PATIENCE, self.proxy.ended()).await.unwrap_or(Ok(()))
     }
 
     fn apply(&mut self) {

@@ -72,7 +72,12 @@ fn feed(session: &mut ServerConnection, mut prefix: &[u8]) {
 
 async fn plain(worker: Rc<Worker>, mut stream: TcpStream, prefix: Bytes, peer: SocketAddr, open: Open) {
     let limits = &worker.shared.limits;
-    let chosen = first_bytes(&mut stream, prefix, limits.keep_alive_timeout, limits.header_timeout).await;
+    let chosen = tokio::select! {
+        biased;
+        chosen = first_bytes(&mut stream, prefix, limits.keep_alive_timeout, limits.header_timeout) => chosen,
+        // A client that connected ahead of its requests does not hold a drain.
+        () = worker.drained_for(connection::FINISH_AFTER) => return,
+    };
     let Ok(prefix) = chosen else { return };
     let http2 = prefix.starts_with(PREFACE);
     drive(worker, ClientTransport::Plain(stream), prefix, peer, open, None, http2).await;

@@ -27,8 +27,8 @@ use super::worker::Worker;
 
 /// The span over which resets are counted against `--http2-max-resets`.
 const RESET_WINDOW: Duration = Duration::from_secs(30);
-/// How long an idle HTTP/1.1 connection that is to end may still bring a request.
-const FINISH_AFTER: Duration = Duration::from_secs(1);
+/// How long an idle connection that is to end may still bring a request.
+pub(super) const FINISH_AFTER: Duration = Duration::from_secs(1);
 
 /// What is known of a client connection and shared by its requests.
 pub(super) struct Connection {

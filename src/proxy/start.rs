@@ -69,6 +69,7 @@ impl Proxy {
     }
 
     /// Takes no new connections, lets those that are open finish what is in flight, and cuts the rest at `deadline`.
+    /// Called again, it moves the deadline.
     pub fn drain(&self, deadline: Duration) {
         self.drain.send_replace(Some(Drain { deadline: Instant::now() + deadline }));
     }

@@ -53,9 +53,22 @@ pub(super) fn start(
     Ok(Response::from_parts(head, ResponseBody::Tunnel))
 }
 
+/// Ends the exchange of a tunnel, also where its task is dropped in the middle.
+struct Ending {
+    exchange: Rc<Exchange>,
+    complete: bool,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.exchange.finish(self.complete);
+    }
+}
+
 async fn tunnel(exchange: Rc<Exchange>, client: OnUpgrade, backend: OnUpgrade, upstream: Upstream) {
+    let mut ending = Ending { exchange: exchange.clone(), complete: false };
     let (client, backend) = tokio::join!(client, backend);
-    let complete = match (client, backend) {
+    ending.complete = match (client, backend) {
         (Ok(client), Ok(backend)) => {
             let limit = exchange.connection.worker.shared.limits.tunnel_idle_timeout;
             // Undone when the tunnel ends: what was counted for the client's stream.
@@ -71,7 +84,6 @@ async fn tunnel(exchange: Rc<Exchange>, client: OnUpgrade, backend: OnUpgrade, u
     };
     // The endpoint counts the tunnel as in flight until here.
     drop(upstream);
-    exchange.finish(complete);
 }
 
 fn client_side(upgraded: Upgraded) -> (Side, Option<Box<dyn Send>>) {

@@ -1,6 +1,6 @@
 //! One data plane thread: a current-thread runtime with its own listeners, pools, log buffer and clock.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -57,6 +57,11 @@ pub(super) struct Worker {
     open: Arc<AtomicUsize>,
     /// Ends the pause of a tick that had nothing to look at.
     stirred: Notify,
+    /// The drain's deadline has come: what is still in flight is cut by us.
+    pub(super) cuts: Cell<bool>,
+    draining: Cell<bool>,
+    /// Tells those who wait that `draining` was set.
+    drain_began: Notify,
 }
 
 /// A drain began: no new connections, and the end at the deadline.
@@ -101,8 +106,8 @@ pub(super) fn run(
         let https = TcpListener::from_std(listeners.https)?;
         // Not tasks: a panic in either is the end of the worker, not of a task that nobody misses.
         tokio::select! {
-            result = serve(worker.clone(), http, https, drain.clone()) => result,
-            never = tick(worker, drain) => match never {},
+            result = serve(worker.clone(), http, https, drain) => result,
+            never = tick(worker) => match never {},
         }
     })
 }
@@ -118,16 +123,30 @@ async fn serve(
         () = accept_forever(&worker, &https, true) => {}
         _ = drain.wait_for(Option::is_some) => {}
     }
+    worker.draining.set(true);
+    worker.drain_began.notify_waiters();
     let starved = || worker.shard().connection_refused(Refusal::Descriptors);
     tokio::join!(
         listener::close(http, starved, |stream, peer| worker.accepted(stream, peer, false)),
         listener::close(https, starved, |stream, peer| worker.accepted(stream, peer, true)),
     );
-    let deadline = drain.borrow().map(|drain| drain.deadline).unwrap_or_else(Instant::now);
-    // Over the deadline the rest is cut: dropping the runtime drops every stream.
-    drop(timeout_at(deadline, worker.emptied()).await);
-    worker.log.borrow_mut().flush();
+    tokio::select! {
+        () = worker.emptied() => {}
+        // The rest is cut: dropping the runtime drops every stream, and the last of them the log.
+        () = over(drain) => worker.cuts.set(true),
+    }
     Ok(())
+}
+
+/// Until the deadline, which may be moved meanwhile.
+async fn over(mut drain: watch::Receiver<Option<Drain>>) {
+    loop {
+        let deadline = drain.borrow_and_update().map_or_else(Instant::now, |drain| drain.deadline);
+        match timeout_at(deadline, drain.changed()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) | Err(_) => return,
+        }
+    }
 }
 
 async fn accept_forever(worker: &Rc<Worker>, listener: &TcpListener, tls: bool) {
@@ -139,14 +158,14 @@ async fn accept_forever(worker: &Rc<Worker>, listener: &TcpListener, tls: bool) 
 }
 
 /// Moves the clock, gives overdue orders, sweeps pools, flushes the log. Pauses while there is nothing to look at.
-async fn tick(worker: Rc<Worker>, drain: watch::Receiver<Option<Drain>>) -> Infallible {
+async fn tick(worker: Rc<Worker>) -> Infallible {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut draining_since = None;
     loop {
         ticks.tick().await;
         let now = worker.clock.advance();
-        if draining_since.is_none() && drain.borrow().is_some() {
+        if draining_since.is_none() && worker.draining.get() {
             draining_since = Some(now);
         }
         worker.check(now, draining_since);
@@ -169,6 +188,9 @@ impl Worker {
             connections: RefCell::default(),
             open: Arc::default(),
             stirred: Notify::new(),
+            cuts: Cell::new(false),
+            draining: Cell::new(false),
+            drain_began: Notify::new(),
             shared,
         })
     }
@@ -214,6 +236,14 @@ impl Worker {
         self.log.borrow_mut().flush();
         // Lets go of a generation that no request has asked past.
         drop(self.reader.current());
+    }
+
+    /// Until a drain has gone on for so long, also if it began before.
+    pub(super) async fn drained_for(&self, time: Duration) {
+        if !self.draining.get() {
+            self.drain_began.notified().await;
+        }
+        tokio::time::sleep(time).await;
     }
 
     /// Until no client stream is open.

@@ -209,6 +209,18 @@ fn idle_connections_do_not_hold_it() {
 }
 
 #[test]
+fn connections_that_never_spoke_do_not_hold_it() {
+    let backend = Backend::answering("ok");
+    let mut proxy = with_grace(&backend, "0s", "20s");
+    let mut clients: Vec<_> = (0..5).map(|_| Client::connect(proxy.http)).collect();
+    assert_eq!(get(proxy.http, "a.example", "/").status, 200);
+    let (status, took) = timed(|| proxy.stop());
+    assert_eq!(status.code(), Some(0));
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    clients.iter_mut().for_each(Client::expect_close);
+}
+
+#[test]
 fn no_request_fails_while_it_goes_down() {
     let backend = Backend::answering("ok");
     let mut proxy = with_grace(&backend, "1s", "20s");
@@ -261,6 +273,13 @@ fn the_deadline_ends_what_does_not_finish() {
     assert_eq!(status.code(), Some(0));
     assert!(took > Duration::from_millis(900) && took < Duration::from_secs(4), "{took:?}");
     client.rest();
+    assert_eq!(cut(&proxy), [(503, "SD".to_owned())]);
+}
+
+/// Status and flag of each line of the access log.
+fn cut(proxy: &Headgate) -> Vec<(u64, String)> {
+    let text = |line: &serde_json::Value| line["flag"].as_str().unwrap().to_owned();
+    proxy.log().iter().map(|line| (line["status"].as_u64().unwrap(), text(line))).collect()
 }
 
 #[test]
@@ -277,6 +296,7 @@ fn tunnels_live_until_the_deadline_and_not_longer() {
     let ((), took) = timed(|| client.expect_close());
     assert!(took > Duration::from_millis(1800) && took < Duration::from_secs(5), "{took:?}");
     assert_eq!(proxy.exit_status().code(), Some(0));
+    assert_eq!(cut(&proxy), [(101, "SD".to_owned())]);
 }
 
 #[test]
@@ -290,6 +310,7 @@ fn a_second_sigterm_ends_it_now() {
     until("unreadiness", || (get(proxy.admin, "admin", "/readyz").status == 503).then_some(()));
     let (_, took) = timed(|| proxy.stop());
     assert!(took < Duration::from_secs(2), "{took:?}");
+    assert_eq!(cut(&proxy), [(503, "SD".to_owned())], "what was cut is in the log");
 }
 
 #[test]

@@ -14,9 +14,10 @@ impl Exchange {
         if self.finished.replace(true) {
             return;
         }
-        let aborted = !complete && self.failure.get().is_none();
-        if aborted {
-            self.failure.set(Some(ProxyError::ClientGone));
+        let worker = &self.connection.worker;
+        if !complete && self.failure.get().is_none() {
+            let cut = worker.cuts.get();
+            self.failure.set(Some(if cut { ProxyError::Draining } else { ProxyError::ClientGone }));
         }
         if self.status.get() == 0 {
             self.status
@@ -24,7 +25,6 @@ impl Exchange {
         }
         self.end_try();
         let duration = self.start.elapsed();
-        let worker = &self.connection.worker;
         let metrics = match self.route.get() {
             Some(route) => &route.metrics,
             None => {
@@ -38,7 +38,8 @@ impl Exchange {
         if worker.log.borrow().is_on() {
             self.log(duration);
         }
-        self.connection.ended(self, aborted);
+        // Its request body may have told of the client's leaving before.
+        self.connection.ended(self, self.failure.get() == Some(ProxyError::ClientGone));
     }
 
     fn log(&self, duration: Duration) {
