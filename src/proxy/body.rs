@@ -126,11 +126,17 @@ impl ResponseBody {
         ResponseBody::Own { content, exchange: exchange.clone() }
     }
 
-    /// `trailers`: the client can take them.
-    pub(super) fn backend(inner: Incoming, exchange: Rc<Exchange>, upstream: Upstream, trailers: bool) -> Self {
+    /// `trailers`: the client can take them. `bodyless`: none is to come, even if an HTTP/2 backend has not said so yet.
+    pub(super) fn backend(
+        inner: Incoming,
+        exchange: Rc<Exchange>,
+        upstream: Upstream,
+        trailers: bool,
+        bodyless: bool,
+    ) -> Self {
         exchange.waits_for_backend();
         let mut body = BackendBody { inner, exchange, upstream: Some(upstream), trailers };
-        if body.inner.is_end_stream() {
+        if body.inner.is_end_stream() || bodyless {
             body.complete();
         }
         ResponseBody::Backend(body)
@@ -228,7 +234,13 @@ impl BackendBody {
 impl Drop for ResponseBody {
     fn drop(&mut self) {
         match self {
-            ResponseBody::Own { exchange, .. } => exchange.finish(true),
+            ResponseBody::Own { exchange, content } => {
+                // Nobody took it.
+                if content.is_some() && exchange.failure() != Some(ProxyError::ClientGone) {
+                    exchange.connection.answer_unwanted();
+                }
+                exchange.finish(true);
+            }
             ResponseBody::Backend(body) => {
                 if body.inner.is_end_stream() {
                     body.complete();

@@ -1,5 +1,7 @@
 //! Opens connections to endpoints: TCP, TLS where the backend wants it, and hyper's handshake.
 
+use std::cell::Cell;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -14,7 +16,7 @@ use tokio::net::TcpStream;
 use super::body::RequestBody;
 use super::executor::LocalExecutor;
 use super::io::BackendTransport;
-use super::pool::{Sender, Shared};
+use super::pool::{MAX_SHARED, Sender, Shared};
 use super::tls;
 use super::worker::Worker;
 use crate::snapshot::Protocol;
@@ -75,8 +77,15 @@ async fn http2(transport: BackendTransport, worker: &Worker) -> io::Result<Share
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_TIMEOUT);
     let (sender, connection) = builder.handshake::<_, RequestBody>(TokioIo::new(transport)).await.map_err(other)?;
-    tokio::task::spawn_local(async move { drop(connection.await) });
-    Ok(Shared::new(sender, worker.clock.now()))
+    let limit = Rc::new(Cell::new(MAX_SHARED));
+    let told = limit.clone();
+    let mut connection = Box::pin(connection);
+    tokio::task::spawn_local(poll_fn(move |cx| {
+        let ended = connection.as_mut().poll(cx);
+        told.set(connection.current_max_send_streams());
+        ended.map(drop)
+    }));
+    Ok(Shared::new(sender, limit, worker.clock.now()))
 }
 
 /// The name asked for in TLS: the request's host, if it is a DNS name.

@@ -30,6 +30,9 @@ const RESET_WINDOW: Duration = Duration::from_secs(30);
 /// How long an idle connection that is to end may still bring a request.
 pub(super) const FINISH_AFTER: Duration = Duration::from_secs(1);
 
+/// How long an idle HTTP/2 client may take to leave after it was told to.
+const LEAVE_AFTER: Duration = Duration::from_secs(5);
+
 /// What is known of a client connection and shared by its requests.
 pub(super) struct Connection {
     pub(super) worker: Rc<Worker>,
@@ -91,6 +94,13 @@ impl Connection {
         self.idle_since.set(0);
     }
 
+    /// The client reset the stream of an answer that was ready.
+    pub(super) fn answer_unwanted(&self) {
+        if self.http2 {
+            self.count_reset(self.worker.clock.now());
+        }
+    }
+
     /// The request is over; `aborted`: the client ended it before its response was complete.
     pub(super) fn ended(&self, exchange: &Exchange, aborted: bool) {
         let mut exchanges = self.exchanges.borrow_mut();
@@ -115,6 +125,9 @@ impl Connection {
             self.give(Order::Close);
             return;
         }
+        if self.http2 && passed(self.idle_since.get(), limits.keep_alive_timeout, now) {
+            self.give(Order::Finish);
+        }
         let expired = (now >= self.expires).then_some(self.expires);
         if draining_since.or(expired).is_some_and(|since| self.may_finish(since, now)) {
             self.give(Order::Finish);
@@ -128,7 +141,8 @@ impl Connection {
         if !self.http2 && idle_since != 0 && head_since != 0 {
             return passed(head_since, limits.header_timeout, now);
         }
-        passed(idle_since, limits.keep_alive_timeout, now)
+        // HTTP/2 is told to end first: after a GOAWAY the client knows that a request which crosses was not served.
+        passed(idle_since, limits.keep_alive_timeout + if self.http2 { LEAVE_AFTER } else { Duration::ZERO }, now)
     }
 
     /// At once while a request is in flight, since its answer tells the client. Else after a moment in which no request

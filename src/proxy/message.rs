@@ -87,6 +87,10 @@ pub(super) fn outgoing(
         // hyper drops a body of unknown size on methods that seldom have one, unless it is told.
         head.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
+    if !http2 && body.is_end_stream() && matches!(head.method, Method::POST | Method::PUT | Method::PATCH) {
+        // Where a body is usual, its absence is to be said (RFC 9110 §8.6); hyper leaves it to us.
+        head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+    }
     let mut request = Request::new(body);
     *request.method_mut() = head.method;
     *request.uri_mut() = uri(&head.uri, target, http2)?;
@@ -122,7 +126,9 @@ pub(super) fn incoming(
     head.extensions.clear();
     head.version = response_version(exchange);
     exchange.responds(status);
-    Ok(Response::from_parts(head, ResponseBody::backend(body, exchange.clone(), upstream, trailers)))
+    let bodyless =
+        exchange.head.method == Method::HEAD || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    Ok(Response::from_parts(head, ResponseBody::backend(body, exchange.clone(), upstream, trailers, bodyless)))
 }
 
 /// What tells the client where the answer ends.

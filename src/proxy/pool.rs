@@ -18,7 +18,7 @@ use crate::tables::{Lease, LiveEndpoint};
 /// Idle HTTP/1.1 connections kept per endpoint and worker.
 const MAX_IDLE: usize = 256;
 /// Requests that share one HTTP/2 connection before another is opened; what most servers allow.
-const MAX_SHARED: u32 = 100;
+pub(super) const MAX_SHARED: usize = 100;
 
 /// All pools of one worker, by [`LiveEndpoint::id`].
 #[derive(Default)]
@@ -44,6 +44,8 @@ pub(super) struct Shared {
     requests: Rc<Cell<u32>>,
     /// When the last request on it ended.
     idle_since: Rc<Cell<Millis>>,
+    /// Requests that the endpoint takes at a time, as far as it has said; written by the connection's task.
+    limit: Rc<Cell<usize>>,
 }
 
 /// A connection in use by one request.
@@ -130,12 +132,12 @@ impl Pools {
 }
 
 impl Shared {
-    pub(super) fn new(sender: http2::SendRequest<RequestBody>, now: Millis) -> Self {
-        Shared { sender, requests: Rc::default(), idle_since: Rc::new(Cell::new(now)) }
+    pub(super) fn new(sender: http2::SendRequest<RequestBody>, limit: Rc<Cell<usize>>, now: Millis) -> Self {
+        Shared { sender, requests: Rc::default(), idle_since: Rc::new(Cell::new(now)), limit }
     }
 
     fn takes_more(&self) -> bool {
-        !self.sender.is_closed() && self.requests.get() < MAX_SHARED
+        !self.sender.is_closed() && (self.requests.get() as usize) < self.limit.get().min(MAX_SHARED)
     }
 
     pub(super) fn join(&self, worker: &Rc<Worker>) -> Sender {

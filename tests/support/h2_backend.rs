@@ -59,6 +59,11 @@ impl H2Backend {
     }
 
     pub fn scripted(script: impl Script + Send) -> Self {
+        Self::taking(100, script)
+    }
+
+    /// Takes so many requests at a time on one connection, and says so.
+    pub fn taking(streams: u32, script: impl Script + Send) -> Self {
         let listener = ports::listener();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
@@ -71,7 +76,7 @@ impl H2Backend {
             local.block_on(&runtime, async move {
                 let listener = TcpListener::from_std(listener).unwrap();
                 tokio::select! {
-                    _ = accept(listener, script, recorded, counted) => {}
+                    _ = accept(listener, streams, script, recorded, counted) => {}
                     _ = stopped => {}
                 }
             });
@@ -118,18 +123,30 @@ impl H2Exchange {
     }
 }
 
-async fn accept(listener: TcpListener, script: impl Script, seen: Arc<Mutex<Vec<H2Seen>>>, accepted: Arc<AtomicUsize>) {
+async fn accept(
+    listener: TcpListener,
+    streams: u32,
+    script: impl Script,
+    seen: Arc<Mutex<Vec<H2Seen>>>,
+    accepted: Arc<AtomicUsize>,
+) {
     while let Ok((stream, _)) = listener.accept().await {
         let connection = accepted.fetch_add(1, SeqCst);
-        tokio::task::spawn_local(converse(stream, connection, script.clone(), Arc::clone(&seen)));
+        tokio::task::spawn_local(converse(stream, connection, streams, script.clone(), Arc::clone(&seen)));
     }
 }
 
-async fn converse(stream: TcpStream, connection: usize, script: impl Script, seen: Arc<Mutex<Vec<H2Seen>>>) {
+async fn converse(
+    stream: TcpStream,
+    connection: usize,
+    streams: u32,
+    script: impl Script,
+    seen: Arc<Mutex<Vec<H2Seen>>>,
+) {
     stream.set_nodelay(true).unwrap();
-    let Ok(mut server) = h2::server::Builder::new().initial_window_size(1 << 20).handshake(stream).await else {
-        return;
-    };
+    let mut builder = h2::server::Builder::new();
+    builder.initial_window_size(1 << 20).max_concurrent_streams(streams);
+    let Ok(mut server) = builder.handshake(stream).await else { return };
     while let Some(Ok((request, respond))) = server.accept().await {
         let number = record(&seen, connection, &request);
         let exchange = H2Exchange { number, request, respond, seen: Arc::clone(&seen) };

@@ -6,7 +6,7 @@ use http::{HeaderMap, Request, Response};
 use serde_json::json;
 
 use crate::support::h2_backend::H2Backend;
-use crate::support::h2_client::H2Client;
+use crate::support::h2_client::{H2Client, soon};
 use crate::support::objects::{self, ingress, rule, rule_to, service, service_speaking};
 use crate::support::{Backend, Client, Headgate, TestCertificate, get, request};
 
@@ -249,4 +249,47 @@ fn trailers_reach_an_http_1_client_that_asks_for_them() {
     assert_eq!((asked.text().as_str(), asked.trailers), ("x", vec![("x-sum".to_owned(), "7".to_owned())]));
     assert_eq!(ask("").trailers, []);
     assert_eq!(get(proxy.http, "one.example", "/").text(), "x");
+}
+
+/// A proxy with one worker before this backend, which is spoken to in HTTP/2.
+fn before_h2(backend: &H2Backend) -> Headgate {
+    let mut site = vec![ingress("a", &[rule("a.example", "/", "Prefix", "a")])];
+    site.extend(service_speaking("a", &[backend.address], Some("kubernetes.io/h2c")));
+    Headgate::with(&site).flag("--workers", "1").start()
+}
+
+#[tokio::test]
+async fn an_h2c_backend_gets_no_more_requests_on_a_connection_than_it_takes() {
+    let backend = H2Backend::taking(2, async |mut exchange| {
+        if exchange.request.uri().path() == "/held" {
+            std::future::pending::<()>().await;
+        }
+        exchange.reply(Response::new(()), "two")
+    });
+    let proxy = before_h2(&backend);
+    let client = H2Client::plain(proxy.http).await;
+    assert_eq!(client.get("http://a.example/").await.status, 200);
+    let held = Request::get("http://a.example/held").body(()).unwrap();
+    let _first = client.open(held.clone(), true).await.unwrap();
+    let _second = client.open(held, true).await.unwrap();
+    while backend.seen().len() < 3 {
+        soon(tokio::time::sleep(std::time::Duration::from_millis(5))).await;
+    }
+    assert_eq!(client.get("http://a.example/").await.status, 200, "not behind those that are held");
+    assert_eq!(backend.accepted(), 2);
+}
+
+#[test]
+fn an_h2c_backend_may_end_a_bodyless_answer_late() {
+    let backend = H2Backend::scripted(async |mut exchange| {
+        let mut send = exchange.respond.send_response(Response::new(()), false)?;
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        send.send_data(bytes::Bytes::new(), true)
+    });
+    let proxy = before_h2(&backend);
+    let mut client = Client::connect(proxy.http);
+    client.send("HEAD /head HTTP/1.1\r\nHost: a.example\r\n\r\n");
+    assert_eq!(client.response_to("HEAD").status, 200);
+    let line = proxy.log_of("/head");
+    assert_eq!((&line["status"], &line["flag"]), (&200.into(), &"".into()), "{line}");
 }

@@ -162,6 +162,17 @@ fn a_content_length_reaches_the_backend_in_its_canonical_form() {
 }
 
 #[test]
+fn a_post_without_a_body_says_so_to_the_backend() {
+    let backend = Backend::answering("ok");
+    let proxy = Headgate::before(&backend);
+    assert_eq!(request(proxy.http, format!("{POST}Content-Length: 0\r\n\r\n")).status, 200);
+    assert_eq!(request(proxy.http, format!("{POST}\r\n")).status, 200);
+    assert_eq!(request(proxy.http, "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n").status, 200);
+    let lengths: Vec<_> = backend.seen().iter().map(|seen| seen.header("content-length")).collect();
+    assert_eq!(lengths, [Some("0".to_owned()), Some("0".to_owned()), None]);
+}
+
+#[test]
 fn a_get_may_have_a_body() {
     let backend = Backend::answering("ok");
     let proxy = Headgate::before(&backend);

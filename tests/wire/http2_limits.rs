@@ -1,12 +1,13 @@
 //! Bounds of HTTP/2: streams, header lists, resets, pings, windows, and floods that no library would send.
 
+use std::io::Write;
 use std::time::Duration;
 
 use http::Request;
 
 use crate::support::frames::{
     ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, Frames, GOAWAY, HEADERS, PING, PRIORITY, RST_STREAM, SETTINGS,
-    WINDOW_UPDATE, encode,
+    WINDOW_UPDATE, encode, frame,
 };
 use crate::support::h2_client::{H2Client, finish};
 use crate::support::wait::{timed, until};
@@ -274,6 +275,29 @@ async fn an_idle_http_2_connection_is_closed_in_time_with_a_goaway() {
     let _ = client.ended().await;
     let took = start.elapsed();
     assert!(took > Duration::from_millis(850) && took < Duration::from_millis(2500), "{took:?}");
+    let mut frames = Frames::connect(proxy.http);
+    frames.get(1, "a.example", "/");
+    assert_eq!(frames.status(1), 200);
+    assert!(frames.until(GOAWAY, |_| true).is_some(), "it just closed");
+}
+
+#[test]
+fn resets_of_what_we_answer_ourselves_are_counted_too() {
+    let backend = Backend::answering("ok");
+    let proxy = limited(&backend, &[("--http2-max-resets", "20")]);
+    let mut frames = Frames::connect(proxy.http);
+    let fields = [(":method", "GET"), (":scheme", "http"), (":authority", "b.example"), (":path", "/")];
+    let block = encode(&fields);
+    // In small groups: what is reset before it was looked at has a bound of its own.
+    cut_within(&mut frames, 10, |frames, number| {
+        let mut group = Vec::new();
+        for stream in (0..10).map(|pair| 2 * (10 * number as u32 + pair) + 1) {
+            group.extend(frame(HEADERS, END_STREAM | END_HEADERS, stream, &block));
+            group.extend(frame(RST_STREAM, 0, stream, &8u32.to_be_bytes()));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+        frames.client.stream.write_all(&group)
+    });
 }
 
 #[tokio::test]
