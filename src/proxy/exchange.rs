@@ -22,6 +22,7 @@ use super::executor::Cut;
 use super::headers::{self, Marks};
 use super::respond::Asker;
 use crate::config::Limits;
+use crate::snapshot::Protocol;
 use crate::tables::{Held, LiveBackend, LiveRoute, Tables};
 use crate::telemetry::access_log::Try;
 use crate::telemetry::{BackendError, RouteMetrics, RouteShard};
@@ -120,7 +121,9 @@ impl Exchange {
             if let Some(limit) = route.policy.request_timeout {
                 self.deadline.set(now + millis(limit));
             }
-            if !self.head.grpc {
+            // That it is gRPC is believed only where the backend speaks it: else any client could switch the limit off.
+            let h2c = backend_of(&self.tables, route).is_some_and(|backend| backend.protocol == Protocol::H2c);
+            if !(self.head.grpc && h2c) {
                 self.backend_silence.set(Some(route.policy.idle_timeout));
             }
         }
@@ -167,12 +170,24 @@ impl Exchange {
         } else if !http2 && self.client_is_too_slow(limits, now) {
             self.fail(ProxyError::RequestTimeout);
         } else if self.backend_is_too_slow(now) {
+            if self.owes_body() {
+                // HTTP/1.1 has its own limit for that, above.
+                if http2 {
+                    self.fail(ProxyError::RequestTimeout);
+                }
+                return;
+            }
             self.backend_failed(BackendError::Timeout);
             self.fail(ProxyError::ResponseTimeout);
         } else if http2 && passed(self.waiting_for_room.get(), limits.write_timeout, now) {
             self.fail(ProxyError::ClientGone);
             self.cut.iter().for_each(|cut| cut.now());
         }
+    }
+
+    /// The client keeps back its request body, so that a backend without an answer is not to blame.
+    fn owes_body(&self) -> bool {
+        self.waiting_for_client.get() != 0 && self.status.get() == 0
     }
 
     /// It is silent for too long, or takes nothing of the request body.

@@ -119,7 +119,12 @@ async fn to_endpoint(
                 // Not another pooled one: a request that makes its endpoint close must not do so to all of them.
                 pooled = false;
             }
-            (Err(lost), _) => return Err(lost),
+            (Err(lost), _) => {
+                if let Lost::Unsent(..) = lost {
+                    exchange.backend_failed(BackendError::Reset);
+                }
+                return Err(lost);
+            }
         }
     }
 }

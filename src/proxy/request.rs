@@ -40,10 +40,10 @@ pub(super) async fn serve(
 async fn treat(exchange: &Rc<Exchange>, head: Parts, body: Incoming) -> Result<Response<ResponseBody>, ProxyError> {
     let tables = &exchange.tables;
     let shared = &exchange.connection.worker.shared;
+    let client = exchange.resolve_client(&head.headers);
     let target = head_check::check(&head, exchange.is_tls(), shared.limits.max_header_fields)?;
     let route = tables.routes.find(target.host(), target.path(&head.uri))?;
     exchange.enter(route);
-    let client = exchange.resolve_client(&head.headers);
     if route.policy.https_redirect
         && headers::effective_scheme(&head.headers, exchange.is_tls(), client.trusted_peer) == Scheme::Http
     {

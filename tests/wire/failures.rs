@@ -108,6 +108,36 @@ fn a_post_to_a_silent_backend_is_504_too() {
 }
 
 #[test]
+fn a_backend_is_not_silent_while_the_client_keeps_its_body_back() {
+    let backend = Backend::answering("ok");
+    let proxy = impatient(&backend);
+    let mut client = Client::connect(proxy.http);
+    client.send(POST.strip_suffix("dy").unwrap());
+    std::thread::sleep(Duration::from_millis(1800));
+    client.send("dy");
+    assert_eq!(client.response().status, 200);
+    assert_eq!(proxy.metrics().value("proxy_backend_errors_total", &[("reason", "timeout")]), 0.0);
+}
+
+#[tokio::test]
+async fn over_http_2_a_client_that_keeps_its_body_back_is_408() {
+    let backend = Backend::answering("ok");
+    let proxy = impatient(&backend);
+    let client = H2Client::plain(proxy.http).await;
+    let (response, _send) =
+        client.open(http::Request::post("http://a.example/").body(()).unwrap(), false).await.unwrap();
+    assert_eq!(finish(response).await.unwrap().status, 408);
+    assert_eq!(proxy.metrics().value("proxy_backend_errors_total", &[("reason", "timeout")]), 0.0);
+}
+
+#[test]
+fn a_client_cannot_make_a_backend_wait_by_calling_its_request_grpc() {
+    let backend = Backend::scripted(|exchange| exchange.until_abandoned());
+    let text = "GET / HTTP/1.1\r\nHost: a.example\r\nContent-Type: application/grpc\r\n\r\n";
+    assert_eq!(request(impatient(&backend).http, text).status, 504);
+}
+
+#[test]
 fn a_backend_that_falls_silent_within_its_body_breaks_the_response_off() {
     let backend = Backend::scripted(|exchange| {
         exchange.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf.")?;

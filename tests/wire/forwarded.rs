@@ -183,3 +183,12 @@ fn version_2(version_command: u8, family: u8, addresses: &[u8]) -> Vec<u8> {
     let length = (addresses.len() as u16).to_be_bytes();
     [b"\r\n\r\n\0\r\nQUIT\n", &[version_command, family][..], &length, addresses].concat()
 }
+
+#[test]
+fn the_client_of_a_request_that_no_rule_takes_is_logged_too() {
+    let (proxy, _backend) = trusting(&[]);
+    let mut client = Client::connect_from(IpAddr::V4(TRUSTED), proxy.http);
+    client.send("GET /nowhere HTTP/1.1\r\nHost: b.example\r\nX-Forwarded-For: 9.9.9.9\r\n\r\n");
+    assert_eq!(client.response().status, 404);
+    assert_eq!(proxy.log_of("/nowhere")["client_ip"], "9.9.9.9");
+}
