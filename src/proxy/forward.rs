@@ -258,9 +258,14 @@ impl Sender {
     }
 }
 
+/// The endpoint says that it did nothing about the stream: refused it, or left it out of a GOAWAY (RFC 9113 §6.8).
 fn is_refused(error: &hyper::Error) -> bool {
     let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<h2::Error>());
-    source.is_some_and(|error| error.reason() == Some(h2::Reason::REFUSED_STREAM))
+    source.is_some_and(|error| match error.reason() {
+        Some(h2::Reason::REFUSED_STREAM) => true,
+        Some(h2::Reason::NO_ERROR) => error.is_go_away() && error.is_remote(),
+        _ => false,
+    })
 }
 
 fn connect_failure(error: &io::Error) -> (ProxyError, BackendError) {

@@ -1,10 +1,13 @@
 //! Which endpoint gets a request and how it is spoken to.
 
 use std::collections::BTreeMap;
+use std::io::Read;
+use std::net::TcpListener;
 
 use http::{HeaderMap, Request, Response};
 use serde_json::json;
 
+use crate::support::frames::{END_HEADERS, END_STREAM, Frames, GOAWAY, HEADERS, SETTINGS};
 use crate::support::h2_backend::H2Backend;
 use crate::support::h2_client::{H2Client, soon};
 use crate::support::objects::{self, ingress, rule, rule_to, service, service_speaking};
@@ -292,4 +295,35 @@ fn an_h2c_backend_may_end_a_bodyless_answer_late() {
     assert_eq!(client.response_to("HEAD").status, 200);
     let line = proxy.log_of("/head");
     assert_eq!((&line["status"], &line["flag"]), (&200.into(), &"".into()), "{line}");
+}
+
+/// Answers the first request of its first connection, tells the second that it goes, and answers all of its next one.
+fn leaving(listener: &TcpListener) {
+    for only_first in [true, false] {
+        let mut client = Client::over(listener.accept().unwrap().0);
+        client.stream.read_exact(&mut [0; b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".len()]).unwrap();
+        let mut frames = Frames { client };
+        frames.send(SETTINGS, 0, 0, &[]);
+        while let Some(head) = frames.until(HEADERS, |_| true) {
+            if only_first && head.stream > 1 {
+                frames.send(GOAWAY, 0, 0, &[0, 0, 0, 1, 0, 0, 0, 0]);
+                break;
+            }
+            // `:status: 200`.
+            frames.send(HEADERS, END_STREAM | END_HEADERS, head.stream, &[0x88]);
+        }
+    }
+}
+
+#[test]
+fn a_request_that_a_goaway_leaves_out_is_sent_again_whatever_its_method() {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let mut site = vec![ingress("a", &[rule("a.example", "/", "Prefix", "a")])];
+    site.extend(service_speaking("a", &[listener.local_addr().unwrap()], Some("kubernetes.io/h2c")));
+    let proxy = Headgate::with(&site).flag("--workers", "1").start();
+    std::thread::spawn(move || leaving(&listener));
+    for number in 0..2 {
+        let text = "POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+        assert_eq!(request(proxy.http, text).status, 200, "{number}");
+    }
 }
