@@ -40,6 +40,8 @@ pub(super) struct Exchange {
     start: Instant,
     /// The route, once one is found.
     route: OnceCell<Arc<LiveRoute>>,
+    /// Where no route is found: the host stands in some `tls:`.
+    pub(super) host_is_certified: Cell<bool>,
     /// The true client address; the peer's until the head is read.
     pub(super) client: Cell<IpAddr>,
     /// When the request has to be over; 0: never.
@@ -90,6 +92,7 @@ impl Exchange {
             request_id,
             start: Instant::now(),
             route: OnceCell::new(),
+            host_is_certified: Cell::new(false),
             client: Cell::new(connection.facts.peer.ip()),
             deadline: Cell::new(0),
             backend_silence: Cell::new(None),
@@ -148,7 +151,7 @@ impl Exchange {
     /// What every answer to this request carries.
     pub(super) fn marks(&self) -> Marks<'_> {
         let hsts = self.tables.settings.hsts.as_ref();
-        let certified = self.is_tls() && self.route().is_some_and(|route| route.tls);
+        let certified = self.is_tls() && self.route().map_or(self.host_is_certified.get(), |route| route.tls);
         Marks { server: self.connection.worker.shared.server_header.as_ref(), hsts: hsts.filter(|_| certified) }
     }
 

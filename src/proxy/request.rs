@@ -42,7 +42,8 @@ async fn treat(exchange: &Rc<Exchange>, head: Parts, body: Incoming) -> Result<R
     let shared = &exchange.connection.worker.shared;
     let client = exchange.resolve_client(&head.headers);
     let target = head_check::check(&head, exchange.is_tls(), shared.limits.max_header_fields)?;
-    let route = tables.routes.find(target.host(), target.path(&head.uri))?;
+    let route = tables.routes.find(target.host(), target.path(&head.uri));
+    let route = route.inspect_err(|_| exchange.host_is_certified.set(tables.routes.has_tls(target.host())))?;
     exchange.enter(route);
     if route.policy.https_redirect
         && headers::effective_scheme(&head.headers, exchange.is_tls(), client.trusted_peer) == Scheme::Http

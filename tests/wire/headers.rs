@@ -315,5 +315,9 @@ fn hsts_is_on_our_own_answers_too() {
     let ingress = with_tls(objects::ingress("a", &[rule("a.example", "/x", "Prefix", "missing")]), &["a.example"], "a");
     let proxy = Headgate::serve(&[ingress, objects::tls_secret("a", &certificate)]);
     let mut client = Tls::to("a.example").connect(proxy.https);
-    assert!(client.get("a.example", "/x").header("strict-transport-security").is_some());
+    for (path, status) in [("/x", 503), ("/nowhere", 404)] {
+        let response = client.get("a.example", path);
+        assert_eq!(response.status, status);
+        assert!(response.header("strict-transport-security").is_some(), "{path}");
+    }
 }
