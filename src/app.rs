@@ -4,7 +4,6 @@
 //! from the source through `control` to the published tables, when `pace` says so.
 
 mod control;
-mod descriptors;
 mod news;
 mod pace;
 mod signals;
@@ -19,6 +18,7 @@ use tokio::net::TcpListener;
 
 use crate::admin::{self, Readiness};
 use crate::config::Config;
+use crate::proxy::admission::raise_descriptor_limit;
 use crate::proxy::{Proxy, listener};
 use crate::source::folder::Folder;
 use crate::source::resolve::Resolver;
@@ -33,8 +33,8 @@ const LOG_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Serves until told to end.
 pub fn serve(config: Config) -> anyhow::Result<()> {
-    let descriptors = descriptors::raise();
     init_application_log(&config.log_filter, config.log_format).map_err(anyhow::Error::msg)?;
+    let descriptors = raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("control")
