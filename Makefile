@@ -2,7 +2,7 @@
 
 DEMO := target/demo/headgate
 
-.PHONY: help build test lint fmt golden run soak
+.PHONY: help build test lint fmt golden run soak bench
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,3 +32,6 @@ golden: ## Rewrite the expected output of the translation fixtures; review the d
 
 soak: ## Millions of requests while everything changes (optimised build, minutes)
 	cargo test --release --locked --test soak -- --nocapture
+
+bench: build ## CPU per request against nginx, in one run (needs nginx and wrk)
+	bench/compare.py
