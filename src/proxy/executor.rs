@@ -81,9 +81,23 @@ impl<F: Future> Future for Stream<F> {
             return Poll::Ready(());
         }
         stream.cut.remember(cx.waker());
-        CURRENT.set(Some(stream.cut.clone()));
-        let result = stream.future.poll(cx);
+        let _current = Current::enter(stream.cut.clone());
+        stream.future.poll(cx).map(drop)
+    }
+}
+
+/// Holds while a stream's task is polled, also if that panics.
+struct Current;
+
+impl Current {
+    fn enter(cut: Rc<Cut>) -> Self {
+        CURRENT.set(Some(cut));
+        Current
+    }
+}
+
+impl Drop for Current {
+    fn drop(&mut self) {
         CURRENT.set(None);
-        result.map(drop)
     }
 }
