@@ -2,7 +2,7 @@
 //!
 //! [`Folder::open`] reads it and starts a thread that watches it. The owner then loops:
 //!
-//! ```ignore
+//! ```text
 //! loop {
 //!     let translation = translator.translate(&folder.objects(), &options);
 //!     // ... publish it ...
