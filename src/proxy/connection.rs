@@ -47,6 +47,8 @@ pub(super) struct Connection {
     exchanges: RefCell<SmallVec<[Rc<Exchange>; 1]>>,
     /// Start of the current window and the resets in it.
     resets: Cell<(Millis, u32)>,
+    /// The next request is to be the last: a tick seldom meets a connection of short requests with one in flight.
+    ending: Cell<bool>,
     order: Cell<Order>,
     task: RefCell<Option<Waker>>,
 }
@@ -82,6 +84,7 @@ impl Connection {
             idle_since: Cell::new(now),
             exchanges: RefCell::default(),
             resets: Cell::new((now, 0)),
+            ending: Cell::new(false),
             order: Cell::new(Order::None),
             task: RefCell::default(),
             worker,
@@ -92,6 +95,9 @@ impl Connection {
     pub(super) fn began(&self, exchange: &Rc<Exchange>) {
         self.exchanges.borrow_mut().push(exchange.clone());
         self.idle_since.set(0);
+        if self.ending.get() {
+            self.give(Order::Finish);
+        }
     }
 
     /// The client reset the stream of an answer that was ready.
@@ -129,8 +135,11 @@ impl Connection {
             self.give(Order::Finish);
         }
         let expired = (now >= self.expires).then_some(self.expires);
-        if draining_since.or(expired).is_some_and(|since| self.may_finish(since, now)) {
-            self.give(Order::Finish);
+        if let Some(since) = draining_since.or(expired) {
+            self.ending.set(true);
+            if self.may_finish(since, now) {
+                self.give(Order::Finish);
+            }
         }
     }
 
