@@ -70,8 +70,14 @@ impl Control {
 
     fn account_for_tables(&self) {
         let tables = self.published.load();
-        let Snapshot { hosts, backends, secrets, .. } = &*tables.snapshot;
+        let Snapshot { hosts, backends, secrets, settings, .. } = &*tables.snapshot;
         let generation = tables.generation;
+        if settings.proxy_protocol && settings.trusted_proxies.is_empty() {
+            tracing::warn!(
+                "the PROXY protocol is on, but no peer is trusted to speak it: name them with --trusted-proxies CIDR,... \
+                 or proxy-real-ip-cidr"
+            );
+        }
         let control = self.metrics.control();
         control.published(generation);
         control.set_certificates(

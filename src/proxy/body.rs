@@ -1,5 +1,6 @@
 //! The two bodies of an exchange: streamed frame by frame, never gathered, counted and watched on the way.
 
+use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -92,7 +93,7 @@ impl Body for RequestBody {
                     }
                 }
                 Poll::Ready(Some(Err(error))) => {
-                    let error = if error.is_parse() { BAD_FRAMING } else { ProxyError::ClientGone };
+                    let error = if is_malformed(&error) { BAD_FRAMING } else { ProxyError::ClientGone };
                     self.exchange.fail(error);
                     return Poll::Ready(Some(Err(error)));
                 }
@@ -250,6 +251,13 @@ impl Drop for ResponseBody {
             ResponseBody::Tunnel => {}
         }
     }
+}
+
+/// The client broke the rules of chunks (hyper says so in the kind of an I/O error), rather than going away.
+fn is_malformed(error: &hyper::Error) -> bool {
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<io::Error>());
+    let broken = |error: &io::Error| matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData);
+    error.is_parse() || source.is_some_and(broken)
 }
 
 fn passing_trailers(frame: Frame<Bytes>, wanted: bool, clean: fn(&mut HeaderMap)) -> Option<Frame<Bytes>> {

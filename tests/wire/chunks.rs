@@ -145,3 +145,14 @@ fn a_body_that_nobody_reads_is_never_the_next_request() {
     client.rest();
     assert!(backend.seen().len() <= 1, "{:?}", backend.seen());
 }
+
+#[test]
+fn a_broken_chunk_is_the_clients_fault_and_not_its_leaving() {
+    let backend = Backend::answering("whole");
+    let proxy = Headgate::before(&backend);
+    let mut client = Client::connect(proxy.http);
+    client.send(format!("{}0x5\r\nhello\r\n", HEAD.replace("/attack", "/broken")));
+    assert_eq!(client.response().status, 400);
+    let line = proxy.log_of("/broken");
+    assert_eq!((&line["status"], &line["flag"]), (&400.into(), &"DPE".into()));
+}

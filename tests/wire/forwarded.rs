@@ -192,3 +192,17 @@ fn the_client_of_a_request_that_no_rule_takes_is_logged_too() {
     assert_eq!(client.response().status, 404);
     assert_eq!(proxy.log_of("/nowhere")["client_ip"], "9.9.9.9");
 }
+
+#[test]
+fn a_proxy_protocol_that_nobody_may_speak_is_told_at_the_start() {
+    let start = |flags: &[(&str, &str)]| {
+        let mut builder = Headgate::with(&objects::site("a.example", &[]));
+        for (flag, value) in flags {
+            builder = builder.flag(flag, value);
+        }
+        builder.start().stderr()
+    };
+    let trust = ("--trusted-proxies", "10.0.0.0/8");
+    assert!(start(&[("--use-proxy-protocol", "true")]).contains("name them with --trusted-proxies"));
+    assert!(!start(&[("--use-proxy-protocol", "true"), trust]).contains("name them with"));
+}

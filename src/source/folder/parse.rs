@@ -16,6 +16,9 @@ use super::object::Object;
 use super::problem::SourceProblem;
 use crate::translate::{ObjectKind, ObjectRef};
 
+/// Brackets that may be open at once.
+const MAX_NESTING: usize = 1000;
+
 /// What a readable file holds.
 #[derive(Debug, Default)]
 pub struct Parsed {
@@ -38,6 +41,11 @@ pub struct Located {
 pub fn parse_documents(path: &Path, bytes: &[u8]) -> Result<Parsed, Box<SourceProblem>> {
     let file = path.display().to_string();
     let text = decode_text(&file, bytes)?;
+    if let Some(at) = nested_too_deep(text) {
+        let line = text.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
+        let reason = format!("more than {MAX_NESTING} brackets are open here; no object is nested so deep");
+        return Err(Box::new(SourceProblem { file, line: Some(line), column: None, object: None, reason }));
+    }
     let nodes = documents(text).map_err(|error| {
         let Unreadable { line, column, reason } = error;
         Box::new(SourceProblem { file: file.clone(), line, column, object: None, reason })
@@ -45,6 +53,20 @@ pub fn parse_documents(path: &Path, bytes: &[u8]) -> Result<Parsed, Box<SourcePr
     let mut reading = Reading { file, lines: Lines::of(text), parsed: Parsed::default() };
     nodes.into_iter().for_each(|node| reading.document(node, None));
     Ok(reading.parsed)
+}
+
+/// Where too many brackets are open. The YAML reader takes time by the square of their number, and one file must not keep
+/// the others waiting. Quotes are not looked at: text has not so many brackets that it never closes.
+fn nested_too_deep(text: &str) -> Option<usize> {
+    let mut open = 0_usize;
+    text.bytes().position(|byte| {
+        match byte {
+            b'[' | b'{' => open += 1,
+            b']' | b'}' => open = open.saturating_sub(1),
+            _ => {}
+        }
+        open > MAX_NESTING
+    })
 }
 
 fn decode_text<'b>(file: &str, bytes: &'b [u8]) -> Result<&'b str, Box<SourceProblem>> {

@@ -194,7 +194,7 @@ fn aliases_that_explode_are_refused() {
     assert!(reason.contains("repetition limit") || reason.contains("too large"), "{reason}");
     let long = format!("a: &a {}\nb: [{}]\n", "x".repeat(1 << 20), vec!["*a"; 300].join(", "));
     assert_eq!(unreadable(&long), "a.yaml:1:4: b[254]: the file is too large once its aliases are followed");
-    assert!(unreadable("[".repeat(5000)).contains("recursion limit exceeded"));
+    assert!(unreadable("[".repeat(500)).contains("recursion limit exceeded"));
 }
 
 #[test]
@@ -336,6 +336,23 @@ fn service_ports_get_their_defaults() {
     let port = &spec.ports.as_ref().unwrap()[0];
     assert_eq!((spec.type_.as_deref(), port.protocol.as_deref()), (Some("ClusterIP"), Some("TCP")));
     assert_eq!(port.target_port, Some(IntOrString::Int(80)));
+}
+
+#[test]
+fn a_text_nested_without_end_is_refused_before_it_is_read() {
+    for open in ["[", "{a: ", "{\"a\":"] {
+        let text = format!("# first line\n{}", open.repeat(200_000));
+        let started = std::time::Instant::now();
+        let problem = parse_documents(Path::new("a.yaml"), text.as_bytes()).unwrap_err();
+        assert!(problem.reason.contains("brackets are open"), "{}", problem.reason);
+        assert_eq!(problem.line, Some(2));
+        assert!(started.elapsed() < std::time::Duration::from_secs(1));
+    }
+    assert!(
+        parse_documents(Path::new("a.yaml"), "[]{}".repeat(5000).as_bytes())
+            .is_err_and(|problem| { !problem.reason.contains("brackets are open") }),
+        "those that close do not count"
+    );
 }
 
 proptest::proptest! {
