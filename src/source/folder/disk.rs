@@ -4,7 +4,7 @@
 //! were read. All that one look finds is committed together, so that files which change together go live together. When
 //! to look is `watch`'s matter.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::hash::{DefaultHasher, Hasher};
 use std::io::{self, Read};
@@ -51,8 +51,22 @@ pub(super) struct Batch {
     folder_problems: Vec<SourceProblem>,
     /// Objects vanish, or something breaks: perhaps somebody is still writing.
     pub(super) loses: bool,
+    /// Changed files that somebody has open for writing.
+    unfinished: BTreeSet<PathBuf>,
     /// The folder as it was found; `None` if it is gone.
     pub(super) listing: Option<Listing>,
+}
+
+impl Batch {
+    /// Notes which of the changed files are among those that are `open` for writing.
+    pub(super) fn mark_unfinished(&mut self, open: impl Fn(&Path) -> bool) {
+        let paths = self.changes.iter().map(|(change, _)| &change.path);
+        self.unfinished = paths.filter(|path| open(path)).cloned().collect();
+    }
+
+    pub(super) fn is_unfinished(&self) -> bool {
+        !self.unfinished.is_empty()
+    }
 }
 
 impl Disk {
@@ -103,18 +117,19 @@ impl Disk {
         self.compare(listing)
     }
 
-    /// Takes what a look found; without `losses` only the files that lose nothing. Whether the view changed.
-    pub(super) fn commit(&mut self, batch: Batch, losses: bool) -> bool {
+    /// Takes what a look found; without `doubtful` only the files that are finished and lose nothing. Whether the view
+    /// changed.
+    pub(super) fn commit(&mut self, batch: Batch, doubtful: bool) -> bool {
         self.known.extend(batch.touched);
         if batch.changes.is_empty() && batch.folder_problems == self.folder_problems {
             return false;
         }
-        if losses {
+        if doubtful {
             self.folder_problems = batch.folder_problems;
             self.files.set_folder_problems(self.folder_problems.clone());
         }
         for (change, known) in batch.changes {
-            if change.loses && !losses {
+            if !doubtful && (change.loses || batch.unfinished.contains(&change.path)) {
                 continue;
             }
             match known {

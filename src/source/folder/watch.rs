@@ -106,7 +106,7 @@ impl Watch {
                 return false;
             }
             let batch = self.look();
-            if !batch.loses || self.is_settled(first, last) {
+            if self.is_settled(&batch, first, last) {
                 self.commit(batch, true);
                 return true;
             }
@@ -117,13 +117,15 @@ impl Watch {
         }
     }
 
-    /// Whether what was lost since `first` is lost for good; `last` is when something happened last.
-    fn is_settled(&mut self, first: Instant, last: Instant) -> bool {
-        self.open.retain(|_, since| since.elapsed() < PATIENCE_WITH_WRITER);
-        if !self.open.is_empty() {
-            return false;
+    /// Whether what changed since `first` is as it is meant to be; `last` is when something happened last.
+    fn is_settled(&mut self, batch: &Batch, first: Instant, last: Instant) -> bool {
+        if batch.loses {
+            self.open.retain(|_, since| since.elapsed() < PATIENCE_WITH_WRITER);
+            let silent = last.elapsed() >= QUIET_AFTER_LOSS || first.elapsed() >= PATIENCE_AFTER_LOSS;
+            return self.open.is_empty() && silent;
         }
-        last.elapsed() >= QUIET_AFTER_LOSS || first.elapsed() >= PATIENCE_AFTER_LOSS
+        // Half a file can be a valid one. But some keep a file open that they write to now and then.
+        !batch.is_unfinished() || last.elapsed() >= QUIET_AFTER_LOSS || first.elapsed() >= PATIENCE_WITH_WRITER
     }
 
     /// Waits until nothing happened for `quiet`, counted from `last` or else from now, at most [`PATIENCE`]. Sets `last`
@@ -152,6 +154,7 @@ impl Watch {
 
     fn look(&mut self) -> Batch {
         let mut batch = self.disk.look(&mut |directory| self.directories.watch(directory));
+        batch.mark_unfinished(|path| self.open.contains_key(path));
         if let Some(listing) = batch.listing.take() {
             self.directories.retain(&listing);
             self.listing = listing;
@@ -159,9 +162,9 @@ impl Watch {
         batch
     }
 
-    fn commit(&mut self, batch: Batch, losses: bool) {
+    fn commit(&mut self, batch: Batch, doubtful: bool) {
         let before = self.disk.view().clone();
-        if self.disk.commit(batch, losses) {
+        if self.disk.commit(batch, doubtful) {
             log::changed(&before, self.disk.view());
             self.views.send_replace(self.disk.view().clone());
         }
