@@ -107,7 +107,8 @@ fn a_hundred_megabytes_each_way_arrive_whole_and_cost_no_memory() {
             send(to_backend, 2, size)
         );
         assert_eq!((received, sent), (size, size));
-        let grown = peak_memory() - before;
+        // What an earlier test has left may be given back meanwhile.
+        let grown = peak_memory().saturating_sub(before);
         assert!(grown < 8 * MEBIBYTE, "{grown} bytes more");
         let end = tunnel.await.unwrap();
         assert_eq!((end.received, end.sent), (size as u64, size as u64));
