@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, Version};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
@@ -15,6 +15,11 @@ use super::exchange::Exchange;
 use super::forward::Failure;
 use super::headers;
 use super::pool::Upstream;
+
+/// Of a larger piece for an HTTP/2 client, the last byte goes by itself. hyper hands a piece on whole as soon as the client
+/// has window for its first byte, and the next one when there is window for all before. So that byte keeps the exchange,
+/// and its clock, until the client has made room for the answer.
+const PIECE: usize = 2 << 10;
 
 const BAD_FRAMING: ProxyError = ProxyError::BadRequest("the body's framing is malformed");
 
@@ -46,6 +51,8 @@ pub(super) struct BackendBody {
     exchange: Rc<Exchange>,
     upstream: Option<Upstream>,
     trailers: bool,
+    /// The last byte of the piece before, if it goes by itself; else empty.
+    last: Bytes,
 }
 
 impl RequestBody {
@@ -136,7 +143,7 @@ impl ResponseBody {
         bodyless: bool,
     ) -> Self {
         exchange.waits_for_backend();
-        let mut body = BackendBody { inner, exchange, upstream: Some(upstream), trailers };
+        let mut body = BackendBody { inner, exchange, upstream: Some(upstream), trailers, last: Bytes::new() };
         if body.inner.is_end_stream() || bodyless {
             body.complete();
         }
@@ -165,7 +172,7 @@ impl Body for ResponseBody {
     fn is_end_stream(&self) -> bool {
         match self {
             ResponseBody::Own { content, .. } => content.is_none(),
-            ResponseBody::Backend(body) => body.inner.is_end_stream(),
+            ResponseBody::Backend(body) => body.last.is_empty() && body.inner.is_end_stream(),
             ResponseBody::Tunnel => true,
         }
     }
@@ -183,6 +190,10 @@ impl BackendBody {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ProxyError>>> {
         if let Some(error) = self.exchange.poll_failure(cx) {
             return Poll::Ready(Some(Err(error)));
+        }
+        if !self.last.is_empty() {
+            self.exchange.backend_sent(self.last.len());
+            return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.last)))));
         }
         loop {
             match Pin::new(&mut self.inner).poll_frame(cx) {
@@ -211,7 +222,10 @@ impl BackendBody {
 
     fn pass(&mut self, frame: Frame<Bytes>) -> Option<Frame<Bytes>> {
         match frame.into_data() {
-            Ok(data) => {
+            Ok(mut data) => {
+                if data.len() > PIECE && self.exchange.head.version == Version::HTTP_2 {
+                    self.last = data.split_off(data.len() - 1);
+                }
                 self.exchange.backend_sent(data.len());
                 if self.inner.is_end_stream() {
                     self.complete();
@@ -246,7 +260,7 @@ impl Drop for ResponseBody {
                 if body.inner.is_end_stream() {
                     body.complete();
                 }
-                body.exchange.finish(body.upstream.is_none());
+                body.exchange.finish(body.upstream.is_none() && body.last.is_empty());
             }
             ResponseBody::Tunnel => {}
         }

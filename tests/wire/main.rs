@@ -16,6 +16,7 @@ mod headers;
 mod http1;
 mod http2;
 mod http2_limits;
+mod http2_windows;
 mod life;
 mod limits;
 mod log;
