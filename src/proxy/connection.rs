@@ -247,7 +247,8 @@ pub(super) fn http2_builder(limits: &crate::config::Limits) -> http2::Builder<St
         .timer(TokioTimer::new())
         .enable_connect_protocol()
         .max_concurrent_streams(limits.http2_max_concurrent_streams)
-        .max_header_list_size(limits.http2_max_header_list_size)
+        // h2 refuses a list of exactly what it is given.
+        .max_header_list_size(limits.http2_max_header_list_size.saturating_add(1))
         .initial_stream_window_size(64 << 10)
         .initial_connection_window_size(1 << 20)
         .max_send_buf_size(64 << 10)
