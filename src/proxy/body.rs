@@ -87,6 +87,8 @@ impl Body for RequestBody {
     type Error = ProxyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ProxyError>>> {
+        #[cfg(test)]
+        super::faults::strike(super::faults::Place::RequestBody);
         loop {
             let Some(inner) = &mut self.inner else { return Poll::Ready(None) };
             match Pin::new(inner).poll_frame(cx) {
@@ -123,6 +125,9 @@ impl Body for RequestBody {
 
 impl Drop for RequestBody {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.exchange.fail(ProxyError::Panic);
+        }
         // A body whose size was known ends without a last poll.
         self.exchange.body_ended(self.is_end_stream());
     }
@@ -188,6 +193,8 @@ impl Body for ResponseBody {
 
 impl BackendBody {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ProxyError>>> {
+        #[cfg(test)]
+        super::faults::strike(super::faults::Place::ResponseBody);
         if let Some(error) = self.exchange.poll_failure(cx) {
             return Poll::Ready(Some(Err(error)));
         }

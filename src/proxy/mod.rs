@@ -15,6 +15,8 @@ pub mod error;
 mod exchange;
 mod executor;
 mod fallback;
+#[cfg(test)]
+mod faults;
 mod forward;
 pub mod head_check;
 pub mod headers;

@@ -29,15 +29,14 @@ pub(super) async fn serve(
     let mut pending = Pending { exchange: &exchange, answered: false };
     let answer = AssertUnwindSafe(treat(&exchange, head, body)).catch_unwind().await;
     pending.answered = true;
-    let answer = answer.unwrap_or_else(|_| {
-        connection.worker.shard().panicked();
-        Err(ProxyError::Panic)
-    });
+    let answer = answer.unwrap_or(Err(ProxyError::Panic));
     Ok(answer.unwrap_or_else(|error| refuse(&exchange, error)))
 }
 
 /// The order of a request: who is refused before a step costs nothing of it.
 async fn treat(exchange: &Rc<Exchange>, head: Parts, body: Incoming) -> Result<Response<ResponseBody>, ProxyError> {
+    #[cfg(test)]
+    super::faults::arm(&head.headers);
     let tables = &exchange.tables;
     let shared = &exchange.connection.worker.shared;
     let client = exchange.resolve_client(&head.headers);

@@ -117,3 +117,6 @@ fn outcome(index: usize, result: std::thread::Result<std::io::Result<()>>) -> an
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

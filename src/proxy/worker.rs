@@ -153,6 +153,8 @@ async fn accept_forever(worker: &Rc<Worker>, listener: &TcpListener, tls: bool) 
     let starved = || worker.shard().connection_refused(Refusal::Descriptors);
     loop {
         let (stream, peer) = listener::accept(listener, starved).await;
+        #[cfg(test)]
+        super::faults::strike(super::faults::Place::Accept);
         worker.accepted(stream, peer, tls);
     }
 }
@@ -164,6 +166,8 @@ async fn tick(worker: Rc<Worker>) -> Infallible {
     let mut draining_since = None;
     loop {
         ticks.tick().await;
+        #[cfg(test)]
+        super::faults::strike(super::faults::Place::Tick);
         let now = worker.clock.advance();
         if draining_since.is_none() && worker.draining.get() {
             draining_since = Some(now);

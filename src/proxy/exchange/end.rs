@@ -16,8 +16,15 @@ impl Exchange {
         }
         let worker = &self.connection.worker;
         if !complete && self.failure.get().is_none() {
-            let cut = worker.cuts.get();
-            self.failure.set(Some(if cut { ProxyError::Draining } else { ProxyError::ClientGone }));
+            self.failure.set(Some(match () {
+                // Dropped in its midst: a panic in a body or a tunnel, where nobody can answer for it any more.
+                () if std::thread::panicking() => ProxyError::Panic,
+                () if worker.cuts.get() => ProxyError::Draining,
+                () => ProxyError::ClientGone,
+            }));
+        }
+        if self.failure.get() == Some(ProxyError::Panic) {
+            worker.shard().panicked();
         }
         if self.status.get() == 0 {
             self.status
