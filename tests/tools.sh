@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Gets what the tests need beyond Rust, where it can: curl, nghttp2's clients, and a Python environment with a websocket,
-# a gRPC and an HTTP/2 library in target/test-tools. Says what is missing otherwise. Does nothing the second time.
+# Gets what the tests need beyond Rust, where it can: a C compiler, curl, nghttp2's clients, what makes network
+# namespaces, and a Python environment with a websocket, a gRPC and an HTTP/2 library in target/test-tools. Says what is
+# missing otherwise. Does nothing the second time.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -18,8 +19,12 @@ debian() {
     apt-get update >/dev/null 2>&1 && apt-get install -y --no-install-recommends "$@" >/dev/null
 }
 
-# need PROGRAM DEBIAN-PACKAGE
-need() { have "$1" || debian "$2" || missing+=("$1 (Debian package $2)"); }
+# need PROGRAM DEBIAN-PACKAGE...
+need() {
+    local program=$1
+    shift
+    have "$program" || debian "$@" || missing+=("$program (Debian: $*)")
+}
 
 # component NAME PROBE...: a part of the Rust toolchain
 component() {
@@ -44,6 +49,9 @@ python_environment() {
 
 component rustfmt cargo fmt --version
 component clippy cargo clippy --version
+need cc gcc libc6-dev
+need ip iproute2
+need unshare util-linux
 need curl curl
 need nghttp nghttp2-client
 need h2load nghttp2-client

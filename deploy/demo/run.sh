@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Starts the backends of the demo and a proxy in front of them, and prints what to try. Ctrl-C ends all.
+# Starts the backends of the demo and a proxy in front of them, and prints what to try. Ctrl-C ends all,
+# and so does closing the terminal.
 #   deploy/demo/run.sh PATH-OF-HEADGATE
 set -euo pipefail
 headgate=${1:?give the path of the headgate binary}
@@ -9,20 +10,42 @@ http=${HEADGATE_HTTP_PORT:-8080}
 https=${HEADGATE_HTTPS_PORT:-8443}
 admin=${HEADGATE_HEALTHZ_PORT:-10254}
 children=()
+pipes=$(mktemp -d)
 
+# Ends whatever was started, also what was started this moment ($!) and did not get into the list yet. A terminal that
+# closes sends SIGHUP, which the proxy takes as "read again": all get SIGTERM.
 end() {
-    trap - EXIT INT TERM
-    kill "${children[@]}" 2>/dev/null || true
-    wait
+    trap '' HUP INT QUIT TERM
+    trap - EXIT
+    rm -rf "$pipes"
+    local started=("${children[@]}" ${!:-})
+    kill -TERM "${started[@]}" 2>/dev/null || true
+    for _ in {1..100}; do
+        kill -0 "${started[@]}" 2>/dev/null || return 0
+        sleep 0.05
+    done
+    kill -KILL "${started[@]}" 2>/dev/null || true
 }
 trap end EXIT
-trap 'end; exit 0' INT TERM
+trap 'end; exit 0' HUP INT QUIT TERM
 
 # backends FLAG...: echo backends; they say on their first line that they listen, or have said why not
 backends() {
-    exec {said}< <(exec "$headgate" echo "$@")
+    local pipe="$pipes/${#children[@]}"
+    mkfifo "$pipe"
+    "$headgate" echo "$@" >"$pipe" &
     children+=($!)
+    # Stays open, for what else they say.
+    exec {said}<"$pipe"
     read -r _ <&"$said" || exit 1
+}
+
+# True while all run.
+alive() {
+    local child
+    for child in "${children[@]}"; do
+        kill -0 "$child" 2>/dev/null || return 1
+    done
 }
 
 # True once the proxy takes requests.
@@ -38,7 +61,7 @@ ready() {
 backends --port 4001 --port 4002 --port 4003
 backends --port 4004 --tls
 "$headgate" serve --dir deploy/demo --http-port "$http" --https-port "$https" --healthz-port "$admin" \
-    --https-redirect-port "$https" --shutdown-grace-period 0s &
+    --https-redirect-port "$https" --shutdown-grace-period 0s --drain-timeout 2s &
 proxy=$!
 children+=("$proxy")
 
@@ -70,4 +93,10 @@ Ready. In another terminal:
 The lines below are the access log. Ctrl-C ends all.
 
 TRY
-wait -n "${children[@]}"
+# Asks rather than waits: `wait -n` says nothing of a child that is gone before it begins.
+while alive; do
+    sleep 1 &
+    wait $!
+done
+echo "One process of the demo has ended: so do the others." >&2
+exit 1

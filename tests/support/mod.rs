@@ -2,7 +2,8 @@
 //! them, and clients that send exactly what a test writes. Nothing here uses the library under test.
 //!
 //! Reading order: `headgate` (the process), `objects` and `folder` (what it serves), `backend` and `exchange` (who
-//! answers), `client`, `tls`, `h2_client` (who asks), `frames` (HTTP/2 by hand), `wait` (how a test waits for a fact).
+//! answers), `client`, `tls`, `h2_client` (who asks), `frames` (HTTP/2 by hand), `wait` (how a test waits for a fact),
+//! `namespace` (a network of a test's own).
 #![allow(dead_code, unused_imports, reason = "each test binary includes this module and uses its own part of it")]
 #![allow(unreachable_pub, reason = "a module of test binaries has no outside")]
 
@@ -16,6 +17,7 @@ pub mod h2_backend;
 pub mod h2_client;
 pub mod headgate;
 pub mod metrics;
+pub mod namespace;
 pub mod objects;
 pub mod ports;
 pub mod response;

@@ -1,0 +1,38 @@
+//! A network of a test's own: a namespace with loopback and one more address on it, so that fixed ports are free and a
+//! peer can be other than loopback. Needs `unshare` (util-linux), `ip` (iproute2), and to be root or allowed to make user
+//! namespaces.
+
+use std::process::Command;
+
+/// An address that the namespace has besides loopback; kept for documents (RFC 5737), so nobody else has it.
+pub const NOT_LOOPBACK: &str = "192.0.2.1";
+
+/// A command that runs `program` there; arguments can be added. It becomes that program, so that signals reach it.
+/// Fails the test, saying why, where the machine does not allow it.
+#[track_caller]
+pub fn command(program: &str) -> Command {
+    let trial = prefix().arg("true").output();
+    let trial = trial.unwrap_or_else(|error| panic!("unshare of util-linux is needed: {error}"));
+    assert!(
+        trial.status.success(),
+        "this test makes a network namespace, as root or where user namespaces are allowed, with ip of iproute2: {}",
+        String::from_utf8_lossy(&trial.stderr)
+    );
+    let mut command = prefix();
+    command.arg(program);
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("HEADGATE_")) {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// All that stands before the program and its arguments.
+fn prefix() -> Command {
+    let mut command = Command::new("unshare");
+    if !rustix::process::geteuid().is_root() {
+        command.args(["--user", "--map-root-user"]);
+    }
+    let setup = format!("ip link set lo up && ip address add {NOT_LOOPBACK}/32 dev lo && exec \"$@\"");
+    command.args(["--net", "sh", "-c", &setup, "sh"]);
+    command
+}
