@@ -8,19 +8,20 @@ mod news;
 mod pace;
 mod signals;
 
+use std::io;
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use tokio::net::TcpListener;
 
 use crate::admin::{self, Readiness};
 use crate::config::Config;
 use crate::proxy::admission::raise_descriptor_limit;
 use crate::proxy::{Proxy, listener};
-use crate::source::folder::Folder;
+use crate::source::folder::{Folder, OpenError};
 use crate::source::resolve::Resolver;
 use crate::telemetry::{AccessLog, Metrics, init_application_log};
 use crate::translate::Objects;
@@ -77,9 +78,9 @@ impl Process {
         // First, so that a signal that comes during the start is not lost.
         let signals = Signals::install().context("cannot take signals")?;
         let metrics = Metrics::new(config.workers);
-        let access_log = AccessLog::open(config.access_log.clone(), config.access_log_format)?;
+        let access_log = AccessLog::open(config.access_log.clone(), config.access_log_format).map_err(no_access_log)?;
         metrics.watch_access_log(access_log.clone());
-        let folder = Folder::open(&config.dir)?;
+        let folder = Folder::open(&config.dir).map_err(no_folder)?;
         let resolver = Resolver::start();
         let (control, outcome) = Control::start(config.translate.clone(), &folder.objects(), metrics.clone());
 
@@ -204,6 +205,15 @@ impl Process {
         self.proxy.drain(deadline);
         self.phase = Phase::Draining;
     }
+}
+
+fn no_access_log(error: io::Error) -> anyhow::Error {
+    anyhow!("--access-log cannot write to {error}; give a file in a folder that is there and can be written, or stdout")
+}
+
+fn no_folder(error: OpenError) -> anyhow::Error {
+    let OpenError { path, source } = error;
+    anyhow!("--dir cannot read {}: {source}; give a folder or a file of YAML or JSON that can be read", path.display())
 }
 
 fn bind_admin(config: &Config) -> anyhow::Result<(SocketAddr, TcpListener)> {

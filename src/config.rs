@@ -6,6 +6,7 @@
 mod args;
 pub mod duration;
 mod limits;
+pub mod number;
 pub mod size;
 mod values;
 
@@ -16,7 +17,7 @@ use std::time::Duration;
 use crate::telemetry::{LogFormat, access_log};
 use crate::translate::Options;
 
-pub use args::{Args, ListenArgs, LogArgs, ObjectArgs, TrafficArgs, for_every_flag};
+pub use args::{Args, ListenArgs, LogArgs, ObjectArgs, TrafficArgs, for_every_flag, variable};
 pub use limits::Limits;
 
 /// Everything `serve` needs, resolved and checked.

@@ -20,13 +20,14 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_rustls::TlsAcceptor;
 
-use crate::proxy::self_made_certificate;
+use crate::config::number;
+use crate::proxy::{listener, self_made_certificate};
 use answer::{Identity, Tls};
 
 #[derive(clap::Args, Clone, Debug)]
 pub(super) struct Args {
     /// Port to listen on; 0: any free one. Can be given several times
-    #[arg(long = "port", value_name = "PORT", default_value = "3000", value_delimiter = ',')]
+    #[arg(long = "port", value_name = "PORT", default_value = "3000", value_delimiter = ',', value_parser = number::port)]
     ports: Vec<u16>,
 
     /// The address of all ports
@@ -70,9 +71,10 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     let acceptor = args.tls.then(acceptor);
     let mut listeners = Vec::new();
     for port in &args.ports {
-        let address = SocketAddr::new(args.bind_address, *port);
-        let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
-        listeners.push((listener.local_addr()?, listener));
+        let (address, one) = listener::bind(args.bind_address, *port, 1, "--port")?;
+        for listener in one {
+            listeners.push((address, TcpListener::from_std(listener)?));
+        }
     }
     let scheme = if args.tls { "https" } else { "http" };
     for (address, listener) in listeners {

@@ -3,6 +3,7 @@
 
 mod echo;
 mod serve;
+mod usage;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -32,12 +33,17 @@ enum Command {
 
 /// Runs what `args` (with the program's name in front) ask for.
 pub fn run(args: Vec<OsString>) -> ExitCode {
-    let cli = match parse(args) {
+    let args = with_command(args);
+    let cli = match parse(&args) {
         Ok(cli) => cli,
-        Err(error) => {
+        Err(error) if error.use_stderr() => {
+            eprintln!("{}", usage::line(&error, &args));
+            return ExitCode::from(USAGE);
+        }
+        Err(help) => {
             // Nothing is left to tell it to if the terminal is gone.
-            let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { USAGE } else { 0 });
+            let _ = help.print();
+            return ExitCode::SUCCESS;
         }
     };
     // A second provider can only be there if something installed one before us; ours is set explicitly where it counts.
@@ -55,9 +61,9 @@ pub fn run(args: Vec<OsString>) -> ExitCode {
     }
 }
 
-fn parse(args: Vec<OsString>) -> Result<Cli, clap::Error> {
+fn parse(args: &[OsString]) -> Result<Cli, clap::Error> {
     let command = Cli::command().mut_subcommand("serve", config::for_every_flag);
-    Cli::from_arg_matches(&command.try_get_matches_from(with_command(args))?)
+    Cli::from_arg_matches(&command.try_get_matches_from(args)?)
 }
 
 /// Flags alone mean `serve`, as manifests written for other controllers have them.
@@ -76,7 +82,7 @@ mod tests {
 
     fn parsed(line: &str) -> Command {
         let args = line.split(' ').map(OsString::from).collect();
-        parse(args).unwrap_or_else(|error| panic!("{line}: {error}")).command
+        parse(&with_command(args)).unwrap_or_else(|error| panic!("{line}: {error}")).command
     }
 
     #[test]
@@ -95,7 +101,7 @@ mod tests {
     #[test]
     fn help_and_version_are_those_of_the_program() {
         for line in ["--help", "-h", "--version", "-V", "help"] {
-            let error = parse(vec!["headgate".into(), line.into()]).expect_err(line);
+            let error = parse(&with_command(vec!["headgate".into(), line.into()])).expect_err(line);
             assert!(!error.use_stderr(), "{line}: {error}");
         }
     }

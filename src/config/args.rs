@@ -5,10 +5,10 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Arg, Command, value_parser};
+use clap::{Arg, Command};
 use ipnet::IpNet;
 
-use super::{Limits, duration, values};
+use super::{Limits, duration, number, values};
 use crate::snapshot::Reference;
 use crate::telemetry::{LogFormat, access_log};
 
@@ -36,11 +36,16 @@ pub fn for_every_flag(command: Command) -> Command {
     let about_variables = "Every flag can also be given in the environment: --http-port as HEADGATE_HTTP_PORT.";
     command.after_help(about_variables).args_override_self(true).mut_args(|arg| {
         let Some(flag) = arg.get_long() else { return arg };
-        let variable = format!("HEADGATE_{}", flag.to_ascii_uppercase().replace('-', "_"));
+        let variable = variable(flag);
         let is_boolean = arg.get_value_names().is_some_and(|names| names.iter().any(|name| name == BOOLEAN));
         let arg = arg.env(variable).hide_env(true);
         if is_boolean { as_go_writes_booleans(arg) } else { arg }
     })
+}
+
+/// The environment variable of the flag of that name.
+pub fn variable(flag: &str) -> String {
+    format!("HEADGATE_{}", flag.to_ascii_uppercase().replace('-', "_"))
 }
 
 fn as_go_writes_booleans(arg: Arg) -> Arg {
@@ -97,15 +102,15 @@ pub struct ListenArgs {
     pub bind_address: IpAddr,
 
     /// Port of HTTP; 0: any free one
-    #[arg(long, value_name = "PORT", default_value = "8080")]
+    #[arg(long, value_name = "PORT", default_value = "8080", value_parser = number::port)]
     pub http_port: u16,
 
     /// Port of HTTPS; 0: any free one
-    #[arg(long, value_name = "PORT", default_value = "8443")]
+    #[arg(long, value_name = "PORT", default_value = "8443", value_parser = number::port)]
     pub https_port: u16,
 
     /// Port of /healthz, /readyz, /metrics and /debug/; 0: any free one
-    #[arg(long, value_name = "PORT", default_value = "10254")]
+    #[arg(long, value_name = "PORT", default_value = "10254", value_parser = number::port)]
     pub healthz_port: u16,
 
     /// Answer /debug/ to all peers, not to loopback only [default: false]
@@ -113,7 +118,7 @@ pub struct ListenArgs {
     pub debug_remote: Option<bool>,
 
     /// Threads that serve requests [default: the CPUs the process may use]
-    #[arg(long, value_name = "NUMBER", value_parser = value_parser!(u16).range(1..=1024))]
+    #[arg(long, value_name = "NUMBER", value_parser = number::within::<u16>(1..=1024))]
     pub workers: Option<u16>,
 
     /// After SIGTERM: how long new connections are still taken while /readyz already fails
@@ -134,7 +139,7 @@ pub struct TrafficArgs {
     pub ssl_redirect: Option<bool>,
 
     /// The port that redirects to HTTPS name [default: none, which means 443]
-    #[arg(long, value_name = "PORT", value_parser = value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "PORT", value_parser = number::within::<u16>(1..=65535))]
     pub https_redirect_port: Option<u16>,
 
     /// Send Strict-Transport-Security over HTTPS for hosts that have a certificate [default: true]

@@ -2,20 +2,20 @@
 
 use std::time::Duration;
 
-use clap::{Args, Command, FromArgMatches, value_parser};
+use clap::{Args, Command, FromArgMatches};
 
-use super::{duration, size};
+use super::{duration, number, size};
 
 /// Bounds on what a client or a backend may take. Each is a flag; [`Default`] is what ships.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 #[command(next_help_heading = "Limits")]
 pub struct Limits {
     /// Connections of clients that the process holds at most; lowered to half of the file descriptors
-    #[arg(long, value_name = "NUMBER", default_value = "10000", value_parser = parse_count)]
+    #[arg(long, value_name = "NUMBER", default_value = "10000", value_parser = number::within::<usize>(1..=u64::MAX))]
     pub max_connections: usize,
 
     /// Connections that one client address may hold; 0: no limit
-    #[arg(long, value_name = "NUMBER", default_value = "2500")]
+    #[arg(long, value_name = "NUMBER", default_value = "2500", value_parser = number::within::<usize>(0..=u64::MAX))]
     pub max_connections_per_address: usize,
 
     /// Longest time from the first byte of a request head to its end
@@ -27,7 +27,7 @@ pub struct Limits {
     pub max_header_size: usize,
 
     /// Header fields of a request
-    #[arg(long, value_name = "NUMBER", default_value = "100", value_parser = parse_count)]
+    #[arg(long, value_name = "NUMBER", default_value = "100", value_parser = number::within::<usize>(1..=u64::MAX))]
     pub max_header_fields: usize,
 
     /// Longest silence within an HTTP/1.1 request body
@@ -55,7 +55,7 @@ pub struct Limits {
     pub tls_handshake_timeout: Duration,
 
     /// Requests in flight on one HTTP/2 connection
-    #[arg(long, value_name = "NUMBER", default_value = "100", value_parser = value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "NUMBER", default_value = "100", value_parser = number::within::<u32>(1..=u32::MAX.into()))]
     pub http2_max_concurrent_streams: u32,
 
     /// Bytes of an HTTP/2 header list, as HTTP/2 counts them
@@ -63,7 +63,7 @@ pub struct Limits {
     pub http2_max_header_list_size: u32,
 
     /// Streams of one HTTP/2 connection that may be reset within 30 s, by each side
-    #[arg(long, value_name = "NUMBER", default_value = "100", value_parser = value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "NUMBER", default_value = "100", value_parser = number::within::<u32>(1..=u32::MAX.into()))]
     pub http2_max_resets: u32,
 
     /// Silence of an HTTP/2 connection after which it is asked for a sign of life
@@ -87,13 +87,6 @@ impl Default for Limits {
     fn default() -> Self {
         let nothing_given = Limits::augment_args(Command::new("limits")).get_matches_from([""]);
         Limits::from_arg_matches(&nothing_given).expect("every flag of Limits has a default, which a test reads")
-    }
-}
-
-fn parse_count(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(0) | Err(_) => Err("give a whole number above 0".into()),
-        Ok(count) => Ok(count),
     }
 }
 

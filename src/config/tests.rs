@@ -123,19 +123,19 @@ fn two_listeners_on_one_port_are_refused_unless_it_is_any() {
 fn a_wrong_value_is_told_with_its_flag_and_the_way_out() {
     for (flags, flag, way_out) in [
         ("--http-port 70000", "--http-port", "65535"),
-        ("--workers 0", "--workers", "1..=1024"),
+        ("--workers 0", "--workers", "1 to 1024"),
         ("--drain-timeout 240", "--drain-timeout", "1h30m"),
         ("--drain-timeout=-5s", "--drain-timeout", "1h30m"),
         ("--header-timeout 0s", "--header-timeout", "raised"),
         ("--max-header-size 1Ki", "--max-header-size", "8Ki"),
-        ("--max-connections 0", "--max-connections", "above 0"),
+        ("--max-connections 0", "--max-connections", "1 or more"),
         ("--http2-max-header-list-size 8X", "--http2-max-header-list-size", "64Ki"),
         ("--trusted-proxies 10.0.0.0/40", "--trusted-proxies", "10.0.0.0/8"),
         ("--default-ssl-certificate cert", "--default-ssl-certificate", "namespace/name"),
         ("--bind-address localhost", "--bind-address", "127.0.0.1"),
         ("--access-log-format xml", "--access-log-format", "json"),
         ("--log-level verbose", "--log-level", "debug"),
-        ("--https-redirect-port 0", "--https-redirect-port", "1..="),
+        ("--https-redirect-port 0", "--https-redirect-port", "1 to 65535"),
         ("--ingress-class=", "--ingress-class", "default"),
         ("--unheard-of", "--unheard-of", "--help"),
     ] {
