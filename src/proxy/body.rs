@@ -1,6 +1,6 @@
-//! The two bodies of an exchange: streamed frame by frame, never gathered, counted and watched on the way.
+//! The answer on its way to the client: streamed frame by frame, never gathered, counted and watched on the way. The
+//! other direction is `request_body`.
 
-use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -20,18 +20,6 @@ use super::pool::Upstream;
 /// has window for its first byte, and the next one when there is window for all before. So that byte keeps the exchange,
 /// and its clock, until the client has made room for the answer.
 const PIECE: usize = 2 << 10;
-
-const BAD_FRAMING: ProxyError = ProxyError::BadRequest("the body's framing is malformed");
-
-/// The client's body on its way to the backend.
-pub(super) struct RequestBody {
-    /// `None`: a request without a body, sent again.
-    inner: Option<Incoming>,
-    exchange: Rc<Exchange>,
-    max_size: u64,
-    /// Both sides speak HTTP/2, so trailers go through.
-    trailers: bool,
-}
 
 /// The answer on its way to the client.
 pub(super) enum ResponseBody {
@@ -53,84 +41,6 @@ pub(super) struct BackendBody {
     trailers: bool,
     /// The last byte of the piece before, if it goes by itself; else empty.
     last: Bytes,
-}
-
-impl RequestBody {
-    pub(super) fn new(inner: Incoming, exchange: Rc<Exchange>, max_size: Option<u64>, trailers: bool) -> Self {
-        if inner.is_end_stream() {
-            exchange.body_complete.set(true);
-        }
-        RequestBody { inner: Some(inner), exchange, max_size: max_size.unwrap_or(u64::MAX), trailers }
-    }
-
-    pub(super) fn empty(exchange: Rc<Exchange>) -> Self {
-        RequestBody { inner: None, exchange, max_size: 0, trailers: false }
-    }
-
-    fn pass(&mut self, frame: Frame<Bytes>) -> Option<Result<Frame<Bytes>, ProxyError>> {
-        match frame.into_data() {
-            Ok(data) => {
-                self.exchange.client_sent(data.len());
-                if self.exchange.received.get() > self.max_size {
-                    self.exchange.fail(ProxyError::BodyTooLarge);
-                    return Some(Err(ProxyError::BodyTooLarge));
-                }
-                Some(Ok(Frame::data(data)))
-            }
-            Err(other) => passing_trailers(other, self.trailers, headers::request_trailers).map(Ok),
-        }
-    }
-}
-
-impl Body for RequestBody {
-    type Data = Bytes;
-    type Error = ProxyError;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ProxyError>>> {
-        #[cfg(test)]
-        super::faults::strike(super::faults::Place::RequestBody);
-        loop {
-            let Some(inner) = &mut self.inner else { return Poll::Ready(None) };
-            match Pin::new(inner).poll_frame(cx) {
-                Poll::Pending => {
-                    self.exchange.waits_for_client();
-                    return Poll::Pending;
-                }
-                Poll::Ready(Some(Ok(frame))) => {
-                    if let Some(passed) = self.pass(frame) {
-                        return Poll::Ready(Some(passed));
-                    }
-                }
-                Poll::Ready(Some(Err(error))) => {
-                    let error = if is_malformed(&error) { BAD_FRAMING } else { ProxyError::ClientGone };
-                    self.exchange.fail(error);
-                    return Poll::Ready(Some(Err(error)));
-                }
-                Poll::Ready(None) => {
-                    self.exchange.body_ended(true);
-                    return Poll::Ready(None);
-                }
-            }
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.inner.as_ref().is_none_or(Incoming::is_end_stream)
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner.as_ref().map_or(SizeHint::with_exact(0), Incoming::size_hint)
-    }
-}
-
-impl Drop for RequestBody {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.exchange.fail(ProxyError::Panic);
-        }
-        // A body whose size was known ends without a last poll.
-        self.exchange.body_ended(self.is_end_stream());
-    }
 }
 
 impl ResponseBody {
@@ -274,14 +184,8 @@ impl Drop for ResponseBody {
     }
 }
 
-/// The client broke the rules of chunks (hyper says so in the kind of an I/O error), rather than going away.
-fn is_malformed(error: &hyper::Error) -> bool {
-    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<io::Error>());
-    let broken = |error: &io::Error| matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData);
-    error.is_parse() || source.is_some_and(broken)
-}
-
-fn passing_trailers(frame: Frame<Bytes>, wanted: bool, clean: fn(&mut HeaderMap)) -> Option<Frame<Bytes>> {
+/// The trailers that pass, if the other side takes any.
+pub(super) fn passing_trailers(frame: Frame<Bytes>, wanted: bool, clean: fn(&mut HeaderMap)) -> Option<Frame<Bytes>> {
     let mut trailers = frame.into_trailers().ok().filter(|_| wanted)?;
     clean(&mut trailers);
     Some(Frame::trailers(trailers))

@@ -13,10 +13,10 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
 
-use super::body::RequestBody;
 use super::executor::LocalExecutor;
 use super::io::BackendTransport;
 use super::pool::{MAX_SHARED, Sender, Shared};
+use super::request_body::RequestBody;
 use super::tls;
 use super::worker::Worker;
 use crate::snapshot::Protocol;

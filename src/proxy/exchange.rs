@@ -20,6 +20,7 @@ use super::connection::Connection;
 use super::error::ProxyError;
 use super::executor::Cut;
 use super::headers::{self, Marks};
+use super::request_body::ClientBody;
 use super::respond::Asker;
 use crate::config::Limits;
 use crate::snapshot::Protocol;
@@ -56,6 +57,8 @@ pub(super) struct Exchange {
     sending: Cell<Millis>,
     /// How long the request body was waited for so far.
     body_waited: Cell<Millis>,
+    /// The client's body, for as long as a try may need it.
+    pub(super) body: ClientBody,
     pub(super) body_complete: Cell<bool>,
     pub(super) received: Cell<u64>,
     pub(super) sent: Cell<u64>,
@@ -101,6 +104,7 @@ impl Exchange {
             waiting_for_room: Cell::new(0),
             sending: Cell::new(0),
             body_waited: Cell::new(0),
+            body: ClientBody::default(),
             body_complete: Cell::new(false),
             received: Cell::new(0),
             sent: Cell::new(0),

@@ -13,11 +13,11 @@ use hyper::client::conn::TrySendError;
 use rustix::io::Errno;
 use smallvec::SmallVec;
 
-use super::body::RequestBody;
 use super::connect;
 use super::error::ProxyError;
 use super::exchange::Exchange;
 use super::pool::{Sender, Upstream};
+use super::request_body::RequestBody;
 use crate::snapshot::RoutePolicy;
 use crate::tables::{Lease, LiveBackend};
 use crate::telemetry::BackendError;
@@ -34,7 +34,7 @@ pub(super) enum Failure {
     Protocol,
 }
 
-/// What is needed to send a request again that had no body.
+/// What is needed to send a request again; its body is the exchange's.
 struct Replay {
     method: Method,
     uri: Uri,
@@ -60,6 +60,19 @@ enum Lost {
 
 /// Sends `request` to `backend` and waits for the response head.
 pub(super) async fn forward(
+    exchange: &Rc<Exchange>,
+    backend: &LiveBackend,
+    policy: &RoutePolicy,
+    request: Request<RequestBody>,
+) -> Result<(Response<Incoming>, Upstream), ProxyError> {
+    exchange.body.keep();
+    let answer = to_backend(exchange, backend, policy, request).await;
+    exchange.body.settle();
+    answer
+}
+
+/// One endpoint after the other, as far as that can help.
+async fn to_backend(
     exchange: &Rc<Exchange>,
     backend: &LiveBackend,
     policy: &RoutePolicy,
@@ -154,15 +167,15 @@ async fn on_connection(
     mut upstream: Upstream,
     request: Request<RequestBody>,
 ) -> (Result<Response<Incoming>, Lost>, Upstream) {
-    let bodyless = request.body().is_end_stream();
     let again = Again {
         // A reused connection may have been closing when the request went out (RFC 9110 §9.2.2).
-        if_reset: bodyless && upstream.reused && request.method().is_idempotent(),
+        if_reset: upstream.reused && request.method().is_idempotent(),
         // A refused stream was not processed (RFC 9113 §8.7).
-        if_refused: bodyless && matches!(upstream.sender, Sender::Http2(..)),
+        if_refused: matches!(upstream.sender, Sender::Http2(..)),
     };
-    if upstream.reused && !again.if_reset && upstream.idle_since != exchange.connection.worker.clock.now() {
-        // This request cannot be sent twice: let the reactor deliver a close that has already arrived.
+    let repeatable = again.if_reset && request.body().is_end_stream();
+    if upstream.reused && !repeatable && upstream.idle_since != exchange.connection.worker.clock.now() {
+        // This request may not be sendable twice: let the reactor deliver a close that has already arrived.
         tokio::task::yield_now().await;
     }
     exchange.waits_for_backend();
@@ -200,7 +213,7 @@ fn lost(
     let failure = Failure::of(unanswered.error());
     let unprocessed = again.if_reset && failure == Failure::Reset || again.if_refused && is_refused(unanswered.error());
     match replay {
-        Some(replay) if unprocessed => Lost::Stale(replay),
+        Some(replay) if unprocessed && exchange.body.is_whole() => Lost::Stale(replay),
         _ => {
             exchange.backend_failed(failure.backend_error());
             Lost::Failed(failure.error())
@@ -239,7 +252,7 @@ impl Replay {
     }
 
     fn request(self, exchange: &Rc<Exchange>) -> Request<RequestBody> {
-        let mut request = Request::new(RequestBody::empty(exchange.clone()));
+        let mut request = Request::new(RequestBody::again(exchange.clone()));
         *request.method_mut() = self.method;
         *request.uri_mut() = self.uri;
         *request.version_mut() = self.version;

@@ -14,13 +14,14 @@ use http_body::Body;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 
-use super::body::{RequestBody, ResponseBody};
+use super::body::ResponseBody;
 use super::client_address::{self, Resolved};
 use super::error::ProxyError;
 use super::exchange::Exchange;
 use super::head_check::Checked;
 use super::headers::{Framing, Handshake};
 use super::pool::Upstream;
+use super::request_body::RequestBody;
 use super::{headers, upgrade};
 use crate::snapshot::Protocol;
 

@@ -26,6 +26,7 @@ mod message;
 mod pool;
 pub mod proxy_protocol;
 mod request;
+mod request_body;
 pub mod respond;
 mod seldom;
 mod start;

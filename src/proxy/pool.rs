@@ -10,8 +10,8 @@ use std::time::Duration;
 use hashbrown::HashMap;
 use hyper::client::conn::{http1, http2};
 
-use super::body::RequestBody;
 use super::clock::{Millis, passed};
+use super::request_body::RequestBody;
 use super::worker::Worker;
 use crate::tables::{Lease, LiveEndpoint};
 

@@ -11,6 +11,7 @@ mod failures;
 mod folder;
 mod forwarded;
 mod generations;
+mod h2c;
 mod harness;
 mod headers;
 mod http1;

@@ -1,0 +1,194 @@
+//! The client's body on its way to the backend: streamed frame by frame, never gathered, counted and watched on the way.
+//!
+//! The body itself stays with the exchange, and what hyper gets is a handle on it: a request that went out to no effect
+//! takes its body with it again, as long as nothing of it was handed out. `forward` decides about that.
+
+use std::cell::RefCell;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::body::passing_trailers;
+use super::error::ProxyError;
+use super::exchange::Exchange;
+use super::headers;
+
+const BAD_FRAMING: ProxyError = ProxyError::BadRequest("the body's framing is malformed");
+
+/// What the exchange keeps of the client's body.
+#[derive(Default)]
+pub(super) struct ClientBody(RefCell<State>);
+
+#[derive(Default)]
+struct State {
+    /// `None` once it is neither read nor needed again; the client's side then learns that nobody reads on.
+    incoming: Option<Incoming>,
+    max_size: u64,
+    /// Both sides speak HTTP/2, so trailers go through.
+    trailers: bool,
+    /// The handle that may read; those of earlier tries may still lie in a connection that ends.
+    turn: u32,
+    /// That handle is alive.
+    held: bool,
+    /// Something of the body was handed out.
+    taken: bool,
+    /// The request may have to be sent again.
+    pending: bool,
+}
+
+/// A handle on the client's body. Dropping it ends the reading, unless the request may still be sent again.
+pub(super) struct RequestBody {
+    exchange: Rc<Exchange>,
+    turn: u32,
+}
+
+impl RequestBody {
+    pub(super) fn new(incoming: Incoming, exchange: Rc<Exchange>, max_size: Option<u64>, trailers: bool) -> Self {
+        if incoming.is_end_stream() {
+            exchange.body_complete.set(true);
+        }
+        let (max_size, incoming) = (max_size.unwrap_or(u64::MAX), Some(incoming));
+        *exchange.body.0.borrow_mut() = State { incoming, max_size, trailers, held: true, ..State::default() };
+        RequestBody { exchange, turn: 0 }
+    }
+
+    /// The body for another try; the handle of the try before reads no more.
+    pub(super) fn again(exchange: Rc<Exchange>) -> Self {
+        let mut state = exchange.body.0.borrow_mut();
+        state.turn += 1;
+        state.held = true;
+        let turn = state.turn;
+        drop(state);
+        RequestBody { exchange, turn }
+    }
+}
+
+impl ClientBody {
+    /// A try begins: the body outlives its handle.
+    pub(super) fn keep(&self) {
+        self.0.borrow_mut().pending = true;
+    }
+
+    /// No further try will be made.
+    pub(super) fn settle(&self) {
+        let mut state = self.0.borrow_mut();
+        state.pending = false;
+        if !state.held {
+            state.incoming = None;
+        }
+    }
+
+    /// Nothing of it was handed out, so that it can be sent from the start.
+    pub(super) fn is_whole(&self) -> bool {
+        !self.0.borrow().taken
+    }
+}
+
+impl State {
+    fn pass(&mut self, exchange: &Exchange, frame: Frame<Bytes>) -> Option<Result<Frame<Bytes>, ProxyError>> {
+        let passed = match frame.into_data() {
+            Ok(data) => {
+                exchange.client_sent(data.len());
+                match exchange.received.get() > self.max_size {
+                    true => Some(Err(ProxyError::BodyTooLarge)),
+                    false => Some(Ok(Frame::data(data))),
+                }
+            }
+            Err(other) => passing_trailers(other, self.trailers, headers::request_trailers).map(Ok),
+        };
+        self.taken |= passed.is_some();
+        passed
+    }
+
+    fn poll(&mut self, exchange: &Exchange, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ProxyError>>> {
+        loop {
+            let Some(incoming) = &mut self.incoming else { return Poll::Ready(None) };
+            match Pin::new(incoming).poll_frame(cx) {
+                Poll::Pending => {
+                    exchange.waits_for_client();
+                    return Poll::Pending;
+                }
+                Poll::Ready(Some(Ok(frame))) => {
+                    if let Some(passed) = self.pass(exchange, frame) {
+                        return Poll::Ready(Some(passed));
+                    }
+                }
+                Poll::Ready(Some(Err(error))) => {
+                    let error = if is_malformed(&error) { BAD_FRAMING } else { ProxyError::ClientGone };
+                    return Poll::Ready(Some(Err(error)));
+                }
+                Poll::Ready(None) => {
+                    exchange.body_ended(true);
+                    return Poll::Ready(None);
+                }
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.as_ref().is_none_or(Incoming::is_end_stream)
+    }
+}
+
+/// What a backend is told of a body that breaks off, whatever the reason: hyper resets an HTTP/2 stream with the reason
+/// that it finds in the body's error.
+fn cancelled() -> h2::Error {
+    h2::Error::from(h2::Reason::CANCEL)
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = h2::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
+        #[cfg(test)]
+        super::faults::strike(super::faults::Place::RequestBody);
+        let mut state = self.exchange.body.0.borrow_mut();
+        if state.turn != self.turn {
+            return Poll::Ready(Some(Err(cancelled())));
+        }
+        state.poll(&self.exchange, cx).map_err(|error| {
+            self.exchange.fail(error);
+            cancelled()
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.exchange.body.0.borrow().is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let state = self.exchange.body.0.borrow();
+        state.incoming.as_ref().map_or(SizeHint::with_exact(0), Incoming::size_hint)
+    }
+}
+
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.exchange.fail(ProxyError::Panic);
+        }
+        let mut state = self.exchange.body.0.borrow_mut();
+        if state.turn != self.turn {
+            return;
+        }
+        state.held = false;
+        // A body whose size was known ends without a last poll.
+        self.exchange.body_ended(state.is_end_stream());
+        if !state.pending || state.taken {
+            state.incoming = None;
+        }
+    }
+}
+
+/// The client broke the rules of chunks (hyper says so in the kind of an I/O error), rather than going away.
+fn is_malformed(error: &hyper::Error) -> bool {
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<io::Error>());
+    let broken = |error: &io::Error| matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData);
+    error.is_parse() || source.is_some_and(broken)
+}

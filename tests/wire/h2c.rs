@@ -1,0 +1,176 @@
+//! Backends that are spoken to in HTTP/2: what a client's cancel means to them, and what is sent to them again.
+
+use std::io::Read;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use bytes::Bytes;
+use h2::Reason;
+use http::{Request, Response};
+
+use crate::support::frames::{DATA, END_HEADERS, END_STREAM, Frames, GOAWAY, HEADERS, RST_STREAM, SETTINGS};
+use crate::support::h2_backend::H2Backend;
+use crate::support::h2_client::{H2Client, soon};
+use crate::support::objects::{ingress, rule, service_speaking};
+use crate::support::wait::until;
+use crate::support::{Client, Headgate, get};
+
+const HEAD: &str = "POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 3\r\n\r\n";
+
+/// A proxy with one worker before this address, which is spoken to in HTTP/2.
+fn before(address: SocketAddr) -> Headgate {
+    let mut site = vec![ingress("a", &[rule("a.example", "/", "Prefix", "a")])];
+    site.extend(service_speaking("a", &[address], Some("grpc")));
+    Headgate::with(&site).flag("--workers", "1").start()
+}
+
+/// Reads bodies until they break, answering first if the path says so; the reasons with which they broke.
+fn listening() -> (H2Backend, Arc<Mutex<Vec<Option<Reason>>>>) {
+    let reasons = Arc::<Mutex<Vec<_>>>::default();
+    let kept = Arc::clone(&reasons);
+    let backend = H2Backend::scripted(async move |mut exchange| {
+        let early = exchange.request.uri().path() == "/early";
+        let _answer = if early { Some(exchange.respond.send_response(Response::new(()), false)?) } else { None };
+        let broke = exchange.body().await.expect_err("the body breaks off");
+        kept.lock().unwrap().push(broke.reason());
+        Ok(())
+    });
+    (backend, reasons)
+}
+
+#[tokio::test]
+async fn a_stream_that_a_client_cancels_is_cancelled_at_the_backend() {
+    let (backend, reasons) = listening();
+    let proxy = before(backend.address);
+    let client = H2Client::plain(proxy.http).await;
+    for (number, path) in ["/late", "/early"].into_iter().enumerate() {
+        let request = Request::post(format!("http://a.example{path}")).header("content-type", "application/grpc");
+        let (response, mut send) = client.open(request.body(()).unwrap(), false).await.unwrap();
+        send.send_data(Bytes::from_static(b"one"), false).unwrap();
+        let response = if path == "/early" { Ok(soon(response).await.unwrap()) } else { Err(response) };
+        let seen = tokio::task::spawn_blocking({
+            let reasons = Arc::clone(&reasons);
+            move || until("the reset", || (reasons.lock().unwrap().len() > number).then_some(()))
+        });
+        while backend.seen().len() <= number {
+            tokio::time::sleep(std::time::Duration::from_millis(3)).await;
+        }
+        send.send_reset(Reason::CANCEL);
+        seen.await.unwrap();
+        drop(response);
+    }
+    assert_eq!(*reasons.lock().unwrap(), [Some(Reason::CANCEL); 2]);
+}
+
+#[test]
+fn a_stream_whose_client_disconnects_is_cancelled_at_the_backend() {
+    let (backend, reasons) = listening();
+    let proxy = before(backend.address);
+    for (number, path) in ["/late", "/early"].into_iter().enumerate() {
+        let mut client = Client::connect(proxy.http);
+        client
+            .send(format!("POST {path} HTTP/1.1\r\nHost: a.example\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n"));
+        until("the request", || (backend.seen().len() > number).then_some(()));
+        client.reset();
+        until("the reset", || (reasons.lock().unwrap().len() > number).then_some(()));
+    }
+    assert_eq!(*reasons.lock().unwrap(), [Some(Reason::CANCEL); 2]);
+}
+
+fn accepted(listener: &TcpListener) -> Frames {
+    let mut client = Client::over(listener.accept().unwrap().0);
+    client.stream.read_exact(&mut [0; b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".len()]).unwrap();
+    let mut frames = Frames { client };
+    frames.send(SETTINGS, 0, 0, &[]);
+    frames
+}
+
+/// The next request's stream.
+fn head(frames: &mut Frames) -> u32 {
+    frames.until(HEADERS, |_| true).unwrap().stream
+}
+
+fn answer(frames: &mut Frames, stream: u32) {
+    // `:status: 200`.
+    frames.send(HEADERS, END_STREAM | END_HEADERS, stream, &[0x88]);
+}
+
+fn data(frames: &mut Frames) -> Vec<u8> {
+    frames.until(DATA, |frame| !frame.payload.is_empty()).unwrap().payload
+}
+
+/// A backend that answers one request, leaves the second undone in this way, and answers the third on its next
+/// connection. It gives the third's body, and tells when its head is there.
+fn undoing(undo: impl FnOnce(&mut Frames, u32) + Send + 'static) -> (SocketAddr, Receiver<()>, JoinHandle<Vec<u8>>) {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    let (sender, third) = channel();
+    let backend = std::thread::spawn(move || {
+        let mut frames = accepted(&listener);
+        let first = head(&mut frames);
+        answer(&mut frames, first);
+        let second = head(&mut frames);
+        undo(&mut frames, second);
+        let mut frames = accepted(&listener);
+        let stream = head(&mut frames);
+        sender.send(()).unwrap();
+        let body = data(&mut frames);
+        answer(&mut frames, stream);
+        body
+    });
+    (address, third, backend)
+}
+
+fn refuse(frames: &mut Frames, stream: u32) {
+    frames.send(RST_STREAM, 0, stream, &7u32.to_be_bytes());
+}
+
+fn leave_out(frames: &mut Frames, stream: u32) {
+    frames.send(GOAWAY, 0, 0, &[(stream - 2).to_be_bytes(), 0u32.to_be_bytes()].concat());
+}
+
+#[test]
+fn a_request_whose_body_was_not_touched_is_sent_again_with_it() {
+    for undo in [refuse, leave_out] {
+        let (address, third, backend) = undoing(undo);
+        let proxy = before(address);
+        assert_eq!(get(proxy.http, "a.example", "/").status, 200);
+        let mut client = Client::connect(proxy.http);
+        client.send(HEAD);
+        third.recv().unwrap();
+        client.send("abc");
+        assert_eq!(client.response().status, 200);
+        assert_eq!(backend.join().unwrap(), b"abc");
+        let line = proxy.log_line("the second request", |line| line["method"] == "POST");
+        assert_eq!(line["bytes_received"], 3, "{line}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_of_an_http_2_client_is_sent_again_too() {
+    let (address, third, backend) = undoing(refuse);
+    let proxy = before(address);
+    let client = H2Client::plain(proxy.http).await;
+    assert_eq!(client.get("http://a.example/").await.status, 200);
+    let (response, mut send) = client.open(Request::post("http://a.example/").body(()).unwrap(), false).await.unwrap();
+    tokio::task::spawn_blocking(move || third.recv().unwrap()).await.unwrap();
+    send.send_data(Bytes::from_static(b"abc"), true).unwrap();
+    assert_eq!(soon(response).await.unwrap().status(), 200);
+    assert_eq!(backend.join().unwrap(), b"abc");
+}
+
+#[test]
+fn a_request_whose_body_was_handed_out_is_not_sent_again() {
+    let (address, third, _backend) = undoing(|frames, stream| {
+        assert_eq!(data(frames), b"abc");
+        refuse(frames, stream);
+    });
+    let proxy = before(address);
+    assert_eq!(get(proxy.http, "a.example", "/").status, 200);
+    let mut client = Client::connect(proxy.http);
+    client.send(format!("{HEAD}abc"));
+    assert_eq!(client.response().status, 502);
+    assert!(third.try_recv().is_err());
+}
