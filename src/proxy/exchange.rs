@@ -308,10 +308,13 @@ impl Exchange {
         self.end_try();
     }
 
-    pub(super) fn retries(&self) {
+    /// The try at hand came to nothing, and another begins.
+    pub(super) fn retries(&self, endpoint: std::net::SocketAddr) {
+        self.end_try();
         if let Some(route) = self.route.get() {
             self.shard_of(&route.metrics).retried();
         }
+        self.trying(endpoint);
     }
 
     fn end_try(&self) {

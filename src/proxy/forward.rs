@@ -83,11 +83,13 @@ async fn to_backend(
     while tried.len() < CONNECT_TRIES
         && let Some(lease) = backend.pick(&tried)
     {
-        if !tried.is_empty() {
-            exchange.retries();
+        let address = lease.endpoint().address;
+        if tried.is_empty() {
+            exchange.trying(address)
+        } else {
+            exchange.retries(address)
         }
         tried.push(lease.endpoint().id);
-        exchange.trying(lease.endpoint().address);
         match to_endpoint(exchange, policy, lease, request).await {
             Ok(answer) => return Ok(answer),
             Err(Lost::Unsent(unsent, error)) => (request, failure) = (unsent, error),
@@ -127,7 +129,7 @@ async fn to_endpoint(
                 return Err(Lost::Unsent(replay.request(exchange), ProxyError::Reset));
             }
             (Err(Lost::Stale(replay)), upstream) => {
-                exchange.retries();
+                exchange.retries(upstream.lease.endpoint().address);
                 (request, lease) = (replay.request(exchange), upstream.lease);
                 // Not another pooled one: a request that makes its endpoint close must not do so to all of them.
                 pooled = false;

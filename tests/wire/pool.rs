@@ -92,6 +92,21 @@ fn a_backend_that_resets_a_reused_connection_costs_no_get() {
 }
 
 #[test]
+fn a_request_that_is_sent_again_is_a_retry_in_the_log_and_in_the_metric() {
+    let backend = Backend::scripted(|exchange| match exchange.on_connection {
+        0 => exchange.reply("200 OK", "first"),
+        _ => Ok(Then::Reset),
+    });
+    let proxy = one_worker(&[&backend]);
+    get(proxy.http, "a.example", "/first");
+    get(proxy.http, "a.example", "/second");
+    assert_eq!(proxy.log_of("/first")["retries"], 0);
+    let line = proxy.log_of("/second");
+    assert_eq!((&line["retries"], &line["failed_tries"][0]["endpoint"]), (&1.into(), &line["endpoint"]), "{line}");
+    assert_eq!(proxy.metrics().value("proxy_retries_total", &[]), 1.0);
+}
+
+#[test]
 fn a_backend_that_closes_a_reused_connection_without_an_answer_costs_no_get() {
     let backend = Backend::scripted(|exchange| match exchange.on_connection {
         0 => exchange.reply("200 OK", "first"),
