@@ -4,6 +4,7 @@
 //! from the source through `control` to the published tables, when `pace` says so.
 
 mod control;
+mod found;
 mod news;
 mod pace;
 mod signals;
@@ -112,6 +113,8 @@ impl Process {
         };
         process.account_for_source();
         process.adopt(&outcome);
+        let hosts = process.control.published().load().snapshot.hosts.len();
+        found::tell(&process.config.dir, process.folder.view(), &outcome.reports, hosts);
         Ok(process)
     }
 

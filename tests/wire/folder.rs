@@ -256,3 +256,21 @@ fn names_and_namespaces_have_their_defaults() {
     assert_eq!(get(proxy.http, "b.example", "/").status, 503, "a Service of another namespace is not its");
     assert_eq!(proxy.log_of("/here")["namespace"], "default");
 }
+
+#[test]
+fn a_start_with_nothing_to_serve_says_in_one_line_what_is_missing() {
+    let other = json!({ "ingressClassName": "nginx", "defaultBackend": { "service": { "name": "a", "port": { "number": 80 } } } });
+    let other =
+        json!({ "apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": { "name": "a" }, "spec": other });
+    for (objects, parts) in [
+        (&[][..], ["0 of 0 Ingresses are served", "has no Ingress", "*.yaml"]),
+        (&[other], ["0 of 1 Ingresses are served", "nginx", "--ingress-class"]),
+    ] {
+        let mut proxy = Headgate::with(objects).flag("--shutdown-grace-period", "0s").start();
+        assert_eq!(proxy.stop().code(), Some(0));
+        let lines: Vec<_> =
+            proxy.stderr().lines().filter(|line| line.contains("are served")).map(String::from).collect();
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        assert!(lines[0].contains("WARN") && parts.iter().all(|part| lines[0].contains(part)), "{lines:?}");
+    }
+}
