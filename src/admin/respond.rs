@@ -13,11 +13,28 @@ use super::document::Document;
 /// What can be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Resource {
+    /// The paths that begin so, with what they are.
+    Index(&'static str),
     Alive,
     Ready,
     Metrics,
     Debug(View),
 }
+
+/// All paths, with what the index says of them; nothing: the same as another one.
+const PATHS: [(&str, Resource, &str); 11] = [
+    ("/", Resource::Index("/"), ""),
+    ("/healthz", Resource::Alive, "the process is alive; the same as /livez"),
+    ("/livez", Resource::Alive, ""),
+    ("/readyz", Resource::Ready, "it should get traffic, or why not"),
+    ("/metrics", Resource::Metrics, "for Prometheus"),
+    ("/debug", Resource::Index("/debug"), ""),
+    ("/debug/", Resource::Index("/debug"), "the paths below; from the process's own host, or with --debug-remote"),
+    ("/debug/routes", Resource::Debug(View::Routes), "where each host and path goes"),
+    ("/debug/backends", Resource::Debug(View::Backends), "each Service port with its endpoints and requests in flight"),
+    ("/debug/problems", Resource::Debug(View::Problems), "what is wrong with objects and files"),
+    ("/debug/snapshot", Resource::Debug(View::Snapshot), "all that is served, as data"),
+];
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const METRICS: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
@@ -25,11 +42,11 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 pub(super) async fn respond<B>(state: Arc<State>, peer: SocketAddr, request: Request<B>) -> Response<Document> {
     let path = request.uri().path();
-    if path.starts_with("/debug/") && !may_debug(&state, peer) {
+    if (path == "/debug" || path.starts_with("/debug/")) && !may_debug(&state, peer) {
         return plain(StatusCode::FORBIDDEN, "only from the process's own host, or with --debug-remote".into());
     }
     let Some(resource) = resource(path) else {
-        return plain(StatusCode::NOT_FOUND, "not found".into());
+        return plain(StatusCode::NOT_FOUND, "not found; what is there: /".into());
     };
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let mut refusal = plain(StatusCode::METHOD_NOT_ALLOWED, "method not allowed".into());
@@ -37,6 +54,7 @@ pub(super) async fn respond<B>(state: Arc<State>, peer: SocketAddr, request: Req
         return refusal;
     }
     match resource {
+        Resource::Index(under) => plain(StatusCode::OK, index(under)),
         Resource::Alive => plain(StatusCode::OK, "ok".into()),
         Resource::Ready => match state.readiness.check() {
             Ok(()) => plain(StatusCode::OK, "ok".into()),
@@ -48,16 +66,13 @@ pub(super) async fn respond<B>(state: Arc<State>, peer: SocketAddr, request: Req
 }
 
 fn resource(path: &str) -> Option<Resource> {
-    Some(match path {
-        "/healthz" | "/livez" => Resource::Alive,
-        "/readyz" => Resource::Ready,
-        "/metrics" => Resource::Metrics,
-        "/debug/snapshot" => Resource::Debug(View::Snapshot),
-        "/debug/routes" => Resource::Debug(View::Routes),
-        "/debug/backends" => Resource::Debug(View::Backends),
-        "/debug/problems" => Resource::Debug(View::Problems),
-        _ => return None,
-    })
+    PATHS.iter().find(|(known, ..)| *known == path).map(|(_, resource, _)| *resource)
+}
+
+fn index(under: &str) -> String {
+    let shown = PATHS.iter().filter(|(path, _, about)| path.starts_with(under) && !about.is_empty());
+    let lines: Vec<_> = shown.map(|(path, _, about)| format!("{path:<16} {about}")).collect();
+    lines.join("\n")
 }
 
 /// A port-forward into a pod comes from loopback, too.

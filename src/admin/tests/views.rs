@@ -66,7 +66,7 @@ async fn only_questions_are_taken() {
         assert_eq!((response.status().as_u16(), &response.headers()["allow"]), (405, &"GET, HEAD".parse().unwrap()));
     }
     assert_eq!(ask(&state, HERE, "HEAD", "/debug/snapshot").await.status(), 200);
-    for path in ["/", "/metrics/", "/debug", "/debug/", "/debug/secrets", "/healthz/x", "/HEALTHZ"] {
+    for path in ["/metrics/", "//", "/debug/secrets", "/debugging", "/healthz/x", "/HEALTHZ"] {
         assert_eq!(get(&state, path).await.0, 404, "{path}");
     }
 }
@@ -84,14 +84,30 @@ async fn debug_is_for_loopback_peers_unless_told_otherwise() {
     ];
     let (closed, open) = (state(false), state(true));
     for (peer, status) in peers {
-        for view in ["snapshot", "routes", "backends", "problems"] {
-            let path = format!("/debug/{view}");
+        for view in ["", "/", "/snapshot", "/routes", "/backends", "/problems"] {
+            let path = format!("/debug{view}");
             assert_eq!(ask(&closed, peer, "GET", &path).await.status(), status, "{peer} {path}");
             assert_eq!(ask(&open, peer, "GET", &path).await.status(), 200, "{peer} {path}");
         }
         assert_eq!(ask(&closed, peer, "GET", "/healthz").await.status(), 200);
     }
     assert_eq!(ask(&closed, "10.0.0.1:1", "GET", "/debug/nothing").await.status(), 403, "nothing is told");
+}
+
+#[tokio::test]
+async fn the_root_lists_paths_that_are_there() {
+    let state = state(false);
+    let (status, all) = get(&state, "/").await;
+    assert_eq!(status, 200);
+    let paths: Vec<_> = all.lines().map(|line| line.split_once(' ').expect(line).0).collect();
+    assert_eq!(paths.len(), 8, "{all}");
+    for path in &paths {
+        assert_eq!(get(&state, path).await.0, 200, "{path}");
+    }
+    for path in ["/debug", "/debug/"] {
+        let below: Vec<_> = all.lines().filter(|line| line.starts_with("/debug/")).collect();
+        assert_eq!(get(&state, path).await, (StatusCode::OK, below.join("\n") + "\n"));
+    }
 }
 
 #[tokio::test]
