@@ -15,6 +15,7 @@ use tokio::net::TcpStream;
 
 use super::executor::LocalExecutor;
 use super::io::BackendTransport;
+use super::opening;
 use super::pool::{MAX_SHARED, Sender, Shared};
 use super::request_body::RequestBody;
 use super::tls;
@@ -27,7 +28,7 @@ const BUFFER: usize = 64 << 10;
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A new connection to the endpoint of `lease`, within `timeout` all told. `headers` name the host for TLS.
+/// A new connection to the endpoint of `lease`, within `timeout` all told; an HTTP/2 one may be opened by another request. `headers` name the host for TLS.
 pub(super) async fn connect(
     worker: &Rc<Worker>,
     lease: &Lease,
@@ -35,20 +36,22 @@ pub(super) async fn connect(
     timeout: Duration,
 ) -> io::Result<Sender> {
     let endpoint = lease.endpoint();
-    let connecting = async {
+    let tcp = async || {
         let stream = TcpStream::connect(endpoint.address).await?;
         stream.set_nodelay(true)?;
+        Ok::<_, io::Error>(stream)
+    };
+    let connecting = async {
         match endpoint.protocol {
-            Protocol::Http1 => http1(BackendTransport::Plain(stream)).await,
+            Protocol::Http1 => http1(BackendTransport::Plain(tcp().await?)).await,
             Protocol::Https => {
                 let name = server_name(headers.get(header::HOST), endpoint.address);
-                let stream = worker.shared.backend_tls.connect(name, stream).await?;
+                let stream = worker.shared.backend_tls.connect(name, tcp().await?).await?;
                 http1(BackendTransport::Tls(Box::new(stream))).await
             }
             Protocol::H2c => {
-                let shared = http2(BackendTransport::Plain(stream), worker).await?;
-                worker.pools.share(endpoint, shared.clone());
-                Ok(shared.join(worker))
+                let open = async || http2(BackendTransport::Plain(tcp().await?), worker).await;
+                opening::join(worker, endpoint, open).await
             }
         }
     };

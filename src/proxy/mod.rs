@@ -23,6 +23,7 @@ pub mod headers;
 mod io;
 pub mod listener;
 mod message;
+mod opening;
 mod pool;
 pub mod proxy_protocol;
 mod request;

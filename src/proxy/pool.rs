@@ -11,6 +11,7 @@ use hashbrown::HashMap;
 use hyper::client::conn::{http1, http2};
 
 use super::clock::{Millis, passed};
+use super::opening::Opening;
 use super::request_body::RequestBody;
 use super::worker::Worker;
 use crate::tables::{Lease, LiveEndpoint};
@@ -30,6 +31,8 @@ struct Pool {
     endpoint: Arc<LiveEndpoint>,
     idle: Vec<Idle>,
     shared: Vec<Shared>,
+    /// The HTTP/2 connection that is being opened; written by its opener.
+    opening: Option<Rc<Opening>>,
 }
 
 struct Idle {
@@ -103,6 +106,15 @@ impl Pools {
         self.with(endpoint, |pool| pool.shared.push(shared));
     }
 
+    /// The HTTP/2 connection to `endpoint` that is being opened.
+    pub(super) fn opening(&self, endpoint: &LiveEndpoint) -> Option<Rc<Opening>> {
+        self.by_endpoint.borrow().get(&endpoint.id)?.opening.clone()
+    }
+
+    pub(super) fn opens(&self, endpoint: &Arc<LiveEndpoint>, opening: Option<Rc<Opening>>) {
+        self.with(endpoint, |pool| pool.opening = opening);
+    }
+
     /// Closes what was idle for too long, and everything idle of endpoints that are gone. Called by the worker's tick.
     pub(super) fn sweep(&self, now: Millis, idle_timeout: Duration) {
         self.by_endpoint.borrow_mut().retain(|_, pool| {
@@ -112,7 +124,7 @@ impl Pools {
                 let idle = shared.requests.get() == 0;
                 !shared.sender.is_closed() && !(idle && (retired || passed(shared.idle_since.get(), idle_timeout, now)))
             });
-            !pool.idle.is_empty() || !pool.shared.is_empty()
+            !pool.idle.is_empty() || !pool.shared.is_empty() || pool.opening.is_some()
         });
     }
 
@@ -127,6 +139,7 @@ impl Pools {
             endpoint: endpoint.clone(),
             idle: Vec::new(),
             shared: Vec::new(),
+            opening: None,
         }));
     }
 }
@@ -136,7 +149,7 @@ impl Shared {
         Shared { sender, requests: Rc::default(), idle_since: Rc::new(Cell::new(now)), limit }
     }
 
-    fn takes_more(&self) -> bool {
+    pub(super) fn takes_more(&self) -> bool {
         !self.sender.is_closed() && (self.requests.get() as usize) < self.limit.get().min(MAX_SHARED)
     }
 

@@ -64,7 +64,10 @@ impl H2Backend {
 
     /// Takes so many requests at a time on one connection, and says so.
     pub fn taking(streams: u32, script: impl Script + Send) -> Self {
-        let listener = ports::listener();
+        Self::on(ports::listener(), streams, script)
+    }
+
+    pub fn on(listener: std::net::TcpListener, streams: u32, script: impl Script + Send) -> Self {
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
         let (seen, accepted) = (Arc::default(), Arc::<AtomicUsize>::default());

@@ -16,7 +16,7 @@ pub struct ClosedPort {
 #[derive(Debug)]
 pub struct BlackHole {
     pub address: SocketAddr,
-    _socket: Socket,
+    socket: Socket,
     _fill: Vec<Socket>,
 }
 
@@ -40,10 +40,17 @@ impl BlackHole {
         socket.listen(0).unwrap();
         let address = address_of(&socket);
         let fill = (0..4).map(|_| start_connecting(address)).collect();
-        let hole = BlackHole { address, _socket: socket, _fill: fill };
+        let hole = BlackHole { address, socket, _fill: fill };
         let answered = TcpStream::connect_timeout(&address, Duration::from_millis(50));
         assert!(answered.is_err(), "the accept queue of a black hole is full");
         hole
+    }
+
+    /// From now on it answers. What tried before is heard at its next attempt, after a second or more; first in the queue
+    /// are connections that say nothing.
+    pub fn open(self) -> TcpListener {
+        self.socket.listen(4096).unwrap();
+        self.socket.into()
     }
 }
 

@@ -22,6 +22,7 @@ mod life;
 mod limits;
 mod log;
 mod metrics;
+mod opening;
 mod order;
 mod pairs;
 mod pool;
