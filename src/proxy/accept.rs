@@ -11,9 +11,11 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::activity::Activity;
 use super::client_address;
 use super::connection::{self, Connection, Facts};
-use super::io::{Activity, ClientIo, ClientTransport};
+use super::framing::Bounds;
+use super::io::{ClientIo, ClientTransport};
 use super::worker::{Open, Worker};
 use super::{proxy_protocol, tls};
 use crate::telemetry::{Refusal, TlsVersion};
@@ -94,14 +96,16 @@ async fn drive(
 ) {
     worker.stir();
     let activity = Activity::new(worker.clock.clone());
-    let io = ClientIo::new(transport, prefix, activity.clone(), Box::new(open));
     let facts = Facts { peer, peer_text: client_address::header_value(peer.ip()), tls_version };
-    let connection = Connection::new(worker.clone(), facts, activity, http2);
+    let connection = Connection::new(worker.clone(), facts, activity.clone(), http2);
     worker.watch(&connection);
+    let open = Box::new(open);
     if http2 {
-        connection::serve_http2(connection, io).await;
+        connection::serve_http2(connection, ClientIo::http2(transport, prefix, activity, open)).await;
     } else {
-        connection::serve_http1(connection, io).await;
+        let limits = &worker.shared.limits;
+        let bounds = Bounds { size: limits.max_header_size, fields: limits.max_header_fields };
+        connection::serve_http1(connection, ClientIo::http1(transport, prefix, bounds, activity, open)).await;
     }
 }
 

@@ -18,10 +18,12 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use smallvec::SmallVec;
 
+use super::activity::Activity;
 use super::clock::{Millis, millis, passed};
+use super::error::ProxyError;
 use super::exchange::Exchange;
 use super::executor::StreamExecutor;
-use super::io::{Activity, ClientIo};
+use super::io::ClientIo;
 use super::request;
 use super::worker::Worker;
 
@@ -29,6 +31,10 @@ use super::worker::Worker;
 const RESET_WINDOW: Duration = Duration::from_secs(30);
 /// How long an idle connection that is to end may still bring a request.
 pub(super) const FINISH_AFTER: Duration = Duration::from_secs(1);
+
+/// How long what a client sends after our last answer is read for nothing, and the longest silence meanwhile.
+const LINGER: Duration = Duration::from_secs(30);
+const LINGER_SILENCE: Duration = Duration::from_secs(5);
 
 /// How long an idle HTTP/2 client may take to leave after it was told to.
 const LEAVE_AFTER: Duration = Duration::from_secs(5);
@@ -43,6 +49,8 @@ pub(super) struct Connection {
     expires: Millis,
     /// Since when no request is in flight.
     idle_since: Cell<Millis>,
+    /// Requests that began so far.
+    begun: Cell<u32>,
     /// Requests in flight; asked for overdue waits by each check.
     exchanges: RefCell<SmallVec<[Rc<Exchange>; 1]>>,
     /// Start of the current window and the resets in it.
@@ -82,6 +90,7 @@ impl Connection {
             http2,
             expires: now + jittered(worker.shared.limits.max_connection_age, worker.random()),
             idle_since: Cell::new(now),
+            begun: Cell::new(0),
             exchanges: RefCell::default(),
             resets: Cell::new((now, 0)),
             ending: Cell::new(false),
@@ -93,11 +102,17 @@ impl Connection {
 
     /// A request's head was read.
     pub(super) fn began(&self, exchange: &Rc<Exchange>) {
+        self.begun.set(self.begun.get().wrapping_add(1));
         self.exchanges.borrow_mut().push(exchange.clone());
         self.idle_since.set(0);
         if self.ending.get() {
             self.give(Order::Finish);
         }
+    }
+
+    /// Why the request that begins now cannot be served: its head was replaced.
+    pub(super) fn refused(&self) -> Option<ProxyError> {
+        self.activity.refused(self.begun.get())
     }
 
     /// The client reset the stream of an answer that was ready.
@@ -114,7 +129,9 @@ impl Connection {
         let now = self.worker.clock.now();
         if exchanges.is_empty() {
             self.idle_since.set(now);
-            self.activity.expect_head();
+        }
+        if self.activity.answer() {
+            self.wake();
         }
         if aborted && self.http2 {
             self.count_reset(now);
@@ -127,7 +144,11 @@ impl Connection {
             exchange.check(now);
         }
         let limits = &self.worker.shared.limits;
-        if passed(self.activity.blocked_since(), limits.write_timeout, now) || self.is_idle_too_long(now) {
+        let draining = draining_since.is_some();
+        if passed(self.activity.blocked_since(), limits.write_timeout, now)
+            || self.is_idle_too_long(now)
+            || self.lingers_too_long(now, draining)
+        {
             self.give(Order::Close);
             return;
         }
@@ -148,7 +169,13 @@ impl Connection {
         let idle_since = self.idle_since.get();
         let head_since = self.activity.head_since();
         if !self.http2 && idle_since != 0 && head_since != 0 {
-            return passed(head_since, limits.header_timeout, now);
+            // What came behind a request is only waited for once that is over.
+            let since = head_since.max(idle_since);
+            if passed(since, limits.header_timeout, now) {
+                self.activity.head_is_overdue();
+                self.wake();
+            }
+            return passed(since, limits.header_timeout + FINISH_AFTER, now);
         }
         // HTTP/2 is told to end first: after a GOAWAY the client knows that a request which crosses was not served.
         passed(idle_since, limits.keep_alive_timeout + if self.http2 { LEAVE_AFTER } else { Duration::ZERO }, now)
@@ -160,6 +187,12 @@ impl Connection {
         let idle_since = self.idle_since.get();
         let quiet = self.activity.head_since() == 0 && passed(idle_since.max(since), FINISH_AFTER, now);
         self.http2 || idle_since == 0 || quiet
+    }
+
+    /// The client goes on sending what nobody will serve, or does not close.
+    fn lingers_too_long(&self, now: Millis, draining: bool) -> bool {
+        let (since, last) = self.activity.lingering();
+        passed(since, if draining { FINISH_AFTER } else { LINGER }, now) || passed(last, LINGER_SILENCE, now)
     }
 
     fn count_reset(&self, now: Millis) {
@@ -175,9 +208,13 @@ impl Connection {
     fn give(&self, order: Order) {
         if order > self.order.get() {
             self.order.set(order);
-            if let Some(task) = self.task.borrow().as_ref() {
-                task.wake_by_ref();
-            }
+            self.wake();
+        }
+    }
+
+    fn wake(&self) {
+        if let Some(task) = self.task.borrow().as_ref() {
+            task.wake_by_ref();
         }
     }
 

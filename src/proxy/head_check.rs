@@ -1,14 +1,14 @@
 //! Is the head of a request one that can be served, and which host and path does it ask for?
 //!
-//! hyper has parsed the head and leaves open what stands here: one Host, one way to tell where the body ends, one form
-//! of the target. What passes has a single meaning, which is what is matched and what is forwarded. What hyper does not
-//! show, such as bare line feeds and a fragment in the target, is not judged here.
+//! The head is parsed, its bytes and its framing are judged (by `framing` on HTTP/1, by h2 on HTTP/2). Left open is what
+//! stands here: one Host, one form of the target, a method that is served. What passes has a single meaning, which is
+//! what is matched and what is forwarded.
 
 use std::borrow::Cow;
 use std::fmt::Write;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderValue, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderValue};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{Method, Uri, Version};
@@ -18,7 +18,7 @@ use super::error::{ALLOWED_METHODS, ProxyError};
 use crate::snapshot::{host, path};
 
 /// The longest method that passes; the longest registered one has 17 letters.
-const MAX_METHOD: usize = 32;
+pub(super) const MAX_METHOD: usize = 32;
 
 /// What a request asks for, in normal form.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,8 +29,6 @@ pub struct Checked {
     host_length: usize,
     /// Where it differs from the path as sent.
     path: Option<Box<str>>,
-    /// The port that the client named.
-    pub port: Option<u16>,
     /// Extended CONNECT for a websocket (RFC 8441).
     pub websocket: bool,
 }
@@ -72,19 +70,11 @@ pub fn check(parts: &Parts, tls: bool, max_fields: usize) -> Result<Checked, Pro
     let host = named_host(parts, tls)?;
     let path = check_target(parts)?;
     let (authority, host_length) = host.authority(parts)?;
-    Ok(Checked { authority, host_length, path, port: host.port, websocket })
+    Ok(Checked { authority, host_length, path, websocket })
 }
 
-/// hyper accepts several codings and lines as long as the last is `chunked`. Two readers of such a head need not agree.
 fn check_framing(headers: &HeaderMap, version: Version) -> Result<(), ProxyError> {
-    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-    if let Some(coding) = codings.next() {
-        let chunked = coding.as_bytes().eq_ignore_ascii_case(b"chunked");
-        if !chunked || codings.next().is_some() || version != Version::HTTP_11 {
-            return Err(ProxyError::BadRequest("Transfer-Encoding other than one chunked"));
-        }
-    }
-    // hyper has made sure that it is a number; one that no body can have is a trap for readers with smaller integers.
+    // It is known to be a number; one that no body can have is a trap for readers with smaller integers.
     let too_long = |length: &HeaderValue| length.to_str().is_ok_and(|digits| digits.parse::<i64>().is_err());
     if headers.get(CONTENT_LENGTH).is_some_and(too_long) {
         return Err(ProxyError::BadRequest("Content-Length beyond any body"));

@@ -1,17 +1,18 @@
-//! The streams under hyper. [`ClientIo`] hands out bytes that were read before hyper came (PROXY protocol, protocol
-//! choice) and notes when bytes last moved; deadlines themselves are the connection's.
+//! The streams under hyper. [`ClientIo`] hands out what was read before hyper came (PROXY protocol, protocol choice), on
+//! HTTP/1 only what `inlet` lets through, and notes what moves; deadlines themselves are the connection's.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::clock::{Clock, Millis};
+use super::activity::Activity;
+use super::framing::Bounds;
+use super::inlet::Inlet;
 
 /// A byte stream, plain or under TLS; `T` is the TLS stream of the side in question.
 pub(super) enum Transport<T> {
@@ -26,85 +27,79 @@ pub(super) type BackendTransport = Transport<tokio_rustls::client::TlsStream<Tcp
 /// A client's stream. Dropping it ends the connection and whatever was counted for it.
 pub(super) struct ClientIo {
     transport: ClientTransport,
-    /// Read ahead of hyper, handed out first.
-    prefix: Bytes,
+    reading: Reading,
     activity: Arc<Activity>,
+    /// Our side was closed.
+    shut: bool,
     /// Undone when the connection ends, also if hyper has handed the stream on to a tunnel.
     _open: Box<dyn Send>,
 }
 
-/// When bytes last moved on a client's stream. Written by [`ClientIo`], read by the connection's checks.
-#[derive(Debug)]
-pub(super) struct Activity {
-    clock: Clock,
-    /// When the first byte came since [`Activity::expect_head`]; 0 if none did.
-    head_since: AtomicU64,
-    /// Since when the client has taken nothing of what waits to be written; 0 if nothing waits.
-    blocked_since: AtomicU64,
-}
-
-impl Activity {
-    pub(super) fn new(clock: Clock) -> Arc<Self> {
-        Arc::new(Activity { clock, head_since: AtomicU64::new(0), blocked_since: AtomicU64::new(0) })
-    }
-
-    /// The next byte that comes starts a request head.
-    pub(super) fn expect_head(&self) {
-        self.head_since.store(0, Ordering::Relaxed);
-    }
-
-    pub(super) fn head_since(&self) -> Millis {
-        self.head_since.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn blocked_since(&self) -> Millis {
-        self.blocked_since.load(Ordering::Relaxed)
-    }
-
-    fn read(&self) {
-        if self.head_since.load(Ordering::Relaxed) == 0 {
-            self.head_since.store(self.clock.now(), Ordering::Relaxed);
-        }
-    }
-
-    fn wrote<T>(&self, result: &Poll<io::Result<T>>) {
-        if result.is_ready() {
-            self.blocked_since.store(0, Ordering::Relaxed);
-        } else if self.blocked_since.load(Ordering::Relaxed) == 0 {
-            self.blocked_since.store(self.clock.now(), Ordering::Relaxed);
-        }
-    }
+/// What stands between the transport and hyper's reader.
+enum Reading {
+    Http1(Inlet),
+    /// Read ahead of hyper, handed out first.
+    Http2(Bytes),
 }
 
 impl ClientIo {
-    /// `open` is dropped when the connection ends.
-    pub(super) fn new(transport: ClientTransport, prefix: Bytes, activity: Arc<Activity>, open: Box<dyn Send>) -> Self {
-        if !prefix.is_empty() {
-            activity.read();
-        }
-        ClientIo { transport, prefix, activity, _open: open }
+    /// `prefix` was read before; `open` is dropped when the connection ends.
+    pub(super) fn http1(
+        transport: ClientTransport,
+        prefix: Bytes,
+        bounds: Bounds,
+        activity: Arc<Activity>,
+        open: Box<dyn Send>,
+    ) -> Self {
+        let reading = Reading::Http1(Inlet::new(bounds, prefix.into(), &activity));
+        ClientIo { transport, reading, activity, shut: false, _open: open }
     }
 
-    /// The stream, what was read ahead of hyper, and the guard that ends with the connection.
+    pub(super) fn http2(
+        transport: ClientTransport,
+        prefix: Bytes,
+        activity: Arc<Activity>,
+        open: Box<dyn Send>,
+    ) -> Self {
+        ClientIo { transport, reading: Reading::Http2(prefix), activity, shut: false, _open: open }
+    }
+
+    /// The stream, what was read of it and not handed out, and the guard that ends with the connection.
     pub(super) fn into_parts(self) -> (ClientTransport, Bytes, Box<dyn Send>) {
-        (self.transport, self.prefix, self._open)
+        let held = match self.reading {
+            Reading::Http1(inlet) => inlet.into_held().into(),
+            Reading::Http2(prefix) => prefix,
+        };
+        (self.transport, held, self._open)
+    }
+
+    /// Reads for nothing until the client has seen that we are done: closed while bytes come in, the kernel would reset
+    /// the connection and the client lose our answer (RFC 9112 §9.6).
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut scratch = [0; 4 << 10];
+        loop {
+            self.activity.lingers();
+            let mut buf = ReadBuf::new(&mut scratch);
+            let read = ready!(Pin::new(&mut self.transport).poll_read(cx, &mut buf));
+            if read.is_err() || buf.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+        }
     }
 }
 
 impl AsyncRead for ClientIo {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if !self.prefix.is_empty() {
-            let n = self.prefix.len().min(buf.remaining());
-            buf.put_slice(&self.prefix[..n]);
-            self.prefix.advance(n);
-            return Poll::Ready(Ok(()));
+        let this = &mut *self;
+        match &mut this.reading {
+            Reading::Http1(inlet) => inlet.poll_read(Pin::new(&mut this.transport), &this.activity, cx, buf),
+            Reading::Http2(prefix) if !prefix.is_empty() => {
+                let fits = prefix.len().min(buf.remaining());
+                buf.put_slice(&prefix.split_to(fits));
+                Poll::Ready(Ok(()))
+            }
+            Reading::Http2(_) => Pin::new(&mut this.transport).poll_read(cx, buf),
         }
-        let before = buf.filled().len();
-        let result = Pin::new(&mut self.transport).poll_read(cx, buf);
-        if buf.filled().len() > before {
-            self.activity.read();
-        }
-        result
     }
 }
 
@@ -139,7 +134,14 @@ impl AsyncWrite for ClientIo {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.transport).poll_shutdown(cx)
+        if !self.shut {
+            ready!(Pin::new(&mut self.transport).poll_shutdown(cx))?;
+            self.shut = true;
+        }
+        match &self.reading {
+            Reading::Http1(inlet) if inlet.leaves_unread() => self.poll_linger(cx),
+            _ => Poll::Ready(Ok(())),
+        }
     }
 }
 

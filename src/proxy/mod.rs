@@ -5,6 +5,7 @@
 //! from there to `forward`.
 
 mod accept;
+mod activity;
 pub mod admission;
 mod body;
 pub mod client_address;
@@ -18,8 +19,10 @@ mod fallback;
 #[cfg(test)]
 mod faults;
 mod forward;
+pub mod framing;
 pub mod head_check;
 pub mod headers;
+mod inlet;
 mod io;
 pub mod listener;
 mod message;

@@ -39,6 +39,9 @@ async fn treat(exchange: &Rc<Exchange>, head: Parts, body: Incoming) -> Result<R
     super::faults::arm(&head.headers);
     let tables = &exchange.tables;
     let shared = &exchange.connection.worker.shared;
+    if let Some(error) = exchange.connection.refused() {
+        return Err(error);
+    }
     let client = exchange.resolve_client(&head.headers);
     let target = head_check::check(&head, exchange.is_tls(), shared.limits.max_header_fields)?;
     let route = tables.routes.find(target.host(), target.path(&head.uri));

@@ -158,26 +158,6 @@ fn ambiguous_targets_are_refused() {
 }
 
 #[test]
-fn only_one_chunked_coding_is_read() {
-    let post = |version, codings: &[&str]| {
-        let mut fields = vec![("host", "a.test")];
-        fields.extend(codings.iter().map(|coding| ("transfer-encoding", *coding)));
-        status(&head(version, "POST", "/", &fields))
-    };
-    assert_eq!(post(Version::HTTP_11, &[]), 200);
-    assert_eq!(post(Version::HTTP_11, &["chunked"]), 200);
-    assert_eq!(post(Version::HTTP_11, &["Chunked"]), 200);
-    let refused =
-        ["", "chunked, chunked", ",chunked", "chunked,", "gzip, chunked", "chunked, gzip", "xchunked", "\"chunked\""];
-    for coding in refused {
-        assert_eq!(post(Version::HTTP_11, &[coding]), BAD, "{coding:?}");
-    }
-    assert_eq!(post(Version::HTTP_11, &["chunked", "chunked"]), BAD);
-    assert_eq!(post(Version::HTTP_11, &["gzip", "chunked"]), BAD);
-    assert_eq!(post(Version::HTTP_10, &["chunked"]), BAD);
-}
-
-#[test]
 fn only_a_100_can_be_expected() {
     let post = |version, expected: &[&str]| {
         let mut fields = vec![("host", "a.test")];

@@ -1,0 +1,145 @@
+//! The bytes of an HTTP/1 client on their way to hyper: read from the socket, judged by `framing`, kept while they have
+//! to wait. A head that is refused is replaced by a clean one, for which `request` answers with the reason.
+
+use std::future::Future;
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
+
+use super::activity::Activity;
+use super::error::ProxyError;
+use super::framing::{self, Bounds, Requests, Waits};
+
+/// What is read at first of a head that did not come in one piece.
+const FIRST_READ: usize = 4 << 10;
+
+pub(super) struct Inlet {
+    requests: Requests,
+    bounds: Bounds,
+    /// Read, not handed out.
+    held: Vec<u8>,
+    /// The first of these may be.
+    ready: usize,
+    /// The head that stands in for a refused one was handed out.
+    told: bool,
+}
+
+impl Inlet {
+    /// `held` was read before.
+    pub(super) fn new(bounds: Bounds, held: Vec<u8>, activity: &Activity) -> Self {
+        let mut inlet = Inlet { requests: Requests::new(bounds), bounds, held, ready: 0, told: false };
+        inlet.judge(activity);
+        inlet
+    }
+
+    /// Something of what the client sent was not served.
+    pub(super) fn leaves_unread(&self) -> bool {
+        !self.held.is_empty() || !self.requests.is_between()
+    }
+
+    /// What was read and not handed out.
+    pub(super) fn into_held(self) -> Vec<u8> {
+        self.held
+    }
+
+    pub(super) fn poll_read(
+        &mut self,
+        mut transport: Pin<&mut (impl AsyncRead + Unpin)>,
+        activity: &Activity,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            self.learn(activity);
+            if self.ready > 0 {
+                self.hand_out(buf);
+                return Poll::Ready(Ok(()));
+            }
+            match self.requests.waits() {
+                Waits::More => {}
+                Waits::Answer if self.held.is_empty() => {}
+                Waits::Answer => {
+                    activity.wants_answer();
+                    return Poll::Pending;
+                }
+                Waits::Refused(_) if self.told => return Poll::Pending,
+                Waits::Refused(error) => {
+                    self.stand_in(error, activity);
+                    continue;
+                }
+                Waits::Broken => return Poll::Ready(Err(io::ErrorKind::InvalidData.into())),
+            }
+            if self.held.is_empty() {
+                let before = buf.filled().len();
+                ready!(transport.as_mut().poll_read(cx, buf))?;
+                let read = &buf.filled()[before..];
+                let passed = self.requests.pass(read);
+                if passed == read.len() {
+                    // Also the end of the stream.
+                    activity.in_head(false);
+                    return Poll::Ready(Ok(()));
+                }
+                self.held.extend_from_slice(&read[passed..]);
+                buf.set_filled(before + passed);
+                activity.in_head(self.is_in_head());
+                if passed > 0 {
+                    return Poll::Ready(Ok(()));
+                }
+            } else {
+                self.make_room();
+                if ready!(pin!(transport.read_buf(&mut self.held)).poll(cx))? == 0 {
+                    return Poll::Ready(Ok(()));
+                }
+                self.judge(activity);
+            }
+        }
+    }
+
+    fn judge(&mut self, activity: &Activity) {
+        self.ready = self.requests.pass(&self.held);
+        activity.in_head(self.is_in_head());
+    }
+
+    fn hand_out(&mut self, buf: &mut ReadBuf<'_>) {
+        let fits = self.ready.min(buf.remaining());
+        buf.put_slice(&self.held[..fits]);
+        self.held.drain(..fits);
+        self.ready -= fits;
+        if self.held.is_empty() {
+            // Most connections never need it again.
+            self.held = Vec::new();
+        }
+    }
+
+    /// What happened since the last read.
+    fn learn(&mut self, activity: &Activity) {
+        if activity.take_overdue() && self.is_in_head() {
+            self.requests.refuse(ProxyError::RequestTimeout);
+        }
+        if self.requests.waits() == Waits::Answer && activity.answered() == self.requests.heads() {
+            self.requests.answered();
+            self.judge(activity);
+        }
+    }
+
+    fn stand_in(&mut self, error: ProxyError, activity: &Activity) {
+        self.held = framing::stand_in(&self.held).into_bytes();
+        self.ready = self.held.len();
+        self.told = true;
+        activity.refuse(error, self.requests.heads());
+    }
+
+    fn is_in_head(&self) -> bool {
+        self.requests.is_in_head() && !self.requests.is_between()
+    }
+
+    /// As much again, but not more than a head can have.
+    fn make_room(&mut self) {
+        if self.held.len() == self.held.capacity() {
+            let rest = self.bounds.size.saturating_sub(self.held.len()).max(1);
+            self.held.reserve_exact(self.held.len().max(FIRST_READ).min(rest));
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! Answers that are given before the request's body has come: the client must be able to read them.
+
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::support::tls::Tls;
+use crate::support::wait::until;
+use crate::support::{Backend, Client, Headgate, objects};
+
+const UPLOAD: usize = 32 << 20;
+
+/// Sends the head and then all of the body without looking at what comes back, as most clients do.
+fn upload(client: &mut Client<impl std::io::Read + Write>, host: &str, framing: &str) {
+    client.send(format!("POST /upload HTTP/1.1\r\nHost: {host}\r\n{framing}\r\n"));
+    let piece = vec![b'0'; 64 << 10];
+    for _ in 0..UPLOAD / piece.len() {
+        client.send(&piece);
+    }
+}
+
+#[test]
+fn an_answer_to_an_upload_that_nobody_reads_arrives() {
+    let proxy = Headgate::before(&Backend::answering("ok"));
+    for host in ["unknown.example", "bad host"] {
+        let mut client = Client::connect(proxy.http);
+        upload(&mut client, host, &format!("Content-Length: {UPLOAD}\r\n"));
+        let response = client.response();
+        assert_eq!(response.status, if host == "bad host" { 400 } else { 404 });
+        client.expect_close();
+    }
+}
+
+#[test]
+fn it_arrives_over_tls_too() {
+    let proxy = Headgate::before(&Backend::answering("ok"));
+    let mut client = Tls::to("a.example").connect(proxy.https);
+    upload(&mut client, "unknown.example", &format!("Content-Length: {UPLOAD}\r\n"));
+    assert_eq!(client.response().status, 404);
+}
+
+#[test]
+fn a_body_over_the_limit_is_refused_while_it_comes_and_the_answer_arrives() {
+    let backend = Backend::answering("ok");
+    let mut objects = objects::site("a.example", &[backend.address]);
+    objects.push(objects::config_map("settings", json!({ "proxy-body-size": "1k" })));
+    let proxy = Headgate::with(&objects).flag("--configmap", "default/settings").start();
+    let mut client = Client::connect(proxy.http);
+    upload(&mut client, "a.example", &format!("Transfer-Encoding: chunked\r\n\r\n{UPLOAD:x}"));
+    assert_eq!(client.response().status, 413);
+}
+
+#[test]
+fn a_client_that_neither_sends_nor_closes_after_such_an_answer_is_left_within_seconds() {
+    let proxy = Headgate::before(&Backend::answering("ok"));
+    let open = proxy.descriptors();
+    let mut client = Client::connect(proxy.http);
+    client.send("POST / HTTP/1.1\r\nHost: unknown.example\r\nContent-Length: 10\r\n\r\n");
+    assert_eq!(client.response().status, 404);
+    let start = Instant::now();
+    until("the end", || (proxy.descriptors() <= open).then_some(()));
+    let waited = start.elapsed();
+    assert!(waited > Duration::from_secs(4) && waited < Duration::from_secs(8), "{waited:?}");
+}
