@@ -80,8 +80,12 @@ pub async fn accept(listener: &TcpListener, starved: impl Fn()) -> (TcpStream, S
 /// clients are ignored (they try again, and then meet another replica or a closed port) and those who are in the middle
 /// of a handshake or waiting are taken.
 pub async fn close(listener: TcpListener, starved: impl Fn(), mut accepted: impl FnMut(TcpStream, SocketAddr)) {
-    if let Err(error) = ignore_new_clients(&listener) {
-        tracing::warn!(%error, "the port is closed without a filter; clients that connect at this moment are reset");
+    // Where filters are not permitted each worker finds that out for each port.
+    static WARNING: Seldom = Seldom::new();
+    if let Err(error) = ignore_new_clients(&listener)
+        && WARNING.occurred().is_some()
+    {
+        tracing::warn!(%error, "ports are closed without a filter; clients that connect at this moment are reset");
     }
     let arriving = async {
         loop {
