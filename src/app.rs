@@ -4,6 +4,7 @@
 //! from the source through `control` to the published tables, when `pace` says so.
 
 mod control;
+pub mod descriptors;
 mod found;
 mod news;
 mod pace;
@@ -20,7 +21,6 @@ use tokio::net::TcpListener;
 
 use crate::admin::{self, Readiness};
 use crate::config::Config;
-use crate::proxy::admission::raise_descriptor_limit;
 use crate::proxy::{Proxy, listener};
 use crate::source::folder::{Folder, OpenError};
 use crate::source::resolve::Resolver;
@@ -34,16 +34,16 @@ use signals::{Asked, Signals};
 const LOG_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Serves until told to end.
-pub fn serve(config: Config) -> anyhow::Result<()> {
+pub fn serve(mut config: Config) -> anyhow::Result<()> {
     init_application_log(&config.log_filter, config.log_format).map_err(anyhow::Error::msg)?;
-    let descriptors = raise_descriptor_limit();
+    descriptors::fit(&mut config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("control")
         .enable_all()
         .build()
         .context("cannot start the control runtime")?;
-    let outcome = runtime.block_on(async { Process::start(config, descriptors)?.run().await });
+    let outcome = runtime.block_on(async { Process::start(config)?.run().await });
     runtime.shutdown_background();
     outcome
 }
@@ -75,7 +75,7 @@ enum Phase {
 
 impl Process {
     /// Everything up to "ready". Must be called within the control runtime.
-    fn start(config: Config, descriptors: u64) -> anyhow::Result<Self> {
+    fn start(config: Config) -> anyhow::Result<Self> {
         // First, so that a signal that comes during the start is not lost.
         let signals = Signals::install().context("cannot take signals")?;
         let metrics = Metrics::new(config.workers);
@@ -89,7 +89,7 @@ impl Process {
         let pending = readiness.wait_for("the listeners");
         let admin = admin::State::new(control.published(), metrics.clone(), readiness.clone(), config.debug_remote);
         let (admin_address, admin_listener) = bind_admin(&config)?;
-        let proxy = Proxy::start(&config, descriptors, control.published(), metrics.clone(), access_log.clone())?;
+        let proxy = Proxy::start(&config, control.published(), metrics.clone(), access_log.clone())?;
         tokio::spawn(admin::serve(admin_listener, admin.clone()));
         let (http, https) = (proxy.http_address(), proxy.https_address());
         tracing::info!(%http, %https, admin = %admin_address, "listening");

@@ -5,7 +5,8 @@ use std::cell::Cell;
 use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr, TcpStream};
 
-use headgate::proxy::{admission, listener};
+use headgate::app::descriptors::raise_limit;
+use headgate::proxy::listener;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 
@@ -38,6 +39,6 @@ fn a_client_that_meets_exhausted_descriptors_is_accepted_once_some_are_free() {
         assert_eq!(peer, client.local_addr().unwrap());
         assert_eq!(starved.get(), 3);
     });
-    assert_eq!(admission::raise_descriptor_limit(), getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX));
+    assert_eq!(raise_limit(), getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX));
     assert_eq!(getrlimit(Resource::Nofile).current, getrlimit(Resource::Nofile).maximum);
 }

@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use headgate::proxy::admission;
+use headgate::app::descriptors::raise_limit;
 use headgate::proxy::tunnel::{self, End, Reason, Side};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -119,7 +119,7 @@ fn a_hundred_megabytes_each_way_arrive_whole_and_cost_no_memory() {
 #[test]
 fn a_thousand_silent_tunnels_hold_no_pipes() {
     let _alone = alone();
-    admission::raise_descriptor_limit();
+    raise_limit();
     on_worker(async {
         let mut tunnels = Vec::new();
         for _ in 0..1000 {

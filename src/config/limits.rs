@@ -10,7 +10,7 @@ use super::{duration, number, size};
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 #[command(next_help_heading = "Limits")]
 pub struct Limits {
-    /// Connections of clients that the process holds at most; lowered to half of the file descriptors
+    /// Connections of clients that the process holds at most; lowered where the limit of open files is too small
     #[arg(long, value_name = "NUMBER", default_value = "10000", value_parser = number::within::<usize>(1..=u64::MAX))]
     pub max_connections: usize,
 

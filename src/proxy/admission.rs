@@ -11,7 +11,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::seldom::Seldom;
 use crate::telemetry::Refusal;
@@ -129,38 +128,6 @@ impl Drop for Admitted {
         self.release();
         self.admission.open.fetch_sub(1, Ordering::Relaxed);
     }
-}
-
-/// Raises the soft limit of open files to the hard one; what is then allowed. Called once, at start.
-pub fn raise_descriptor_limit() -> u64 {
-    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    let soft = current.unwrap_or(u64::MAX);
-    let hard = maximum.unwrap_or(u64::MAX);
-    if soft >= hard {
-        return soft;
-    }
-    match setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
-        Ok(()) => hard,
-        Err(error) => {
-            tracing::warn!(%error, soft, hard, "the limit of open files could not be raised");
-            soft
-        }
-    }
-}
-
-/// How many connections `descriptors` open files carry: at most half of them, since each connection may need one
-/// to a backend as well.
-pub fn connections_within(wanted: usize, descriptors: u64) -> usize {
-    let carried = usize::try_from(descriptors / 2).unwrap_or(usize::MAX);
-    if wanted > carried {
-        tracing::warn!(
-            wanted,
-            allowed = carried,
-            descriptors,
-            "--max-connections is more than half of the open files allowed (ulimit -n): lowered"
-        );
-    }
-    wanted.min(carried)
 }
 
 #[cfg(test)]

@@ -29,10 +29,9 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Binds both ports and starts the workers. `descriptors`: how many the process may open.
+    /// Binds both ports and starts the workers.
     pub fn start(
         config: &Config,
-        descriptors: u64,
         published: Arc<Published>,
         metrics: Arc<Metrics>,
         access_log: Arc<AccessLog>,
@@ -40,7 +39,7 @@ impl Proxy {
         let bind = |port, flag| listener::bind(config.bind_address, port, config.workers, flag);
         let (http, http_listeners) = bind(config.http_port, "--http-port")?;
         let (https, https_listeners) = bind(config.https_port, "--https-port")?;
-        let shared = Arc::new(shared(config, descriptors, published, metrics, access_log)?);
+        let shared = Arc::new(shared(config, published, metrics, access_log)?);
         let (drain, draining) = watch::channel(None);
         let (report, ended) = mpsc::unbounded_channel();
         for (index, (http, https)) in http_listeners.into_iter().zip(https_listeners).enumerate() {
@@ -86,16 +85,14 @@ impl Proxy {
 
 fn shared(
     config: &Config,
-    descriptors: u64,
     published: Arc<Published>,
     metrics: Arc<Metrics>,
     access_log: Arc<AccessLog>,
 ) -> anyhow::Result<Shared> {
     let limits = config.limits.clone();
-    let connections = super::admission::connections_within(limits.max_connections, descriptors);
     let server_header = Some(config.server_header.as_str()).filter(|name| !name.is_empty());
     Ok(Shared {
-        admission: Admission::new(connections, limits.max_connections_per_address),
+        admission: Admission::new(limits.max_connections, limits.max_connections_per_address),
         client_tls: tls::server_config(published.clone()).into(),
         backend_tls: tls::backend_connector(),
         server_header: server_header.map(HeaderValue::from_str).transpose().context("--server-header")?,

@@ -16,6 +16,8 @@ use super::folder::Folder;
 use super::metrics::Metrics;
 use super::{Backend, Objects, client, folder, site, wait};
 
+const BINARY: &str = env!("CARGO_BIN_EXE_headgate");
+
 /// What to start.
 #[derive(Debug)]
 pub struct Builder {
@@ -23,6 +25,8 @@ pub struct Builder {
     /// What `--dir` gets.
     served: PathBuf,
     flags: Vec<String>,
+    /// As `ulimit -n` sets it, soft and hard.
+    descriptors: Option<u32>,
 }
 
 /// A running proxy.
@@ -61,7 +65,7 @@ impl Headgate {
     pub fn with(objects: &[Value]) -> Builder {
         let folder = Folder::new();
         folder.write("objects.yaml", objects);
-        Builder { served: folder.objects(), folder, flags: Vec::new() }
+        Builder { served: folder.objects(), folder, flags: Vec::new(), descriptors: None }
     }
 
     /// Replaces what is served and waits until it is live.
@@ -178,6 +182,12 @@ impl Builder {
         self
     }
 
+    /// Limits the files that it may open.
+    pub fn descriptors(mut self, limit: u32) -> Self {
+        self.descriptors = Some(limit);
+        self
+    }
+
     /// Starts it and waits until it is ready.
     #[track_caller]
     pub fn start(self) -> Headgate {
@@ -188,7 +198,10 @@ impl Builder {
         );
         arguments.push(format!("--access-log={}", log.display()));
         arguments.extend(self.flags);
-        let mut process = Process::start(&arguments);
+        let mut process = match self.descriptors {
+            None => Process::start(&arguments),
+            Some(limit) => Process::start_with(limit, &arguments),
+        };
         let line = process.wait_for_line("listening");
         let address = |name: &str| bound(&line, name);
         let (http, https, admin) = (address("http"), address("https"), address("admin"));
@@ -200,7 +213,17 @@ impl Builder {
 impl Process {
     /// Starts the binary with these arguments and an environment without `HEADGATE_*`.
     pub fn start<S: AsRef<std::ffi::OsStr>>(arguments: &[S]) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_headgate"));
+        Self::run(Command::new(BINARY), arguments)
+    }
+
+    /// The same, with this many files that it may open.
+    pub fn start_with<S: AsRef<std::ffi::OsStr>>(descriptors: u32, arguments: &[S]) -> Self {
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("ulimit -n {descriptors} && exec \"$@\""), "sh", BINARY]);
+        Self::run(command, arguments)
+    }
+
+    fn run<S: AsRef<std::ffi::OsStr>>(mut command: Command, arguments: &[S]) -> Self {
         // Nobody reads stdout: a pipe that fills up must not stop it.
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("HEADGATE_")) {

@@ -77,11 +77,3 @@ fn nothing_is_left_of_closed_connections() {
     assert_eq!(admission.open(), 0);
     assert_eq!(addresses_known(&admission), 0);
 }
-
-#[test]
-fn connections_take_at_most_half_of_the_descriptors() {
-    assert_eq!(connections_within(10_000, 1_048_576), 10_000);
-    assert_eq!(connections_within(10_000, 20_000), 10_000);
-    assert_eq!(connections_within(10_000, 19_998), 9_999);
-    assert_eq!(connections_within(10_000, 1024), 512);
-}

@@ -51,7 +51,7 @@ impl Running {
         let metrics = Metrics::new(1);
         let published = Published::new(snapshot, self_made_certificate(), metrics.clone());
         let access_log = AccessLog::open(config.access_log.clone(), config.access_log_format).unwrap();
-        let proxy = Proxy::start(&config, 1000, published, metrics.clone(), access_log).unwrap();
+        let proxy = Proxy::start(&config, published, metrics.clone(), access_log).unwrap();
         Running { proxy, metrics, release, reached, folder }
     }
 
