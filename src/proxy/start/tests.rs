@@ -3,6 +3,8 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use clap::Parser;
+use h2::RecvStream;
+use h2::client::SendRequest;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -147,6 +149,21 @@ async fn rest(mut stream: TcpStream) -> String {
     String::from_utf8(text).unwrap()
 }
 
+/// One GET over HTTP/2, up to the response head.
+async fn ask(
+    client: SendRequest<Bytes>,
+    path: &str,
+    fault: Option<&str>,
+) -> Result<http::Response<RecvStream>, h2::Error> {
+    let mut request = http::Request::get(format!("http://a.test{path}"));
+    if let Some(fault) = fault {
+        request = request.header("x-fault", fault);
+    }
+    let mut ready = client.ready().await?;
+    let (response, _) = ready.send_request(request.body(()).unwrap(), true)?;
+    timeout(PATIENCE, response).await.unwrap()
+}
+
 #[tokio::test]
 async fn a_panic_in_a_request_is_500_and_ends_its_connection_alone() {
     let running = Running::start().await;
@@ -177,29 +194,21 @@ async fn a_panic_in_a_stream_leaves_the_other_streams_of_its_connection() {
     let stream = TcpStream::connect(running.proxy.http_address()).await.unwrap();
     let (client, connection) = h2::client::handshake(stream).await.unwrap();
     tokio::spawn(connection);
-    let ask = async |path: &str, fault: Option<&str>| {
-        let mut request = http::Request::get(format!("http://a.test{path}"));
-        request = fault.into_iter().fold(request, |request, fault| request.header("x-fault", fault));
-        let mut ready = client.clone().ready().await.unwrap();
-        let (response, _) = ready.send_request(request.body(()).unwrap(), true).unwrap();
-        // A task, so that the request is on its way before anybody waits for its answer.
-        tokio::spawn(response)
-    };
-    let other = ask("/held", None).await;
+    let other = tokio::spawn(ask(client.clone(), "/held", None));
     running.reached(1).await;
-    let response = timeout(PATIENCE, ask("/panic", Some("request")).await).await.unwrap().unwrap().unwrap();
+    let response = ask(client.clone(), "/panic", Some("request")).await.unwrap();
     assert_eq!((response.status().as_u16(), response.headers()["content-length"].as_bytes()), (500, &b"26"[..]));
     assert!(!response.headers().contains_key("connection"));
     let body: Bytes = response.into_body().data().await.unwrap().unwrap();
     assert_eq!(body, "500 Internal Server Error\n");
-    let broken = timeout(PATIENCE, ask("/breaks", Some("response-body")).await).await.unwrap().unwrap();
+    let broken = ask(client.clone(), "/breaks", Some("response-body")).await;
     let broken = match broken {
         Ok(response) => response.into_body().data().await.unwrap().unwrap_err(),
         Err(error) => error,
     };
     assert!(broken.is_reset(), "{broken:?}");
     running.release.send_replace(true);
-    assert_eq!(timeout(PATIENCE, other).await.unwrap().unwrap().unwrap().status(), 200);
+    assert_eq!(other.await.unwrap().unwrap().status(), 200);
     let line = running.line("/panic").await;
     assert_eq!((&line["status"], &line["flag"]), (&500.into(), &"IE".into()));
     assert_eq!(running.line("/breaks").await["flag"], "IE");
