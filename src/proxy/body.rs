@@ -3,7 +3,7 @@
 
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use http::{HeaderMap, Version};
@@ -12,7 +12,7 @@ use hyper::body::Incoming;
 
 use super::error::ProxyError;
 use super::exchange::Exchange;
-use super::forward::Failure;
+use super::forward;
 use super::headers;
 use super::pool::Upstream;
 
@@ -39,6 +39,8 @@ pub(super) struct BackendBody {
     exchange: Rc<Exchange>,
     upstream: Option<Upstream>,
     trailers: bool,
+    /// What of the body came with the head; boxed where it is trailers, which is seldom and large.
+    first: Option<Result<Bytes, Box<Frame<Bytes>>>>,
     /// The last byte of the piece before, if it goes by itself; else empty.
     last: Bytes,
 }
@@ -50,19 +52,23 @@ impl ResponseBody {
     }
 
     /// `trailers`: the client can take them. `bodyless`: none is to come, even if an HTTP/2 backend has not said so yet.
+    /// Fails if what came with the head is broken, for then nothing has been said to the client yet.
     pub(super) fn backend(
         inner: Incoming,
         exchange: Rc<Exchange>,
         upstream: Upstream,
         trailers: bool,
         bodyless: bool,
-    ) -> Self {
+    ) -> Result<Self, ProxyError> {
         exchange.waits_for_backend();
-        let mut body = BackendBody { inner, exchange, upstream: Some(upstream), trailers, last: Bytes::new() };
+        let upstream = Some(upstream);
+        let mut body = BackendBody { inner, exchange, upstream, trailers, first: None, last: Bytes::new() };
         if body.inner.is_end_stream() || bodyless {
             body.complete();
+        } else {
+            body.begin()?;
         }
-        ResponseBody::Backend(body)
+        Ok(ResponseBody::Backend(body))
     }
 }
 
@@ -87,7 +93,7 @@ impl Body for ResponseBody {
     fn is_end_stream(&self) -> bool {
         match self {
             ResponseBody::Own { content, .. } => content.is_none(),
-            ResponseBody::Backend(body) => body.last.is_empty() && body.inner.is_end_stream(),
+            ResponseBody::Backend(body) => body.is_end_stream(),
             ResponseBody::Tunnel => true,
         }
     }
@@ -95,13 +101,40 @@ impl Body for ResponseBody {
     fn size_hint(&self) -> SizeHint {
         match self {
             ResponseBody::Own { content, .. } => SizeHint::with_exact(content.as_ref().map_or(0, Bytes::len) as u64),
-            ResponseBody::Backend(body) => body.inner.size_hint(),
+            ResponseBody::Backend(body) => body.size_hint(),
             ResponseBody::Tunnel => SizeHint::with_exact(0),
         }
     }
 }
 
 impl BackendBody {
+    /// Takes what has come already. Whoever polls the answer next is woken by what is still to come.
+    fn begin(&mut self) -> Result<(), ProxyError> {
+        match Pin::new(&mut self.inner).poll_frame(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Some(Ok(frame))) => self.first = Some(frame.into_data().map_err(Box::new)),
+            Poll::Ready(Some(Err(error))) => return Err(forward::failure_of(&error)),
+            Poll::Ready(None) | Poll::Pending => {}
+        }
+        Ok(())
+    }
+
+    fn next_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+        match self.first.take() {
+            Some(first) => Poll::Ready(Some(Ok(first.map_or_else(|trailers| *trailers, Frame::data)))),
+            None => Pin::new(&mut self.inner).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.first.is_none() && self.last.is_empty() && self.inner.is_end_stream()
+    }
+
+    /// Asked for before the first frame is taken.
+    fn size_hint(&self) -> SizeHint {
+        let first = self.first.as_ref().and_then(|first| first.as_ref().ok()).map_or(0, Bytes::len) as u64;
+        self.inner.size_hint().exact().map_or_else(SizeHint::default, |rest| SizeHint::with_exact(first + rest))
+    }
+
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ProxyError>>> {
         #[cfg(test)]
         super::faults::strike(super::faults::Place::ResponseBody);
@@ -113,7 +146,7 @@ impl BackendBody {
             return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.last)))));
         }
         loop {
-            match Pin::new(&mut self.inner).poll_frame(cx) {
+            match self.next_frame(cx) {
                 Poll::Pending => {
                     self.exchange.waits_for_backend();
                     return Poll::Pending;
@@ -124,10 +157,10 @@ impl BackendBody {
                     }
                 }
                 Poll::Ready(Some(Err(error))) => {
-                    let failure = Failure::of(&error);
-                    self.exchange.backend_failed(failure.backend_error());
-                    self.exchange.fail(failure.error());
-                    return Poll::Ready(Some(Err(failure.error())));
+                    let failure = forward::failure_of(&error);
+                    self.exchange.backend_failed(failure);
+                    self.exchange.fail(failure);
+                    return Poll::Ready(Some(Err(failure)));
                 }
                 Poll::Ready(None) => {
                     self.complete();
@@ -177,7 +210,8 @@ impl Drop for ResponseBody {
                 if body.inner.is_end_stream() {
                     body.complete();
                 }
-                body.exchange.finish(body.upstream.is_none() && body.last.is_empty());
+                let handed_on = body.first.is_none() && body.last.is_empty();
+                body.exchange.finish(body.upstream.is_none() && handed_on);
             }
             ResponseBody::Tunnel => {}
         }

@@ -1,5 +1,5 @@
-//! Why a request fails, and what that means to everybody who looks: the client (status), the access log (flag), metrics
-//! (cause), the backend's error counter (reason).
+//! Why a request fails, and what that means to everybody who looks: the client (status), the access log (flag), the
+//! backend's error counter (reason).
 //!
 //! Every failure of a request is one [`ProxyError`]; the table in ARCHITECTURE.md ("Statuses") lists all of them and is
 //! compared with this file by a test. `respond` makes answers of them. What is wrong with an object is a Problem, what
@@ -121,14 +121,9 @@ impl ProxyError {
         StatusCode::from_u16(self.row().0).expect("three digits")
     }
 
-    /// The cause as metrics and logs name it.
-    pub fn cause(&self) -> &'static str {
-        self.row().1
-    }
-
     /// The short response flag of the access log.
     pub fn flag(&self) -> &'static str {
-        self.row().2
+        self.row().1
     }
 
     /// The value of `Allow`, with 405.
@@ -143,7 +138,7 @@ impl ProxyError {
     /// What counts against the backend, if the failure is a backend's: 502 is connect, reset, protocol; 504 is timeout.
     pub fn backend_error(&self) -> Option<BackendError> {
         match self {
-            ProxyError::Connect => Some(BackendError::Connect),
+            ProxyError::Connect | ProxyError::NoSocket => Some(BackendError::Connect),
             ProxyError::Reset => Some(BackendError::Reset),
             ProxyError::Protocol => Some(BackendError::Protocol),
             ProxyError::ConnectTimeout | ProxyError::ResponseTimeout | ProxyError::RequestDeadline => {
@@ -183,33 +178,33 @@ impl ProxyError {
         }
     }
 
-    /// Status, cause, flag. Flags are Envoy's where Envoy has one for the same thing.
-    fn row(&self) -> (u16, &'static str, &'static str) {
+    /// Status and flag. Flags are Envoy's where Envoy has one for the same thing.
+    fn row(&self) -> (u16, &'static str) {
         match self {
-            ProxyError::BadRequest(_) => (400, "bad_request", "DPE"),
-            ProxyError::AmbiguousPath => (400, "ambiguous_path", "AP"),
-            ProxyError::NoRoute => (404, "no_route", "NR"),
-            ProxyError::MethodNotAllowed(_) => (405, "method_not_allowed", "MA"),
-            ProxyError::ConnectRefused => (405, "connect_refused", "CR"),
-            ProxyError::RequestTimeout => (408, "request_timeout", "DT"),
-            ProxyError::BodyTooLarge => (413, "body_too_large", "BL"),
-            ProxyError::UriTooLong => (414, "uri_too_long", "DPE"),
-            ProxyError::ExpectationFailed => (417, "expectation_failed", "DPE"),
-            ProxyError::Misdirected => (421, "misdirected", "MD"),
-            ProxyError::HeadTooLarge => (431, "head_too_large", "DPE"),
-            ProxyError::ClientGone => (499, "client_gone", "DC"),
-            ProxyError::Panic => (500, "panic", "IE"),
-            ProxyError::NotImplemented => (501, "not_implemented", "DPE"),
-            ProxyError::Connect => (502, "connect", "UF"),
-            ProxyError::Reset => (502, "reset", "UC"),
-            ProxyError::Protocol => (502, "protocol", "UPE"),
-            ProxyError::Denied => (503, "denied", "DN"),
-            ProxyError::NoEndpoint => (503, "no_endpoint", "UH"),
-            ProxyError::NoSocket => (503, "no_socket", "UO"),
-            ProxyError::Draining => (503, "draining", "SD"),
-            ProxyError::ConnectTimeout => (504, "connect_timeout", "UF"),
-            ProxyError::ResponseTimeout => (504, "response_timeout", "UT"),
-            ProxyError::RequestDeadline => (504, "request_deadline", "UT"),
+            ProxyError::BadRequest(_) => (400, "DPE"),
+            ProxyError::AmbiguousPath => (400, "AP"),
+            ProxyError::NoRoute => (404, "NR"),
+            ProxyError::MethodNotAllowed(_) => (405, "MA"),
+            ProxyError::ConnectRefused => (405, "CR"),
+            ProxyError::RequestTimeout => (408, "DT"),
+            ProxyError::BodyTooLarge => (413, "BL"),
+            ProxyError::UriTooLong => (414, "DPE"),
+            ProxyError::ExpectationFailed => (417, "DPE"),
+            ProxyError::Misdirected => (421, "MD"),
+            ProxyError::HeadTooLarge => (431, "DPE"),
+            ProxyError::ClientGone => (499, "DC"),
+            ProxyError::Panic => (500, "IE"),
+            ProxyError::NotImplemented => (501, "DPE"),
+            ProxyError::Connect => (502, "UF"),
+            ProxyError::Reset => (502, "UC"),
+            ProxyError::Protocol => (502, "UPE"),
+            ProxyError::Denied => (503, "DN"),
+            ProxyError::NoEndpoint => (503, "UH"),
+            ProxyError::NoSocket => (503, "UO"),
+            ProxyError::Draining => (503, "SD"),
+            ProxyError::ConnectTimeout => (504, "UF"),
+            ProxyError::ResponseTimeout => (504, "UT"),
+            ProxyError::RequestDeadline => (504, "UT"),
         }
     }
 }

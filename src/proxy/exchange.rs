@@ -184,7 +184,7 @@ impl Exchange {
                 }
                 return;
             }
-            self.backend_failed(BackendError::Timeout);
+            self.backend_failed(ProxyError::ResponseTimeout);
             self.fail(ProxyError::ResponseTimeout);
         } else if http2 && passed(self.waiting_for_room.get(), limits.write_timeout, now) {
             self.fail(ProxyError::ClientGone);
@@ -300,9 +300,10 @@ impl Exchange {
         tries.push(Try { endpoint, duration: Duration::ZERO, status: 0, response_bytes: 0 });
     }
 
-    /// The try at hand failed for this reason.
-    pub(super) fn backend_failed(&self, reason: BackendError) {
-        if let Some(route) = self.route.get() {
+    /// The try at hand failed with `error`. Counted once a try: not again, if the status was an error before.
+    pub(super) fn backend_failed(&self, error: ProxyError) {
+        let counted = self.tries.borrow().last().is_some_and(|last| last.status >= 500);
+        if let (false, Some(reason), Some(route)) = (counted, error.backend_error(), self.route.get()) {
             self.shard_of(&route.metrics).backend_error(reason);
         }
         self.end_try();

@@ -20,19 +20,9 @@ use super::pool::{Sender, Upstream};
 use super::request_body::RequestBody;
 use crate::snapshot::RoutePolicy;
 use crate::tables::{Lease, LiveBackend};
-use crate::telemetry::BackendError;
 
 /// Endpoints that one request tries to connect to.
 const CONNECT_TRIES: usize = 3;
-
-/// Why a try failed after the request had gone out, or while the answer came in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Failure {
-    /// The connection ended.
-    Reset,
-    /// What came is not HTTP.
-    Protocol,
-}
 
 /// What is needed to send a request again; its body is the exchange's.
 struct Replay {
@@ -125,7 +115,7 @@ async fn to_endpoint(
             (Err(Lost::Unsent(unsent, _)), upstream) if upstream.reused => (request, lease) = (unsent, upstream.lease),
             // A new connection does not help where the endpoint refuses the request on one: another endpoint may.
             (Err(Lost::Stale(replay)), upstream) if !upstream.reused => {
-                exchange.backend_failed(BackendError::Reset);
+                exchange.backend_failed(ProxyError::Reset);
                 return Err(Lost::Unsent(replay.request(exchange), ProxyError::Reset));
             }
             (Err(Lost::Stale(replay)), upstream) => {
@@ -136,7 +126,7 @@ async fn to_endpoint(
             }
             (Err(lost), _) => {
                 if let Lost::Unsent(..) = lost {
-                    exchange.backend_failed(BackendError::Reset);
+                    exchange.backend_failed(ProxyError::Reset);
                 }
                 return Err(lost);
             }
@@ -156,8 +146,8 @@ async fn fresh(
     Ok(match exchange.unless_failed(connecting).await? {
         Ok(sender) => Ok(Upstream::fresh(sender, lease, worker.clone())),
         Err(error) => {
-            let (failure, reason) = connect_failure(&error);
-            exchange.backend_failed(reason);
+            let failure = connect_failure(&error);
+            exchange.backend_failed(failure);
             Err(failure)
         }
     })
@@ -212,33 +202,14 @@ fn lost(
     if let Some(error) = exchange.failure() {
         return Lost::Failed(error);
     }
-    let failure = Failure::of(unanswered.error());
-    let unprocessed = again.if_reset && failure == Failure::Reset || again.if_refused && is_refused(unanswered.error());
+    let failure = failure_of(unanswered.error());
+    let unprocessed =
+        again.if_reset && failure == ProxyError::Reset || again.if_refused && is_refused(unanswered.error());
     match replay {
         Some(replay) if unprocessed && exchange.body.is_whole() => Lost::Stale(replay),
         _ => {
-            exchange.backend_failed(failure.backend_error());
-            Lost::Failed(failure.error())
-        }
-    }
-}
-
-impl Failure {
-    pub(super) fn of(error: &hyper::Error) -> Self {
-        if error.is_parse() { Failure::Protocol } else { Failure::Reset }
-    }
-
-    pub(super) fn error(self) -> ProxyError {
-        match self {
-            Failure::Reset => ProxyError::Reset,
-            Failure::Protocol => ProxyError::Protocol,
-        }
-    }
-
-    pub(super) fn backend_error(self) -> BackendError {
-        match self {
-            Failure::Reset => BackendError::Reset,
-            Failure::Protocol => BackendError::Protocol,
+            exchange.backend_failed(failure);
+            Lost::Failed(failure)
         }
     }
 }
@@ -283,12 +254,26 @@ fn is_refused(error: &hyper::Error) -> bool {
     })
 }
 
-fn connect_failure(error: &io::Error) -> (ProxyError, BackendError) {
+fn connect_failure(error: &io::Error) -> ProxyError {
     let no_descriptor = matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE));
     match error.kind() {
-        io::ErrorKind::TimedOut => (ProxyError::ConnectTimeout, BackendError::Timeout),
-        io::ErrorKind::AddrNotAvailable => (ProxyError::NoSocket, BackendError::Connect),
-        _ if no_descriptor => (ProxyError::NoSocket, BackendError::Connect),
-        _ => (ProxyError::Connect, BackendError::Connect),
+        io::ErrorKind::TimedOut => ProxyError::ConnectTimeout,
+        io::ErrorKind::AddrNotAvailable => ProxyError::NoSocket,
+        _ if no_descriptor => ProxyError::NoSocket,
+        _ => ProxyError::Connect,
     }
+}
+
+/// Why a try failed after the request had gone out, or while the answer came in: what came is not HTTP, or the
+/// connection ended.
+pub(super) fn failure_of(error: &hyper::Error) -> ProxyError {
+    if is_malformed(error) { ProxyError::Protocol } else { ProxyError::Reset }
+}
+
+/// The other side broke the rules of HTTP/1.1, or of chunks (which hyper says in the kind of an I/O error), rather than
+/// going away.
+pub(super) fn is_malformed(error: &hyper::Error) -> bool {
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<io::Error>());
+    let broken = |error: &io::Error| matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData);
+    error.is_parse() || source.is_some_and(broken)
 }

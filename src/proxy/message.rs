@@ -126,10 +126,11 @@ pub(super) fn incoming(
     headers::to_client(&mut head.headers, framing(exchange, &body, trailers), exchange.marks());
     head.extensions.clear();
     head.version = response_version(exchange);
-    exchange.responds(status);
     let bodyless =
         exchange.head.method == Method::HEAD || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    Ok(Response::from_parts(head, ResponseBody::backend(body, exchange.clone(), upstream, trailers, bodyless)))
+    let body = ResponseBody::backend(body, exchange.clone(), upstream, trailers, bodyless)?;
+    exchange.responds(status);
+    Ok(Response::from_parts(head, body))
 }
 
 /// What tells the client where the answer ends.

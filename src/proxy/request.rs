@@ -16,7 +16,6 @@ use super::exchange::{Exchange, Head, backend_of};
 use super::headers::{self, Scheme};
 use super::{forward, head_check, message, respond};
 use crate::tables::NoRoute;
-use crate::telemetry::BackendError;
 
 /// Answers one request. Never fails: what goes wrong is an answer of our own, or a response that breaks off.
 pub(super) async fn serve(
@@ -61,7 +60,7 @@ async fn treat(exchange: &Rc<Exchange>, head: Parts, body: Incoming) -> Result<R
     let outgoing = message::outgoing(exchange, head, body, &target, client, backend.protocol)?;
     let (response, upstream) = forward::forward(exchange, backend, &route.policy, outgoing.request).await?;
     message::incoming(exchange, response, upstream, outgoing.upgrade)
-        .inspect_err(|_| exchange.backend_failed(BackendError::Protocol))
+        .inspect_err(|error| exchange.backend_failed(*error))
 }
 
 impl From<NoRoute> for ProxyError {

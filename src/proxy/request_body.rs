@@ -4,7 +4,6 @@
 //! takes its body with it again, as long as nothing of it was handed out. `forward` decides about that.
 
 use std::cell::RefCell;
-use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -16,6 +15,7 @@ use hyper::body::Incoming;
 use super::body::passing_trailers;
 use super::error::ProxyError;
 use super::exchange::Exchange;
+use super::forward::is_malformed;
 use super::headers;
 
 const BAD_FRAMING: ProxyError = ProxyError::BadRequest("the body's framing is malformed");
@@ -184,11 +184,4 @@ impl Drop for RequestBody {
             state.incoming = None;
         }
     }
-}
-
-/// The client broke the rules of chunks (hyper says so in the kind of an I/O error), rather than going away.
-fn is_malformed(error: &hyper::Error) -> bool {
-    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<io::Error>());
-    let broken = |error: &io::Error| matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData);
-    error.is_parse() || source.is_some_and(broken)
 }

@@ -16,6 +16,7 @@ mod generations;
 mod h2c;
 mod harness;
 mod headers;
+mod hostile_backend;
 mod http1;
 mod http2;
 mod http2_limits;

@@ -1,5 +1,3 @@
-use std::collections::BTreeSet;
-
 use super::*;
 
 /// One row of the table in ARCHITECTURE.md: status, cause, flag, backend error.
@@ -28,20 +26,32 @@ fn reason(error: &ProxyError) -> &'static str {
     }
 }
 
+/// The variant's name, as the document writes it.
+fn cause(error: &ProxyError) -> String {
+    let name = format!("{error:?}");
+    let name = name.split('(').next().unwrap();
+    let mut cause = String::new();
+    for letter in name.chars() {
+        if letter.is_uppercase() && !cause.is_empty() {
+            cause.push('_');
+        }
+        cause.push(letter.to_ascii_lowercase());
+    }
+    cause
+}
+
 #[test]
 fn architecture_lists_every_failure_as_it_is() {
     let row = |error: &ProxyError| {
-        (error.status().as_u16().to_string(), error.cause().into(), error.flag().into(), reason(error).into())
+        (error.status().as_u16().to_string(), cause(error), error.flag().into(), reason(error).into())
     };
     let here: Vec<Row> = ProxyError::all().iter().map(row).collect();
     assert_eq!(rows_of_the_document(), here);
 }
 
 #[test]
-fn causes_are_unique_and_flags_are_short() {
-    let all = ProxyError::all();
-    assert_eq!(all.iter().map(ProxyError::cause).collect::<BTreeSet<_>>().len(), all.len());
-    assert!(all.iter().all(|error| matches!(error.flag().len(), 2 | 3)));
+fn flags_are_short() {
+    assert!(ProxyError::all().iter().all(|error| matches!(error.flag().len(), 2 | 3)));
 }
 
 #[test]
@@ -54,7 +64,8 @@ fn a_502_is_no_timeout_and_a_504_is_one() {
     for error in ProxyError::all() {
         let timeout = error.backend_error() == Some(BackendError::Timeout);
         assert_eq!(timeout, error.status() == 504, "{error:?}");
-        assert_eq!(error.backend_error().is_some(), matches!(error.status().as_u16(), 502 | 504), "{error:?}");
+        let blamed = matches!(error.status().as_u16(), 502 | 504) || error == ProxyError::NoSocket;
+        assert_eq!(error.backend_error().is_some(), blamed, "{error:?}");
     }
 }
 

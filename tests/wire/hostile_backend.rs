@@ -1,0 +1,202 @@
+//! Backends that break the rules of HTTP: what the client is told, what the log and the counters call it, and that the
+//! next request on the route does not notice.
+
+use serde_json::json;
+
+use crate::support::{Backend, Client, Exchange, Headgate, Then, client, get, objects};
+
+/// What a client gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Gets {
+    /// This status and a whole answer.
+    Whole(u16),
+    /// This status, then an answer that breaks off.
+    Broken(u16),
+}
+
+use Gets::{Broken, Whole};
+
+/// What the backend sends, what becomes of it, the flag in the log, the reason that is counted.
+type Row = (String, Gets, &'static str, &'static str);
+
+const OK: &str = "HTTP/1.1 200 OK\r\n";
+const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+
+fn fields(count: usize) -> String {
+    format!("{OK}Content-Length: 0\r\n{}\r\n", "x: y\r\n".repeat(count - 1))
+}
+
+/// Answers `/0`, `/1`, … with the rows in order and then closes; all else with `fine`.
+fn proxy_before(rows: &[Row]) -> (Headgate, Backend) {
+    let sent: Vec<String> = rows.iter().map(|row| row.0.clone()).collect();
+    let backend = Backend::scripted(move |exchange| match exchange.seen.target()[1..].parse::<usize>() {
+        Ok(number) => exchange.send(&sent[number]).map(|()| Then::Close),
+        Err(_) => exchange.reply("200 OK", "fine"),
+    });
+    (one_worker(&backend), backend)
+}
+
+/// One worker, so that there is one pool.
+fn one_worker(backend: &Backend) -> Headgate {
+    Headgate::with(&objects::site("a.example", &[backend.address])).flag("--workers", "1").start()
+}
+
+#[track_caller]
+fn hold(rows: &[Row]) {
+    let (proxy, _backend) = proxy_before(rows);
+    let mut counted = 0.0;
+    for (number, (sent, gets, flag, reason)) in rows.iter().enumerate() {
+        let what: String = sent.chars().take(100).collect();
+        assert_eq!(asked(&proxy, &format!("/{number}")), *gets, "{what:?}");
+        let line = proxy.log_of(&format!("/{number}"));
+        let (Whole(status) | Broken(status)) = *gets;
+        assert_eq!((&line["status"], &line["flag"]), (&json!(status), &json!(flag)), "{what:?}");
+        let of_all = |reason: &str| proxy.metrics().value("proxy_backend_errors_total", &[("reason", reason)]);
+        let before = counted;
+        counted = ["connect", "timeout", "reset", "protocol", "5xx"].map(of_all).iter().sum();
+        assert_eq!(counted - before, f64::from(u8::from(!reason.is_empty())), "{what:?}");
+        let with_reason = rows[..=number].iter().filter(|row| !reason.is_empty() && row.3 == *reason).count();
+        assert!(reason.is_empty() || of_all(reason) == with_reason as f64, "{what:?} is not {reason}");
+        assert_eq!(get(proxy.http, "a.example", "/next").text(), "fine", "after {what:?}");
+    }
+}
+
+fn asked(proxy: &Headgate, path: &str) -> Gets {
+    let mut client = Client::connect(proxy.http);
+    client.send(format!("GET {path} HTTP/1.1\r\nHost: a.example\r\n\r\n"));
+    let mut response = client.head();
+    match client.try_body(&mut response) {
+        Ok(()) => Whole(response.status),
+        Err(error) if client::closed(&error) => Broken(response.status),
+        Err(error) => panic!("{path}: {error}"),
+    }
+}
+
+#[test]
+fn a_head_that_is_none_is_502() {
+    let refused = |sent: &str| (sent.to_owned(), Whole(502), "UPE", "protocol");
+    hold(&[
+        refused("<html>an answer of HTTP/0.9</html>\r\n\r\n"),
+        refused("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+        refused("\0\0\u{12}\u{4}\0\0\0\0\0\0\u{3}\0\0\0\u{64}\0\u{4}\0\0\u{40}\0\0\u{5}\0\0\u{40}\0"),
+        refused("HTTP/2.0 200 OK\r\n\r\n"),
+        refused("HTTP/1.1 099 Low\r\nContent-Length: 0\r\n\r\n"),
+        refused("HTTP/1.1 1000 High\r\nContent-Length: 0\r\n\r\n"),
+        refused("HTTP/1.1 2x0 OK\r\nContent-Length: 0\r\n\r\n"),
+        refused("HTTP/1.1 200 OK\r\nno field\r\n\r\n"),
+        refused("HTTP/1.1 200 OK\r\nX : blank\r\nContent-Length: 0\r\n\r\n"),
+        refused("HTTP/1.1 200 OK\r\nX: folded\r\n line\r\nContent-Length: 0\r\n\r\n"),
+        refused("HTTP/1.1 200 OK\r\nX: a\0b\r\nContent-Length: 0\r\n\r\n"),
+        refused("HTTP/1.1 200 OK\r\nX: a\rb\r\nContent-Length: 0\r\n\r\n"),
+        refused("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"),
+    ]);
+}
+
+#[test]
+fn a_head_may_have_100_fields_and_64_kib() {
+    let sized = |length: usize| {
+        let frame = format!("{OK}Content-Length: 0\r\nX: \r\n\r\n").len();
+        format!("{OK}Content-Length: 0\r\nX: {}\r\n\r\n", "v".repeat(length - frame))
+    };
+    hold(&[
+        (fields(99), Whole(200), "", ""),
+        (fields(100), Whole(200), "", ""),
+        (fields(101), Whole(502), "UPE", "protocol"),
+        (fields(3000), Whole(502), "UPE", "protocol"),
+        (sized(65_000), Whole(200), "", ""),
+        (sized(140_000), Whole(502), "UPE", "protocol"),
+        (sized(2_000_000), Whole(502), "UPE", "protocol"),
+    ]);
+}
+
+#[test]
+fn a_body_with_two_ends_is_502() {
+    let refused = |fields: &str| (format!("{OK}{fields}\r\n2\r\nok\r\n0\r\n\r\n"), Whole(502), "UPE", "protocol");
+    hold(&[
+        refused("Content-Length: 12\r\nTransfer-Encoding: chunked\r\n"),
+        refused("Transfer-Encoding: chunked\r\nContent-Length: 12\r\n"),
+        refused("Content-Length: 12\r\nContent-Length: 13\r\n"),
+        refused("Content-Length: +12\r\n"),
+        refused("Content-Length: 0x12\r\n"),
+        refused("Content-Length: 18446744073709551616\r\n"),
+        refused("Transfer-Encoding: gzip\r\n"),
+        refused("Transfer-Encoding: chunked, chunked\r\n"),
+        refused("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n"),
+    ]);
+}
+
+#[test]
+fn a_body_that_is_broken_from_its_start_is_502() {
+    let chunk = |sent: &str| (format!("{CHUNKED}{sent}"), Whole(502), "UPE", "protocol");
+    hold(&[
+        chunk("xyz\r\n"),
+        chunk("-1\r\n"),
+        chunk("\r\n"),
+        chunk("fffffffffffffffff\r\n"),
+        chunk("2;\n\r\nok\r\n"),
+        (CHUNKED.to_owned(), Whole(502), "UC", "reset"),
+        (format!("{OK}Content-Length: 2\r\n\r\n"), Whole(502), "UC", "reset"),
+    ]);
+}
+
+#[test]
+fn a_body_that_breaks_later_is_never_complete() {
+    let chunk = |sent: &str| (format!("{CHUNKED}5\r\nhalf.{sent}"), Broken(200), "UPE", "protocol");
+    hold(&[
+        chunk("xyz\r\n"),
+        chunk("\r\nxyz\r\n"),
+        chunk("\r\n-1\r\n"),
+        (format!("{CHUNKED}5\r\nhalf."), Broken(200), "UC", "reset"),
+        (format!("{CHUNKED}5\r\nhalf.\r\n0\r\nx: "), Broken(200), "UC", "reset"),
+        (format!("{OK}Content-Length: 10\r\n\r\nhalf."), Broken(200), "UC", "reset"),
+    ]);
+}
+
+/// Asks for `method /`, then a GET of `/next`, from a backend that answers the first with `sent` and stays connected.
+#[track_caller]
+fn stays_alone(method: &str, sent: &'static str, status: u16, text: &str) {
+    let backend = Backend::scripted(move |exchange: &mut Exchange<'_>| match exchange.seen.target() {
+        "/next" => exchange.reply("200 OK", "fine"),
+        _ => exchange.send(sent).map(|()| Then::KeepAlive),
+    });
+    let proxy = one_worker(&backend);
+    for _ in 0..5 {
+        let mut client = Client::connect(proxy.http);
+        client.send(format!("{method} / HTTP/1.1\r\nHost: a.example\r\n\r\n"));
+        let response = client.response_to(method);
+        assert_eq!((response.status, response.text().as_str()), (status, text), "{sent:?}");
+        assert_eq!(client.get("a.example", "/next").text(), "fine", "after {sent:?}");
+    }
+    // The connection of each answer with something behind it was dropped; the next one's may serve again.
+    assert!(backend.accepted() >= 5, "{sent:?}: {} connections", backend.accepted());
+}
+
+#[test]
+fn what_comes_behind_an_answer_is_nobodys() {
+    stays_alone(
+        "GET",
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison",
+        200,
+        "ok",
+    );
+    stays_alone("GET", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\npoison", 200, "ok");
+    stays_alone("GET", "HTTP/1.1 204 No Content\r\n\r\npoison", 204, "");
+    stays_alone("GET", "HTTP/1.1 304 Not Modified\r\nContent-Length: 6\r\n\r\npoison", 304, "");
+    stays_alone("HEAD", "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison", 200, "");
+}
+
+#[test]
+fn an_answer_before_its_request_is_complete_serves_that_request_alone() {
+    let backend = Backend::scripted(|exchange| match exchange.seen.target() {
+        "/early" => exchange.send("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nearly").map(|()| Then::KeepAlive),
+        _ => exchange.reply("200 OK", "fine"),
+    });
+    let proxy = one_worker(&backend);
+    for _ in 0..3 {
+        let mut client = Client::connect(proxy.http);
+        client.send("POST /early HTTP/1.1\r\nHost: a.example\r\nContent-Length: 10\r\n\r\nhalf.");
+        assert_eq!(client.response().text(), "early");
+        assert_eq!(get(proxy.http, "a.example", "/next").text(), "fine");
+        drop(client);
+    }
+}
