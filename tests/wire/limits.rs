@@ -159,6 +159,6 @@ fn unfinished_heads_take_little_memory() {
         .collect();
     assert_eq!(get(proxy.http, "a.example", "/").status, 200);
     let growth = proxy.resident().saturating_sub(before);
-    assert!(growth < 200 * (112 << 10), "{} KiB a connection", growth / 200 / 1024);
+    assert!(growth < 200 * (128 << 10), "{} KiB a connection", growth / 200 / 1024);
     drop(clients);
 }
