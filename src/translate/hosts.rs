@@ -45,6 +45,8 @@ pub(super) struct Use {
     pub owner: Reference,
     /// As `spec.rules[0].http.paths[1].backend`.
     pub field: String,
+    /// No request gets there.
+    pub denied: bool,
 }
 
 impl Hosts {
@@ -179,16 +181,16 @@ impl Key<'_> {
 }
 
 fn used(parsed: &Parsed, claim: &Claim) -> Option<(BackendId, Use)> {
-    let Action::Forward(backend) = &claim.action else { return None };
+    let Action::Forward(backend) = &claim.asked else { return None };
     let field = match claim.rank {
         Rank::Rule => format!("{}.backend", claim.field),
         Rank::Default => claim.field.clone(),
     };
-    Some((backend.clone(), Use { owner: parsed.age.owner.clone(), field }))
+    Some((backend.clone(), Use { owner: parsed.age.owner.clone(), field, denied: claim.denied.is_some() }))
 }
 
 fn route(parsed: &Parsed, claim: &Claim, tls: bool) -> Route {
     let mut policy = parsed.policy.clone();
     policy.https_redirect = (parsed.force_ssl_redirect || (tls && parsed.ssl_redirect)) && !claim.is_acme();
-    Route { path: claim.path.clone(), owner: parsed.age.owner.clone(), action: claim.action.clone(), policy }
+    Route { path: claim.path.clone(), owner: parsed.age.owner.clone(), action: claim.action(), policy }
 }

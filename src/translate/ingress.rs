@@ -49,7 +49,10 @@ pub(super) struct Age {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Claim {
     pub path: PathMatch,
-    pub action: Action,
+    /// What it asks for.
+    pub asked: Action,
+    /// Why that is denied all the same. What is wrong with the backend is told nevertheless.
+    pub denied: Option<String>,
     /// Where the Ingress asks for it, as `spec.rules[0].http.paths[1]`.
     pub field: String,
     pub rank: Rank,
@@ -87,6 +90,11 @@ pub(super) fn parse(owner: &Reference, ingress: &Ingress, options: &Options, def
 }
 
 impl Claim {
+    /// What is done with its requests.
+    pub(super) fn action(&self) -> Action {
+        self.denied.as_ref().map_or_else(|| self.asked.clone(), |why| Action::Deny(why.clone()))
+    }
+
     /// The claim's own path lies where ACME challenges are answered.
     pub(super) fn is_acme(&self) -> bool {
         self.path.path.as_str().starts_with(ACME_CHALLENGE)
@@ -112,8 +120,8 @@ fn rules(owner: &Reference, spec: &IngressSpec, problems: &mut Vec<Problem>) -> 
         for (index, path) in paths.unwrap_or_default().iter().enumerate() {
             let field = format!("{field}.http.paths[{index}]");
             if let Some(mut claim) = claim(owner, path, field, problems) {
-                if let Some(refused) = &refused {
-                    claim.action = Action::Deny(refused.clone());
+                if refused.is_some() {
+                    claim.denied.clone_from(&refused);
                 }
                 claims.push(claim);
             }
@@ -174,10 +182,11 @@ fn claim(owner: &Reference, path: &HTTPIngressPath, field: String, problems: &mu
         problems.push(Problem::new(format!("{field}.path"), Reason::Invalid, message.clone()));
         denied = Some(message);
     }
-    let action = target::action(owner, &path.backend, &format!("{field}.backend"), problems);
+    let asked = target::action(owner, &path.backend, &format!("{field}.backend"), problems);
     Some(Claim {
         path: PathMatch { kind: kind.unwrap_or(PathKind::ImplementationSpecific), path: normal },
-        action: denied.map_or(action, Action::Deny),
+        asked,
+        denied,
         field,
         rank: Rank::Rule,
     })
@@ -198,7 +207,8 @@ fn default_backend(
     let field = "spec.defaultBackend";
     let claim = Claim {
         path: PathMatch { kind: PathKind::ImplementationSpecific, path },
-        action: target::action(owner, backend, field, problems),
+        asked: target::action(owner, backend, field, problems),
+        denied: None,
         field: field.to_owned(),
         rank: Rank::Default,
     };
@@ -214,7 +224,7 @@ fn deny_guarded(guards: &[Guard], hosts: &mut BTreeMap<HostPattern, Vec<Claim>>,
     for claim in hosts.values_mut().flatten() {
         let guard = guards.iter().find(|guard| !(guard.spares_acme && claim.is_acme()));
         if let Some(guard) = guard {
-            claim.action = Action::Deny(guard.problem.message.clone());
+            claim.denied = Some(guard.problem.message.clone());
         }
     }
     let reported = guards.iter().filter(|guard| !(guard.spares_acme && only_acme));

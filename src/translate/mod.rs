@@ -92,11 +92,16 @@ fn assemble(
     reports.merge(&routed.reports);
     report_backends(routed, backends, default_backend.as_ref(), &mut reports);
     let names = backends.iter().filter_map(|(_, resolved)| resolved.name.clone());
+    let reached = |id: &BackendId| {
+        default_backend.as_ref() == Some(id)
+            || routed.uses.get(id).is_some_and(|uses| uses.iter().any(|place| !place.denied))
+    };
+    let served = backends.iter().filter(|(id, _)| reached(id));
     Translation {
         names_to_resolve: names.collect(),
         snapshot: Snapshot {
             hosts: routed.hosts.clone(),
-            backends: backends.iter().map(|(id, resolved)| (id.clone(), resolved.backend.clone())).collect(),
+            backends: served.map(|(id, resolved)| (id.clone(), resolved.backend.clone())).collect(),
             certificates: routed.certificates.clone(),
             secrets: routed.secrets.clone(),
             default_certificate: routed.default_certificate.clone(),
@@ -107,7 +112,7 @@ fn assemble(
     }
 }
 
-/// The backends that a route or a flag names, in order.
+/// The backends that a route (also a denied one) or a flag names, in order.
 fn used<'a>(routed: &'a Routed, default: Option<&'a BackendId>) -> Vec<&'a BackendId> {
     let mut used: Vec<_> = routed.uses.keys().collect();
     if let Some(default) = default
