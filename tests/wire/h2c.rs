@@ -14,7 +14,7 @@ use crate::support::frames::{DATA, END_HEADERS, END_STREAM, Frames, GOAWAY, HEAD
 use crate::support::h2_backend::H2Backend;
 use crate::support::h2_client::{H2Client, soon};
 use crate::support::objects::{ingress, rule, service_speaking};
-use crate::support::wait::until;
+use crate::support::wait::{PATIENCE, until};
 use crate::support::{Client, Headgate, get};
 
 const HEAD: &str = "POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 3\r\n\r\n";
@@ -139,7 +139,7 @@ fn a_request_whose_body_was_not_touched_is_sent_again_with_it() {
         assert_eq!(get(proxy.http, "a.example", "/").status, 200);
         let mut client = Client::connect(proxy.http);
         client.send(HEAD);
-        third.recv().unwrap();
+        third.recv_timeout(PATIENCE).unwrap();
         client.send("abc");
         assert_eq!(client.response().status, 200);
         assert_eq!(backend.join().unwrap(), b"abc");
@@ -155,7 +155,7 @@ async fn a_body_of_an_http_2_client_is_sent_again_too() {
     let client = H2Client::plain(proxy.http).await;
     assert_eq!(client.get("http://a.example/").await.status, 200);
     let (response, mut send) = client.open(Request::post("http://a.example/").body(()).unwrap(), false).await.unwrap();
-    tokio::task::spawn_blocking(move || third.recv().unwrap()).await.unwrap();
+    tokio::task::spawn_blocking(move || third.recv_timeout(PATIENCE).unwrap()).await.unwrap();
     send.send_data(Bytes::from_static(b"abc"), true).unwrap();
     assert_eq!(soon(response).await.unwrap().status(), 200);
     assert_eq!(backend.join().unwrap(), b"abc");

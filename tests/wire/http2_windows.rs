@@ -22,7 +22,7 @@ fn with_window(proxy: &Headgate, bytes: u32) -> Frames {
 
 #[test]
 fn an_answer_that_fits_into_one_piece_is_not_kept_for_ever_either() {
-    let backend = Backend::answering(&"x".repeat(60_000));
+    let backend = Backend::answering(&"x".repeat(6000));
     let proxy = limited(&backend, &[("--write-timeout", "1s")]);
     let mut frames = with_window(&proxy, 1);
     let streams = || (0..20).map(|number| 2 * number + 1);
