@@ -22,8 +22,6 @@ pub(super) struct Hosts {
 /// A host and what it was made of.
 #[derive(Debug)]
 struct MadeHost {
-    /// Whose claims it serves: its own, or those of a broader pattern.
-    pattern: HostPattern,
     /// Oldest first.
     ingresses: Vec<Arc<Parsed>>,
     tls: bool,
@@ -84,8 +82,8 @@ impl Hosts {
 /// Serves the claims that `ingresses` have on `pattern`.
 fn make(pattern: &HostPattern, ingresses: &[&Arc<Parsed>], tls: bool, previous: Option<MadeHost>) -> MadeHost {
     let same = |known: &MadeHost| {
-        known.pattern == *pattern
-            && known.tls == tls
+        // They have the same claims, so that the pattern is the same too.
+        known.tls == tls
             && known.ingresses.len() == ingresses.len()
             && known.ingresses.iter().zip(ingresses).all(|(before, now)| Arc::ptr_eq(before, now))
     };
@@ -98,7 +96,7 @@ fn make(pattern: &HostPattern, ingresses: &[&Arc<Parsed>], tls: bool, previous: 
         made.host = previous;
     }
     let ingresses = ingresses.iter().map(|parsed| Arc::clone(parsed)).collect();
-    MadeHost { pattern: pattern.clone(), ingresses, tls, made }
+    MadeHost { ingresses, tls, made }
 }
 
 /// The claims on one host while it is decided which of them are served.

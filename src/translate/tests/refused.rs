@@ -94,6 +94,22 @@ fn a_slice_needs_its_address_type() {
 }
 
 #[test]
+fn an_external_name_needs_a_port_other_than_0() {
+    let mut objects = Objects::default();
+    let backend = json!({"service": {"name": "shop", "port": {"name": "web"}}});
+    put(&mut objects.ingresses, "shop", json!({"spec": {"defaultBackend": backend}}));
+    let ports = json!([{"name": "web", "port": 0}]);
+    put(
+        &mut objects.services,
+        "shop",
+        json!({"spec": {"type": "ExternalName", "externalName": "192.0.2.1", "ports": ports}}),
+    );
+    let options = Options { external_name: true, ..Options::default() };
+    let translation = Translator::default().translate(&objects, &options);
+    assert_eq!(problems(&translation), [("spec.defaultBackend.service.port", Reason::PortNotFound)]);
+}
+
+#[test]
 fn objects_without_anything_harm_nobody() {
     let mut objects = Objects::default();
     put(&mut objects.ingresses, "shop", ingress(&[("shop.example.com", "/", "shop"), ("", "/", "blog")]));
