@@ -8,12 +8,13 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, header};
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
 
 use super::executor::LocalExecutor;
+use super::http1::Http1;
 use super::io::BackendTransport;
 use super::opening;
 use super::pool::{MAX_SHARED, Sender, Shared};
@@ -23,7 +24,7 @@ use super::worker::Worker;
 use crate::snapshot::Protocol;
 use crate::tables::Lease;
 
-/// The most that is read ahead from a backend, and so the largest piece of a response body.
+/// The most that waits for an HTTP/2 backend to take it.
 const BUFFER: usize = 64 << 10;
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
@@ -43,11 +44,11 @@ pub(super) async fn connect(
     };
     let connecting = async {
         match endpoint.protocol {
-            Protocol::Http1 => http1(BackendTransport::Plain(tcp().await?)).await,
+            Protocol::Http1 => Http1::open(BackendTransport::Plain(tcp().await?)).await.map(Sender::Http1),
             Protocol::Https => {
                 let name = server_name(headers.get(header::HOST), endpoint.address);
                 let stream = worker.shared.backend_tls.connect(name, tcp().await?).await?;
-                http1(BackendTransport::Tls(Box::new(stream))).await
+                Http1::open(BackendTransport::Tls(Box::new(stream))).await.map(Sender::Http1)
             }
             Protocol::H2c => {
                 let open = async || http2(BackendTransport::Plain(tcp().await?), worker).await;
@@ -59,15 +60,6 @@ pub(super) async fn connect(
         Ok(result) => result,
         Err(_) => Err(io::ErrorKind::TimedOut.into()),
     }
-}
-
-async fn http1(transport: BackendTransport) -> io::Result<Sender> {
-    let mut builder = http1::Builder::new();
-    builder.max_buf_size(BUFFER);
-    let (sender, connection) = builder.handshake::<_, RequestBody>(TokioIo::new(transport)).await.map_err(other)?;
-    // Its error reaches whoever uses the sender.
-    tokio::task::spawn_local(async move { drop(connection.with_upgrades().await) });
-    Ok(Sender::Http1(sender))
 }
 
 async fn http2(transport: BackendTransport, worker: &Worker) -> io::Result<Shared> {

@@ -178,7 +178,7 @@ async fn on_connection(
     }
     let replay = (again.if_reset || again.if_refused).then(|| Replay::of(&request));
     let result = match &mut upstream.sender {
-        Sender::Http1(sender) => exchange.unless_failed(sender.try_send_request(request)).await,
+        Sender::Http1(sender) => exchange.unless_failed(sender.send(request)).await,
         Sender::Http2(shared, _) => exchange.unless_failed(shared.sender().try_send_request(request)).await,
     };
     let result = match result {

@@ -22,6 +22,7 @@ mod forward;
 pub mod framing;
 pub mod head_check;
 pub mod headers;
+mod http1;
 mod inlet;
 mod io;
 pub mod listener;

@@ -8,9 +8,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hashbrown::HashMap;
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::http2;
 
 use super::clock::{Millis, passed};
+use super::http1::Http1;
 use super::opening::Opening;
 use super::request_body::RequestBody;
 use super::worker::Worker;
@@ -36,7 +37,7 @@ struct Pool {
 }
 
 struct Idle {
-    sender: http1::SendRequest<RequestBody>,
+    sender: Http1,
     since: Millis,
 }
 
@@ -63,7 +64,7 @@ pub(super) struct Upstream {
 }
 
 pub(super) enum Sender {
-    Http1(http1::SendRequest<RequestBody>),
+    Http1(Http1),
     /// The second is there to be dropped with the first.
     Http2(Shared, #[expect(dead_code, reason = "a guard: its drop counts")] InUse),
 }

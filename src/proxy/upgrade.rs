@@ -13,6 +13,7 @@ use super::body::ResponseBody;
 use super::error::ProxyError;
 use super::exchange::Exchange;
 use super::headers::{self, Framing};
+use super::http1;
 use super::io::{BackendTransport, ClientIo, ClientTransport, Transport};
 use super::message::{self, Asked, Upgrade};
 use super::pool::Upstream;
@@ -103,8 +104,8 @@ fn client_side(upgraded: Upgraded) -> (Side, Option<Box<dyn Send>>) {
 }
 
 fn backend_side(upgraded: Upgraded) -> Side {
-    match upgraded.downcast::<TokioIo<BackendTransport>>() {
-        Ok(parts) => match parts.io.into_inner() {
+    match upgraded.downcast::<TokioIo<http1::Stream>>() {
+        Ok(parts) => match parts.io.into_inner().into_transport() {
             BackendTransport::Plain(stream) => Side::Plain { stream, read: parts.read_buf },
             Transport::Tls(stream) => other(*stream, parts.read_buf),
         },

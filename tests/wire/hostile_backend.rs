@@ -1,8 +1,12 @@
 //! Backends that break the rules of HTTP: what the client is told, what the log and the counters call it, and that the
 //! next request on the route does not notice.
 
+use std::io::Write;
+use std::time::Duration;
+
 use serde_json::json;
 
+use crate::support::wait::{timed, until};
 use crate::support::{Backend, Client, Exchange, Headgate, Then, client, get, objects};
 
 /// What a client gets.
@@ -199,4 +203,56 @@ fn an_answer_before_its_request_is_complete_serves_that_request_alone() {
         assert_eq!(get(proxy.http, "a.example", "/next").text(), "fine");
         drop(client);
     }
+}
+
+#[test]
+fn a_backend_that_takes_no_body_is_504_and_let_go() {
+    let (end, ended) = std::sync::mpsc::channel::<()>();
+    let ended = std::sync::Mutex::new(ended);
+    let backend = Backend::scripted(move |exchange| {
+        if exchange.seen.target() == "/next" {
+            return exchange.reply("200 OK", "fine");
+        }
+        let _ = ended.lock().unwrap().recv();
+        Ok(Then::Close)
+    });
+    let mut site = objects::site("a.example", &[backend.address]);
+    site.push(objects::config_map("settings", json!({ "proxy-send-timeout": "1" })));
+    let proxy = Headgate::with(&site).flag("--configmap", "default/settings").start();
+    let before = proxy.descriptors();
+    let mut client = Client::connect(proxy.http);
+    client.send("POST /deaf HTTP/1.1\r\nHost: a.example\r\nContent-Length: 1000000000\r\n\r\n");
+    let mut sender = client.stream.try_clone().unwrap();
+    let sender = std::thread::spawn(move || while sender.write_all(&[b'x'; 64 << 10]).is_ok() {});
+    let response = client.response();
+    assert_eq!((response.status, response.header("connection")), (504, Some("close")));
+    let line = proxy.log_of("/deaf");
+    assert_eq!((&line["status"], &line["flag"]), (&json!(504), &json!("UT")));
+    client.stream.shutdown(std::net::Shutdown::Both).unwrap();
+    sender.join().unwrap();
+    until("the end of both connections", || (proxy.descriptors() <= before).then_some(()));
+    assert_eq!(get(proxy.http, "a.example", "/next").text(), "fine");
+    drop(end);
+}
+
+#[test]
+fn endless_interim_answers_are_502_before_long() {
+    let backend = Backend::scripted(|exchange| {
+        if exchange.seen.target() == "/next" {
+            return exchange.reply("200 OK", "fine");
+        }
+        let some = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n".repeat(100);
+        loop {
+            exchange.send(&some)?;
+        }
+    });
+    let proxy = one_worker(&backend);
+    let (response, took) = timed(|| get(proxy.http, "a.example", "/storm"));
+    assert_eq!(response.status, 502);
+    assert!(took < Duration::from_secs(2), "{took:?}: a worker is kept from everything else meanwhile");
+    let line = proxy.log_of("/storm");
+    assert_eq!((&line["status"], &line["flag"]), (&json!(502), &json!("UPE")));
+    assert_eq!(proxy.metrics().value("proxy_backend_errors_total", &[("reason", "protocol")]), 1.0);
+    assert_eq!(get(proxy.http, "a.example", "/next").text(), "fine");
+    until("the end of the storm", || backend.request_to("/storm").abandoned.then_some(()));
 }

@@ -1,0 +1,132 @@
+//! One HTTP/1.1 connection to an endpoint: hyper's half that sends, and what hyper does not bound.
+//!
+//! Opened by `connect`, kept by `pool`, used by `forward`. A backend may say "wait" (1xx) for as long as it likes and hyper
+//! reads on; and before hyper closes a connection it waits until everything is written, also if nobody takes it. So here
+//! the bytes before the answer's head are limited, and the task that drives the connection ends with its handle.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::client::conn::{TrySendError, http1};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::task::AbortHandle;
+
+use super::io::BackendTransport;
+use super::request_body::RequestBody;
+
+/// The most that is read ahead from a backend, and so its largest head and the largest piece of its body.
+const BUFFER: usize = 64 << 10;
+
+/// The most that is read before the head of an answer is there: that head, interim ones, and what hyper may have read of
+/// the body before we learn of the head.
+const BEFORE_HEAD: usize = 8 * BUFFER;
+
+/// Any number of bytes may be read.
+const UNLIMITED: usize = usize::MAX;
+
+/// The connection. Dropping it cuts it at once, whatever is still to be written.
+pub(super) struct Http1 {
+    sender: http1::SendRequest<RequestBody>,
+    task: AbortHandle,
+    /// Bytes that may still be read; shared with [`Stream`].
+    readable: Arc<AtomicUsize>,
+}
+
+/// The stream under hyper.
+pub(super) struct Stream {
+    transport: BackendTransport,
+    /// Atomic only because stream types must be `Send`; one thread uses it.
+    readable: Arc<AtomicUsize>,
+}
+
+impl Http1 {
+    pub(super) async fn open(transport: BackendTransport) -> io::Result<Self> {
+        let readable = Arc::new(AtomicUsize::new(UNLIMITED));
+        let stream = TokioIo::new(Stream { transport, readable: readable.clone() });
+        let mut builder = http1::Builder::new();
+        builder.max_buf_size(BUFFER);
+        let (sender, connection) = builder.handshake::<_, RequestBody>(stream).await.map_err(io::Error::other)?;
+        // Its error reaches whoever uses the sender.
+        let task = tokio::task::spawn_local(async move { drop(connection.with_upgrades().await) }).abort_handle();
+        Ok(Http1 { sender, task, readable })
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.sender.is_closed()
+    }
+
+    /// The connection has finished the request before and can take one.
+    pub(super) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<hyper::Result<()>> {
+        self.sender.poll_ready(cx)
+    }
+
+    /// Up to the head of the answer.
+    pub(super) async fn send(
+        &mut self,
+        request: Request<RequestBody>,
+    ) -> Result<Response<Incoming>, TrySendError<Request<RequestBody>>> {
+        self.readable.store(BEFORE_HEAD, Ordering::Relaxed);
+        let answer = self.sender.try_send_request(request).await;
+        self.readable.store(UNLIMITED, Ordering::Relaxed);
+        answer
+    }
+}
+
+impl Drop for Http1 {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Stream {
+    pub(super) fn into_transport(self) -> BackendTransport {
+        self.transport
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let readable = self.readable.load(Ordering::Relaxed);
+        if readable == 0 {
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "interim answers without end")));
+        }
+        let before = buf.filled().len();
+        let result = Pin::new(&mut self.transport).poll_read(cx, buf);
+        if readable != UNLIMITED {
+            self.readable.store(readable.saturating_sub(buf.filled().len() - before), Ordering::Relaxed);
+        }
+        result
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.transport).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.transport).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.transport.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.transport).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.transport).poll_shutdown(cx)
+    }
+}
