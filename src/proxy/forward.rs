@@ -57,7 +57,9 @@ pub(super) async fn forward(
 ) -> Result<(Response<Incoming>, Upstream), ProxyError> {
     exchange.body.keep();
     let answer = to_backend(exchange, backend, policy, request).await;
-    exchange.body.settle();
+    if answer.is_ok() {
+        exchange.body.settle();
+    }
     answer
 }
 

@@ -50,7 +50,6 @@ pub(super) struct Upgrade {
 pub(super) fn outgoing(
     exchange: &Rc<Exchange>,
     mut head: Parts,
-    body: Incoming,
     target: &Checked,
     client: Resolved,
     protocol: Protocol,
@@ -83,7 +82,7 @@ pub(super) fn outgoing(
     let upgrade = stream.zip(asked).map(|(client, asked)| Upgrade { client, asked });
     let http2_client = head.version == Version::HTTP_2;
     let limit = exchange.route().and_then(|route| route.policy.max_body_size);
-    let body = RequestBody::new(body, exchange.clone(), limit, http2 && http2_client);
+    let body = RequestBody::new(exchange.clone(), limit, http2 && http2_client);
     if !http2 && body.size_hint().exact().is_none() {
         // hyper drops a body of unknown size on methods that seldom have one, unless it is told.
         head.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
@@ -147,9 +146,18 @@ fn framing(exchange: &Exchange, body: &Incoming, trailers: bool) -> Framing {
     }
 }
 
-/// An answer of our own.
-pub(super) fn own(exchange: &Rc<Exchange>, answer: Response<Bytes>) -> Response<ResponseBody> {
+/// An answer of our own. It announces the end of the connection where that must end: behind a request body that nobody
+/// reads there is no telling where the next request begins.
+pub(super) fn own(exchange: &Rc<Exchange>, mut answer: Response<Bytes>) -> Response<ResponseBody> {
     exchange.responds(answer.status());
+    exchange.discard_body();
+    if !exchange.body_complete.get() && exchange.head.version < Version::HTTP_2 {
+        answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    if exchange.head.version == Version::HTTP_10 && answer.headers().contains_key(header::CONNECTION) {
+        // Told 1.1, hyper would add keep-alive for a client that asks for that.
+        *answer.version_mut() = Version::HTTP_10;
+    }
     answer.map(|content| ResponseBody::own(content, exchange))
 }
 

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use futures_util::FutureExt;
 use http::request::Parts;
-use http::{Request, Response};
+use http::{Request, Response, header};
 use http_body::Body;
 use hyper::body::Incoming;
 
@@ -25,15 +25,17 @@ pub(super) async fn serve(
     let (head, body) = request.into_parts();
     let exchange =
         Exchange::start(&connection, Head::of(&head), headers::request_id(&head.headers, fastrand::u128(..)));
+    let expects = !body.is_end_stream() && head.headers.contains_key(header::EXPECT);
+    exchange.hold_body(body, expects);
     let mut pending = Pending { exchange: &exchange, answered: false };
-    let answer = AssertUnwindSafe(treat(&exchange, head, body)).catch_unwind().await;
+    let answer = AssertUnwindSafe(treat(&exchange, head)).catch_unwind().await;
     pending.answered = true;
     let answer = answer.unwrap_or(Err(ProxyError::Panic));
     Ok(answer.unwrap_or_else(|error| refuse(&exchange, error)))
 }
 
 /// The order of a request: who is refused before a step costs nothing of it.
-async fn treat(exchange: &Rc<Exchange>, head: Parts, body: Incoming) -> Result<Response<ResponseBody>, ProxyError> {
+async fn treat(exchange: &Rc<Exchange>, head: Parts) -> Result<Response<ResponseBody>, ProxyError> {
     #[cfg(test)]
     super::faults::arm(&head.headers);
     let tables = &exchange.tables;
@@ -53,11 +55,11 @@ async fn treat(exchange: &Rc<Exchange>, head: Parts, body: Incoming) -> Result<R
         let answer = respond::redirect(target.host(), port, &head.uri, exchange.head.asker, exchange.marks());
         return Ok(message::own(exchange, answer));
     }
-    if route.policy.max_body_size.is_some_and(|limit| body.size_hint().lower() > limit) {
+    if route.policy.max_body_size.is_some_and(|limit| exchange.body.least_size() > limit) {
         return Err(ProxyError::BodyTooLarge);
     }
     let backend = backend_of(tables, route).ok_or(ProxyError::Denied)?;
-    let outgoing = message::outgoing(exchange, head, body, &target, client, backend.protocol)?;
+    let outgoing = message::outgoing(exchange, head, &target, client, backend.protocol)?;
     let (response, upstream) = forward::forward(exchange, backend, &route.policy, outgoing.request).await?;
     message::incoming(exchange, response, upstream, outgoing.upgrade)
         .inspect_err(|error| exchange.backend_failed(*error))

@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -39,6 +39,8 @@ struct State {
     taken: bool,
     /// The request may have to be sent again.
     pending: bool,
+    /// The client sends the body once it is asked to (`Expect: 100-continue`), which reading does.
+    unasked: bool,
 }
 
 /// A handle on the client's body. Dropping it ends the reading, unless the request may still be sent again.
@@ -48,13 +50,15 @@ pub(super) struct RequestBody {
 }
 
 impl RequestBody {
-    pub(super) fn new(incoming: Incoming, exchange: Rc<Exchange>, max_size: Option<u64>, trailers: bool) -> Self {
-        if incoming.is_end_stream() {
-            exchange.body_complete.set(true);
-        }
-        let (max_size, incoming) = (max_size.unwrap_or(u64::MAX), Some(incoming));
-        *exchange.body.0.borrow_mut() = State { incoming, max_size, trailers, held: true, ..State::default() };
-        RequestBody { exchange, turn: 0 }
+    /// The body of the request that `exchange` is about, for the first try.
+    pub(super) fn new(exchange: Rc<Exchange>, max_size: Option<u64>, trailers: bool) -> Self {
+        let mut state = exchange.body.0.borrow_mut();
+        state.max_size = max_size.unwrap_or(u64::MAX);
+        state.trailers = trailers;
+        state.held = true;
+        let turn = state.turn;
+        drop(state);
+        RequestBody { exchange, turn }
     }
 
     /// The body for another try; the handle of the try before reads no more.
@@ -83,9 +87,40 @@ impl ClientBody {
         }
     }
 
+    /// How large it is at least.
+    pub(super) fn least_size(&self) -> u64 {
+        self.0.borrow().incoming.as_ref().map_or(0, |incoming| incoming.size_hint().lower())
+    }
+
     /// Nothing of it was handed out, so that it can be sent from the start.
     pub(super) fn is_whole(&self) -> bool {
         !self.0.borrow().taken
+    }
+}
+
+impl Exchange {
+    /// The request's body is `incoming`; `unasked`: the client waits to be asked for it.
+    pub(super) fn hold_body(&self, incoming: Incoming, unasked: bool) {
+        self.body_complete.set(incoming.is_end_stream());
+        let mut state = self.body.0.borrow_mut();
+        (state.incoming, state.unasked) = (Some(incoming), unasked);
+    }
+
+    /// Nobody wants the body any more. What has come of it is taken, for that may be all.
+    pub(super) fn discard_body(&self) {
+        let mut state = self.body.0.borrow_mut();
+        state.turn += 1;
+        let Some(mut incoming) = state.incoming.take() else { return };
+        let mut complete = incoming.is_end_stream();
+        let mut cx = Context::from_waker(Waker::noop());
+        while !complete && !state.unasked {
+            match Pin::new(&mut incoming).poll_frame(&mut cx) {
+                Poll::Ready(Some(Ok(frame))) => self.client_sent(frame.data_ref().map_or(0, Bytes::len)),
+                Poll::Ready(None) => complete = true,
+                Poll::Ready(Some(Err(_))) | Poll::Pending => break,
+            }
+        }
+        self.body_ended(complete);
     }
 }
 

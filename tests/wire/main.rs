@@ -37,4 +37,5 @@ mod smuggling;
 mod streaming;
 mod timeouts;
 mod tls;
+mod unread_bodies;
 mod upgrade;
