@@ -2,8 +2,12 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
+
+use super::Certificate;
 
 /// Names a backend: a port of a Service. Ordered by namespace, name, port.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -28,6 +32,122 @@ pub struct Backend {
     pub endpoints: Vec<SocketAddr>,
     /// Why the reference could not be resolved, if so; `endpoints` is then empty.
     pub unresolved: Option<String>,
+    /// Weights of the endpoints, in their order, 0 to 1000 (0: no new requests). Empty: all 1.
+    pub weights: Vec<u16>,
+    /// Backends that stand in for this one, with their shares. Empty: none do.
+    pub split: Vec<SplitMember>,
+    pub policy: BackendPolicy,
+}
+
+/// One backend of a traffic split.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SplitMember {
+    pub backend: BackendId,
+    /// 0 to 1000; 0: no requests.
+    pub weight: u16,
+}
+
+/// How a backend's endpoints are chosen, talked to and watched.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct BackendPolicy {
+    pub algorithm: Algorithm,
+    /// Requests in flight at one endpoint, over all workers. `None`: no limit.
+    pub max_connections: Option<u32>,
+    /// Time to open a connection to one endpoint. `None`: the route's.
+    pub connect_timeout: Option<Duration>,
+    pub retry: Retry,
+    pub health_check: Option<HealthCheck>,
+    /// `None`: no endpoint is ejected.
+    pub outlier: Option<Outlier>,
+    /// For [`Protocol::Https`]. `None`: encrypted, not verified.
+    pub tls: Option<BackendTls>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub enum Algorithm {
+    #[default]
+    RoundRobin,
+    LeastConnections,
+    IpHash,
+}
+
+/// When a request is tried again, beyond what always is (see `proxy::forward`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Retry {
+    /// Further tries, each at another endpoint.
+    pub attempts: u32,
+    pub on: Vec<RetryOn>,
+    /// Retries over requests of the last 10 s, but at least 3.
+    pub budget_percent: u32,
+    /// Also methods that are not idempotent (RFC 9110 §9.2.2).
+    pub non_idempotent: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub enum RetryOn {
+    ConnectFailure,
+    Reset,
+    Status(u16),
+}
+
+/// Requests that tell whether an endpoint is healthy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct HealthCheck {
+    pub path: String,
+    /// The value of Host.
+    pub host: String,
+    /// `None`: the endpoint's.
+    pub port: Option<u16>,
+    pub interval: Duration,
+    pub timeout: Duration,
+    pub healthy_threshold: u32,
+    pub unhealthy_threshold: u32,
+    /// Statuses from and to, both inclusive.
+    pub expected: Vec<(u16, u16)>,
+}
+
+/// When an endpoint that fails requests gets none for a while.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Outlier {
+    pub consecutive_errors: u32,
+    pub ejection_time: Duration,
+}
+
+/// How an endpoint's certificate is verified, and what we show it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct BackendTls {
+    /// Of this Secret (`ca.crt`), DER. Empty: not verified.
+    pub authorities: Vec<Vec<u8>>,
+    /// The name asked for and verified. `None`: the request's host.
+    pub server_name: Option<String>,
+    /// Shown to endpoints that ask.
+    pub client: Option<Arc<Certificate>>,
+}
+
+impl Default for BackendPolicy {
+    fn default() -> Self {
+        BackendPolicy {
+            algorithm: Algorithm::default(),
+            max_connections: None,
+            connect_timeout: None,
+            retry: Retry::default(),
+            health_check: None,
+            outlier: Some(Outlier::default()),
+            tls: None,
+        }
+    }
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Retry { attempts: 2, on: vec![RetryOn::ConnectFailure], budget_percent: 20, non_idempotent: false }
+    }
+}
+
+impl Default for Outlier {
+    fn default() -> Self {
+        Outlier { consecutive_errors: 5, ejection_time: Duration::from_secs(10) }
+    }
 }
 
 /// How an endpoint is talked to, from the Service port's `appProtocol`.

@@ -8,6 +8,7 @@
 mod backend;
 mod certificate;
 pub mod host;
+mod limit;
 pub mod path;
 mod route;
 mod settings;
@@ -17,9 +18,13 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-pub use backend::{Backend, BackendId, Protocol, ServicePort};
+pub use backend::{
+    Algorithm, Backend, BackendId, BackendPolicy, BackendTls, HealthCheck, Outlier, Protocol, Retry, RetryOn,
+    ServicePort, SplitMember,
+};
 pub use certificate::{Certificate, PrivateKey};
 pub use host::{HostName, HostPattern, InvalidHost};
+pub use limit::{Access, ConnectionLimit, LimitKey, LimitScope, RateLimit};
 pub use path::{InvalidPath, NormalPath};
 pub use route::{Action, PathKind, PathMatch, Route, RoutePolicy};
 pub use settings::{Hsts, Settings};

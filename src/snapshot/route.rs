@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{BackendId, NormalPath, Reference};
+use super::{Access, BackendId, ConnectionLimit, NormalPath, RateLimit, Reference};
 
 /// One rule: the requests it takes and what happens to them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -47,6 +47,16 @@ pub enum Action {
 pub struct RoutePolicy {
     /// Plain http is answered with 308 to https.
     pub https_redirect: bool,
+    /// A client has to pass all of them; 403 else.
+    pub access: Vec<Access>,
+    /// The methods that are served; 405 for others. `None`: all but CONNECT and TRACE.
+    pub methods: Option<Vec<String>>,
+    /// Names of fields that a request must have, lower case; 400 else.
+    pub required_headers: Vec<String>,
+    /// A request has to pass all of them.
+    pub rate_limits: Vec<RateLimit>,
+    /// Requests that one client may have in flight, for each of these; 429 beyond.
+    pub connection_limits: Vec<ConnectionLimit>,
     /// Largest request body in bytes; 413 beyond. `None`: no limit.
     pub max_body_size: Option<u64>,
     /// Time to open a connection to one endpoint.
@@ -63,6 +73,11 @@ impl Default for RoutePolicy {
     fn default() -> Self {
         RoutePolicy {
             https_redirect: false,
+            access: Vec::new(),
+            methods: None,
+            required_headers: Vec::new(),
+            rate_limits: Vec::new(),
+            connection_limits: Vec::new(),
             max_body_size: None,
             connect_timeout: Duration::from_secs(1),
             idle_timeout: Duration::from_secs(60),

@@ -149,7 +149,7 @@ fn internal(id: &BackendId, service: &Service, slices: &[Slice<'_>], options: &O
         let message = format!("the Service {why}: 503 is answered; start a Pod for it or correct its selector");
         reports.add(object, Problem::new(format!("spec.ports[{index}]"), Reason::NoEndpoints, message));
     }
-    let backend = Backend { protocol, endpoints: gathered.addresses, unresolved: None };
+    let backend = Backend { protocol, endpoints: gathered.addresses, unresolved: None, ..Backend::default() };
     Resolved { backend: Arc::new(backend), reports, ..Resolved::default() }
 }
 
@@ -169,7 +169,7 @@ fn external(id: &BackendId, service: &Service, objects: &Objects, options: &Opti
     let endpoints = external_name::endpoints(&addresses, number, options, &mut problems);
     let mut reports = Reports::default();
     reports.extend(&service_object(id), problems);
-    let backend = Backend { protocol, endpoints, unresolved: None };
+    let backend = Backend { protocol, endpoints, unresolved: None, ..Backend::default() };
     Resolved { backend: Arc::new(backend), reports, name, ..Resolved::default() }
 }
 
