@@ -2,7 +2,7 @@
 
 DEMO := target/demo/headgate
 
-.PHONY: help build test lint fmt golden run soak bench
+.PHONY: help build test lint fmt golden crds run soak bench
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,10 @@ fmt: ## Format the source
 
 golden: ## Rewrite the expected output of the translation fixtures; review the diff
 	HEADGATE_GOLDEN=rewrite cargo test --locked --test golden
+
+crds: ## Rewrite crds/ from the types in src/api
+	cargo run --quiet --locked -- crds > crds/proxypolicies.yaml.new
+	mv crds/proxypolicies.yaml.new crds/proxypolicies.yaml
 
 soak: ## Millions of requests while everything changes (optimised build, minutes)
 	cargo test --release --locked --test soak -- --nocapture

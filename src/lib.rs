@@ -16,6 +16,7 @@
 //! told. ARCHITECTURE.md follows one request and one change through the whole.
 
 pub mod admin;
+pub mod api;
 pub mod app;
 pub mod cli;
 pub mod config;

@@ -31,11 +31,18 @@ fn version_is_that_of_the_package() {
 #[test]
 fn help_names_the_commands_and_their_flags() {
     let help = answer("--help");
-    assert!(help.contains("serve") && help.contains("echo"), "{help}");
+    assert!(["serve", "echo", "crds"].iter().all(|command| help.contains(command)), "{help}");
     let help = answer("serve --help");
     for text in ["--dir", "--http-port", "HEADGATE_HTTP_PORT", "8080", "Limits:", "--header-timeout", "64Ki"] {
         assert!(help.contains(text), "no {text} in {help}");
     }
+}
+
+/// `make crds` rewrites the file.
+#[test]
+fn the_printed_definition_is_the_one_in_the_repository() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/crds/proxypolicies.yaml");
+    assert_eq!(answer("crds"), std::fs::read_to_string(file).unwrap(), "`make crds` writes {file}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand. Parses, runs, and turns the outcome into an exit code: 0, 1 for an error,
 //! 2 for a command line that cannot be meant. What the subcommands do is elsewhere.
 
+mod crds;
 mod echo;
 mod serve;
 mod usage;
@@ -29,6 +30,8 @@ enum Command {
     Serve(Box<config::Args>),
     /// Run a small backend that answers with what it saw, for demos and tests
     Echo(echo::Args),
+    /// Print the CustomResourceDefinition of ProxyPolicy, for kubectl apply -f -
+    Crds,
 }
 
 /// Runs what `args` (with the program's name in front) ask for.
@@ -51,6 +54,7 @@ pub fn run(args: Vec<OsString>) -> ExitCode {
     let outcome = match cli.command {
         Command::Serve(args) => serve::run(*args),
         Command::Echo(args) => echo::run(args),
+        Command::Crds => crds::run(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

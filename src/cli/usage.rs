@@ -16,7 +16,8 @@ pub(super) fn line(error: &clap::Error, args: &[OsString]) -> String {
     if let Some(variable) = variable(error, args) {
         line += &format!("; the value comes from the environment, {variable}");
     }
-    let command = args.get(1).and_then(|command| command.to_str()).filter(|name| ["serve", "echo"].contains(name));
+    let command =
+        args.get(1).and_then(|command| command.to_str()).filter(|name| ["serve", "echo", "crds"].contains(name));
     let help = command.map_or("headgate --help".to_owned(), |command| format!("headgate {command} --help"));
     line + &format!(" (see {help})")
 }
