@@ -1,6 +1,7 @@
 //! Routes: which requests of a host, what happens to them, under which rules.
 
 use std::cmp::Reverse;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -47,8 +48,8 @@ pub enum Action {
 pub struct RoutePolicy {
     /// Plain http is answered with 308 to https.
     pub https_redirect: bool,
-    /// A client has to pass all of them; 403 else.
-    pub access: Vec<Access>,
+    /// A client has to pass all of them; 403 else. Shared by all routes that have the same list.
+    pub access: Vec<Arc<Access>>,
     /// The methods that are served; 405 for others. `None`: all but CONNECT and TRACE.
     pub methods: Option<Vec<String>>,
     /// Names of fields that a request must have, lower case; 400 else.
