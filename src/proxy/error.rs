@@ -64,6 +64,9 @@ pub enum ProxyError {
     Denied,
     #[error("the backend has no endpoint")]
     NoEndpoint,
+    /// Each endpoint has as many requests in flight as it may have.
+    #[error("the backend's endpoints are full")]
+    BackendFull,
     /// The process has no descriptor or local port left for another connection.
     #[error("no socket is left")]
     NoSocket,
@@ -86,7 +89,7 @@ pub(super) const ALLOWED_METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, O
 
 impl ProxyError {
     /// Every failure once, in the order of its status.
-    pub fn all() -> [ProxyError; 24] {
+    pub fn all() -> [ProxyError; 25] {
         use ProxyError::*;
         [
             BadRequest(""),
@@ -108,6 +111,7 @@ impl ProxyError {
             Protocol,
             Denied,
             NoEndpoint,
+            BackendFull,
             NoSocket,
             Draining,
             ConnectTimeout,
@@ -171,6 +175,7 @@ impl ProxyError {
             | ProxyError::Protocol
             | ProxyError::Denied
             | ProxyError::NoEndpoint
+            | ProxyError::BackendFull
             | ProxyError::NoSocket
             | ProxyError::ConnectTimeout
             | ProxyError::ResponseTimeout
@@ -200,6 +205,7 @@ impl ProxyError {
             ProxyError::Protocol => (502, "UPE"),
             ProxyError::Denied => (503, "DN"),
             ProxyError::NoEndpoint => (503, "UH"),
+            ProxyError::BackendFull => (503, "UO"),
             ProxyError::NoSocket => (503, "UO"),
             ProxyError::Draining => (503, "SD"),
             ProxyError::ConnectTimeout => (504, "UF"),

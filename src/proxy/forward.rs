@@ -19,7 +19,7 @@ use super::exchange::Exchange;
 use super::pool::{Sender, Upstream};
 use super::request_body::RequestBody;
 use crate::snapshot::RoutePolicy;
-use crate::tables::{Lease, LiveBackend};
+use crate::tables::{Lease, LiveBackend, NoLease};
 
 /// Endpoints that one request tries to connect to.
 const CONNECT_TRIES: usize = 3;
@@ -72,9 +72,12 @@ async fn to_backend(
 ) -> Result<(Response<Incoming>, Upstream), ProxyError> {
     let mut tried = SmallVec::<[u64; CONNECT_TRIES]>::new();
     let mut failure = ProxyError::NoEndpoint;
-    while tried.len() < CONNECT_TRIES
-        && let Some(lease) = backend.pick(&tried)
-    {
+    while tried.len() < CONNECT_TRIES {
+        let lease = match backend.pick(exchange.client.get(), exchange.connection.worker.random(), &tried) {
+            Ok(lease) => lease,
+            Err(nobody) if tried.is_empty() => return Err(nobody.into()),
+            Err(_) => break,
+        };
         let address = lease.endpoint().address;
         if tried.is_empty() {
             exchange.trying(address)
@@ -153,6 +156,15 @@ async fn fresh(
             Err(failure)
         }
     })
+}
+
+impl From<NoLease> for ProxyError {
+    fn from(nobody: NoLease) -> Self {
+        match nobody {
+            NoLease::Nobody => ProxyError::NoEndpoint,
+            NoLease::Full => ProxyError::BackendFull,
+        }
+    }
 }
 
 /// One request on one connection, to the response head.

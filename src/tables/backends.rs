@@ -11,9 +11,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{self, AtomicBool, AtomicU32, AtomicU64};
 
-use super::balancer::Balancer;
+use super::balancer::{Balancer, Split};
 use super::{LiveBackend, LiveEndpoint, Tables};
-use crate::snapshot::{Backend, BackendId};
+use crate::snapshot::{Backend, BackendId, SplitMember};
 
 /// The backends of one generation.
 pub(super) struct Backends {
@@ -50,7 +50,9 @@ impl Backends {
             });
         }
         before.for_each(retire);
-        Self::place(live, moved)
+        let mut placed = Self::place(live, moved);
+        placed.join(wanted);
+        placed
     }
 
     fn place(live: Vec<(Option<usize>, Arc<LiveBackend>)>, moved: bool) -> Self {
@@ -67,6 +69,17 @@ impl Backends {
         placed.sort_unstable_by_key(|(slot, _)| *slot);
         Backends { live: placed.into_iter().map(|(_, backend)| backend).collect(), slots, moved }
     }
+
+    /// Tells splits where their members are. One that the snapshot does not hold counts as one without endpoints.
+    fn join(&mut self, wanted: &BTreeMap<BackendId, Arc<Backend>>) {
+        let is_split = |live: &Arc<LiveBackend>| live.split.is_some() || !live.source.split.is_empty();
+        if !self.live.iter().any(is_split) {
+            return;
+        }
+        let slots = wanted.keys().zip(self.slots.iter().copied()).collect();
+        let join = |live: &Arc<LiveBackend>| live.joined(&slots).map_or_else(|| live.clone(), Arc::new);
+        self.live = self.live.iter().map(join).collect();
+    }
 }
 
 impl<'a> Before<'a> {
@@ -82,17 +95,19 @@ impl<'a> Before<'a> {
 }
 
 impl LiveBackend {
-    fn new(id: &BackendId, backend: &Backend) -> Self {
+    fn new(id: &BackendId, backend: &Arc<Backend>) -> Self {
         LiveBackend {
             name: id.to_string(),
             protocol: backend.protocol,
+            source: backend.clone(),
             endpoints: backend.endpoints.iter().map(|&address| LiveEndpoint::new(address, backend)).collect(),
-            balancer: Balancer::default(),
+            balancer: Balancer::new(backend),
+            split: None,
         }
     }
 
     /// The same backend with the endpoints of `backend`. Those that it has already, under the same protocol, stay.
-    fn renewed(&self, backend: &Backend) -> Self {
+    fn renewed(&self, backend: &Arc<Backend>) -> Self {
         let mut before = self.endpoints.iter().peekable();
         let mut endpoints = Vec::with_capacity(backend.endpoints.len());
         let retire = |gone: &Arc<LiveEndpoint>| gone.retire();
@@ -110,9 +125,33 @@ impl LiveBackend {
         LiveBackend {
             name: self.name.clone(),
             protocol: backend.protocol,
+            source: backend.clone(),
             endpoints: endpoints.into(),
-            balancer: self.balancer.clone(),
+            balancer: self.balancer.renewed(backend),
+            split: self.split.clone(),
         }
+    }
+
+    /// The same backend with its split, if it has one, at the places that its members have now. `None`: it has that.
+    fn joined(&self, slots: &BTreeMap<&BackendId, usize>) -> Option<Self> {
+        let slot = |member: &SplitMember| Some((*slots.get(&member.backend)?, member.weight));
+        let is_split = !self.source.split.is_empty();
+        let split = is_split.then(|| self.source.split.iter().filter_map(slot).collect::<Vec<_>>());
+        let split = match (split, &self.split) {
+            (None, None) => return None,
+            (None, Some(_)) => None,
+            (Some(members), None) => Some(Split::new(members)),
+            (Some(members), Some(before)) if members == before.members() => return None,
+            (Some(members), Some(before)) => Some(before.renewed(members)),
+        };
+        Some(LiveBackend {
+            name: self.name.clone(),
+            protocol: self.protocol,
+            source: self.source.clone(),
+            endpoints: self.endpoints.clone(),
+            balancer: self.balancer.clone(),
+            split,
+        })
     }
 }
 
@@ -124,6 +163,8 @@ impl LiveEndpoint {
             address,
             protocol: backend.protocol,
             in_flight: AtomicU32::new(0),
+            unhealthy: AtomicBool::new(false),
+            ejected: AtomicBool::new(false),
             retired: AtomicBool::new(false),
         })
     }

@@ -18,10 +18,10 @@ use std::sync::atomic::{AtomicBool, AtomicU32};
 use http::HeaderValue;
 use ipnet::IpNet;
 
-use crate::snapshot::{Protocol, RoutePolicy, Snapshot};
+use crate::snapshot::{Backend, Protocol, RoutePolicy, Snapshot};
 use crate::telemetry::RouteMetrics;
 
-pub use balancer::Lease;
+pub use balancer::{Lease, NoLease};
 pub use certs::Certs;
 pub use publish::{Held, Published, Reader};
 pub use routes::{Listed, NoRoute, Routes};
@@ -71,9 +71,13 @@ pub struct LiveBackend {
     /// `namespace-service-port`, as in logs.
     pub name: String,
     pub protocol: Protocol,
-    /// An endpoint that was in the previous generation is the same value here.
+    /// What this was made from.
+    pub source: Arc<Backend>,
+    /// In the order of `source.endpoints`. One that was in the previous generation is the same value here.
     pub endpoints: Arc<[Arc<LiveEndpoint>]>,
     balancer: balancer::Balancer,
+    /// Stands in for the endpoints, see [`Tables::choose`].
+    split: Option<balancer::Split>,
 }
 
 /// One address behind a backend, with the state that outlives generations.
@@ -85,6 +89,11 @@ pub struct LiveEndpoint {
     pub protocol: Protocol,
     /// Requests in flight over all workers, counted by [`Lease`].
     pub in_flight: AtomicU32,
+    /// Its active checks fail. Set by them; gets no new requests.
+    pub unhealthy: AtomicBool,
+    /// It failed requests and gets no new ones for a while. Set by whoever counts failures, who also sees to it that
+    /// never too many are.
+    pub ejected: AtomicBool,
     /// No longer in the newest generation: pools close its idle connections. Set by the build that drops it.
     pub retired: AtomicBool,
 }

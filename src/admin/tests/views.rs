@@ -147,7 +147,7 @@ async fn backends_show_what_is_in_flight_now() {
     let state = state(false);
     let tables = state.published.load();
     let (_, _, live) = tables.backends().next().unwrap();
-    let lease = live.pick(&[]).unwrap();
+    let lease = live.pick([127, 0, 0, 1].into(), 0, &[]).unwrap();
     let shown = get_json(&state, "/debug/backends").await;
     let in_flight = |shown: &Value| {
         let endpoints = shown["backends"][0]["endpoints"].as_array().unwrap();

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 
 use super::*;
-use crate::snapshot::Protocol;
+use crate::snapshot::{Protocol, SplitMember};
 use crate::tables::{LiveAction, LiveEndpoint};
 
 const HOSTS: [&str; 4] = ["a.x", "b.x", "*.x", ""];
@@ -30,8 +30,11 @@ fn host() -> impl Strategy<Value = Arc<Host>> {
 
 fn endpoints() -> impl Strategy<Value = Arc<Backend>> {
     let protocol = select(vec![Protocol::Http1, Protocol::Http1, Protocol::H2c]);
-    (protocol, subsequence(vec![1, 2, 3, 4], 0..=4))
-        .prop_map(|(protocol, ports)| Arc::new(Backend { protocol, ..Backend::clone(&backend(&ports)) }))
+    let member = (select(&SERVICES[..]), 0..3_u16);
+    let member = member.prop_map(|(service, weight)| SplitMember { backend: backend_id(service), weight });
+    let split = prop_oneof![3 => Just(Vec::new()), 1 => prop::collection::vec(member, 1..3)];
+    (protocol, subsequence(vec![1, 2, 3, 4], 0..=4), split)
+        .prop_map(|(protocol, ports, split)| Arc::new(Backend { protocol, split, ..Backend::clone(&backend(&ports)) }))
 }
 
 /// Made once: keys are expensive.
@@ -117,7 +120,11 @@ fn behaviour(tables: &Tables) -> Vec<String> {
     seen.extend(tables.routes.iter().map(|listed| format!("{} {:?} {}", listed.host, listed.route, listed.live.label)));
     for (id, backend, live) in tables.backends() {
         let endpoints: Vec<_> = live.endpoints.iter().map(|endpoint| (endpoint.address, endpoint.protocol)).collect();
-        seen.push(format!("{id} {backend:?} {} {:?} {endpoints:?}", live.name, live.protocol));
+        let members = live.split.as_ref().map(|split| split.members().iter());
+        let split =
+            members.map(|all| all.map(|&(slot, weight)| (&tables.backends[slot].name, weight)).collect::<Vec<_>>());
+        assert_eq!(*backend, *live.source);
+        seen.push(format!("{id} {backend:?} {} {:?} {endpoints:?} {split:?}", live.name, live.protocol));
     }
     seen
 }

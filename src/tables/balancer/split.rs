@@ -1,0 +1,62 @@
+//! Traffic split: which of several backends has a request that is for one of them all. Exact over a cycle; a member
+//! that would take nothing now gives its share to the others.
+
+use std::sync::Arc;
+
+use super::cycle::{self, Wheel};
+use super::{Choice, NoLease};
+use crate::tables::{LiveBackend, Tables};
+
+/// The backends that stand in for one.
+#[derive(Clone, Debug)]
+pub(in crate::tables) struct Split {
+    /// Indexes into [`Tables::backends`], and weights.
+    members: Box<[(usize, u16)]>,
+    wheel: Wheel,
+}
+
+impl Tables {
+    /// The backend that takes a request for the one at `slot`: itself, or a member of its split, chosen once a request.
+    /// A member is taken for its own endpoints, whatever split it has itself, so a backend may be in its own.
+    pub fn choose(&self, slot: usize, random: u64) -> Result<&Arc<LiveBackend>, NoLease> {
+        let backend = self.backends.get(slot).ok_or(NoLease::Nobody)?;
+        match &backend.split {
+            None => Ok(backend),
+            Some(split) => split.choose(&self.backends, random),
+        }
+    }
+}
+
+impl Split {
+    pub(in crate::tables) fn new(members: Vec<(usize, u16)>) -> Self {
+        Split { wheel: Wheel::new(weights(&members)), members: members.into() }
+    }
+
+    /// For the members as they are now; the turns go on.
+    pub(in crate::tables) fn renewed(&self, members: Vec<(usize, u16)>) -> Self {
+        Split { wheel: self.wheel.renewed(weights(&members)), members: members.into() }
+    }
+
+    pub(in crate::tables) fn members(&self) -> &[(usize, u16)] {
+        &self.members
+    }
+
+    fn choose<'a>(&self, backends: &'a [Arc<LiveBackend>], random: u64) -> Result<&'a Arc<LiveBackend>, NoLease> {
+        let backend = |member: usize| &backends[self.members[member].0];
+        let is_open = |member: &usize| backend(*member).is_open();
+        let weight = |member| if is_open(&member) { self.members[member].1.into() } else { 0 };
+        let turn = self.wheel.next(|member| Some(member).filter(is_open));
+        let chosen = turn.or_else(|| cycle::draw(0..self.members.len(), weight, random));
+        chosen.map(backend).ok_or_else(|| self.why_nobody(backends))
+    }
+
+    fn why_nobody(&self, backends: &[Arc<LiveBackend>]) -> NoLease {
+        let taking = self.members.iter().filter(|(_, weight)| *weight > 0).map(|&(slot, _)| &*backends[slot]);
+        let mut reasons = taking.map(|backend| Choice { backend, tried: &[] }.why_nobody());
+        if reasons.any(|reason| reason == NoLease::Full) { NoLease::Full } else { NoLease::Nobody }
+    }
+}
+
+fn weights(members: &[(usize, u16)]) -> impl Iterator<Item = u16> {
+    members.iter().map(|&(_, weight)| weight)
+}
