@@ -130,7 +130,8 @@ pub struct Retry {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 10))]
     pub attempts: Option<i32>,
-    /// ConnectFailure, Reset, or a status from 400 to 599. ConnectFailure if absent.
+    /// ConnectFailure, Reset, or a status from 400 to 599. ConnectFailure if absent. YAML readers take the word for a
+    /// boolean: write "on" with quotes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::retry_on")]
     pub on: Option<Vec<String>>,

@@ -4,6 +4,7 @@
 //! Types only. What a value means, and whether it is one where no API server looked, is for `translate` to say:
 //! durations, sizes and networks are texts here.
 #![allow(unreachable_pub, reason = "the schema derive copies each struct into a function")]
+#![allow(clippy::duplicated_attributes, reason = "several printer columns have the same type")]
 
 mod backend;
 mod client;

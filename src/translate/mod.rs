@@ -37,7 +37,7 @@ use reports::Reports;
 use routing::{Routed, Routing};
 use settings::ProcessSettings;
 
-pub use objects::Objects;
+pub use objects::{Illegible, Objects, PolicyObject};
 pub use options::Options;
 pub use problem::{ObjectKind, ObjectRef, Problem, Reason, Report};
 

@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
 
+use crate::api::ProxyPolicy;
 use crate::snapshot::Reference;
 
 /// The objects of one moment. Sources hand out `Arc`s and keep the same `Arc` for an object that did not change: the
@@ -22,8 +23,27 @@ pub struct Objects {
     pub endpoint_slices: BTreeMap<Reference, Arc<EndpointSlice>>,
     pub secrets: BTreeMap<Reference, Arc<Secret>>,
     pub config_maps: BTreeMap<Reference, Arc<ConfigMap>>,
+    pub policies: BTreeMap<Reference, Arc<PolicyObject>>,
     /// Addresses of the host names in [`super::Translation::names_to_resolve`], sorted; absent: not resolved (yet).
     pub addresses: BTreeMap<String, Arc<[IpAddr]>>,
+}
+
+/// A ProxyPolicy as far as its source can read it. A source that cannot read all of one hands out what it can, above all
+/// the targets: what the policy is about is then denied where it could be guarded, never opened.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PolicyObject {
+    pub policy: ProxyPolicy,
+    /// What could not be read; absent in `policy`.
+    pub illegible: Vec<Illegible>,
+}
+
+/// A part of an object that could not be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Illegible {
+    /// As `spec.access.allow[0]`.
+    pub field: String,
+    /// With the way out.
+    pub reason: String,
 }
 
 /// Counts only: Secrets print their content.
@@ -36,6 +56,7 @@ impl fmt::Debug for Objects {
             .field("endpoint_slices", &self.endpoint_slices.len())
             .field("secrets", &self.secrets.len())
             .field("config_maps", &self.config_maps.len())
+            .field("policies", &self.policies.len())
             .field("addresses", &self.addresses)
             .finish()
     }

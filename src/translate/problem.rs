@@ -44,6 +44,8 @@ pub enum Reason {
     NoEndpoints,
     /// The object is of another class.
     OtherClass,
+    /// A policy is about something that does not exist.
+    TargetNotFound,
 }
 
 /// An object by kind and name.
@@ -64,6 +66,7 @@ pub enum ObjectKind {
     EndpointSlice,
     Secret,
     ConfigMap,
+    ProxyPolicy,
 }
 
 impl Problem {

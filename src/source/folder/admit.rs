@@ -26,11 +26,12 @@ pub(super) trait Admit: Metadata<Ty = ObjectMeta> {
 }
 
 pub(super) fn admit<T: Admit>(object: &mut T) -> Result<(), Refused> {
-    identify::<T>(object.metadata_mut())?;
+    identify(object.metadata_mut(), T::NAMESPACED, T::NAME_IS_LABEL)?;
     object.complete()
 }
 
-fn identify<T: Admit>(metadata: &mut ObjectMeta) -> Result<(), Refused> {
+/// Checks the name, and completes the namespace.
+pub(super) fn identify(metadata: &mut ObjectMeta, namespaced: bool, name_is_label: bool) -> Result<(), Refused> {
     metadata.managed_fields = None;
     let name = metadata.name.as_deref().unwrap_or_default();
     if name.is_empty() {
@@ -40,12 +41,12 @@ fn identify<T: Admit>(metadata: &mut ObjectMeta) -> Result<(), Refused> {
             if generated { "is required; in a file nothing is generated" } else { REQUIRED },
         );
     }
-    let valid = if T::NAME_IS_LABEL { is_label(name) } else { is_subdomain(name) };
+    let valid = if name_is_label { is_label(name) } else { is_subdomain(name) };
     if !valid {
-        let form = if T::NAME_IS_LABEL { LABEL } else { SUBDOMAIN };
+        let form = if name_is_label { LABEL } else { SUBDOMAIN };
         return refuse("metadata.name", format!("{name:?} is not a name: {form}"));
     }
-    if !T::NAMESPACED {
+    if !namespaced {
         metadata.namespace = None;
         return Ok(());
     }

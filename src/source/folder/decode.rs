@@ -216,6 +216,19 @@ impl<'de> Deserializer<'de> for Decoder<'_, '_> {
         self.map(visitor)
     }
 
+    /// One word of several.
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        words: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Failure> {
+        match &self.node.value {
+            Value::String(text) => visitor.visit_enum(StrDeserializer::new(text)),
+            _ => Err(self.expected(&format!("one of {}", words.join(", ")))),
+        }
+    }
+
     /// Asked for only where a type has no such field.
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
         self.unknown.borrow_mut().push(Finding {
@@ -227,7 +240,7 @@ impl<'de> Deserializer<'de> for Decoder<'_, '_> {
     }
 
     forward_to_deserialize_any! {
-        i8 i16 i128 u8 u16 u32 u64 u128 f32 f64 char bytes byte_buf unit unit_struct tuple tuple_struct enum identifier
+        i8 i16 i128 u8 u16 u32 u64 u128 f32 f64 char bytes byte_buf unit unit_struct tuple tuple_struct identifier
     }
 }
 

@@ -26,9 +26,10 @@ pub struct View {
 impl View {
     /// How many objects there are.
     pub fn count(&self) -> usize {
-        let Objects { ingresses, ingress_classes, services, endpoint_slices, secrets, config_maps, .. } = &self.objects;
-        let classes_and_slices = ingress_classes.len() + endpoint_slices.len();
-        ingresses.len() + classes_and_slices + services.len() + secrets.len() + config_maps.len()
+        let Objects { ingresses, ingress_classes, services, endpoint_slices, .. } = &self.objects;
+        let Objects { secrets, config_maps, policies, .. } = &self.objects;
+        let routing = ingresses.len() + ingress_classes.len() + services.len() + endpoint_slices.len();
+        routing + secrets.len() + config_maps.len() + policies.len()
     }
 }
 
@@ -171,6 +172,7 @@ impl File {
                 Some(first) => file.problems.push(duplicate(path, &id, located.line, path, first.line)),
             }
         }
+        file.problems.extend(parsed.flaws);
         for problem in parsed.problems {
             file.keep(self, problem);
         }

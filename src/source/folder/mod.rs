@@ -14,7 +14,7 @@
 //! together change together. Nothing is lost on a broken file: it keeps its last good objects, and is listed in
 //! [`Folder::problems`] until it is whole. [`load`] reads once, for commands that do not stay.
 //!
-//! `parse` (with `node`, `reader`, `decode`, `admit`) turns the bytes of one file into objects; `files` joins what all
+//! `parse` (with `node`, `reader`, `decode`, `admit`, `policy`) turns the bytes of one file into objects; `files` joins what all
 //! files give and keeps what was good; `list` and `disk` find what changed on disk; `watch` decides when to look.
 
 mod admit;
@@ -27,6 +27,7 @@ mod log;
 mod node;
 mod object;
 mod parse;
+mod policy;
 mod problem;
 mod reader;
 mod watch;

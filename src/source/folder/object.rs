@@ -8,7 +8,7 @@ use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::snapshot::Reference;
-use crate::translate::{ObjectKind, ObjectRef, Objects};
+use crate::translate::{ObjectKind, ObjectRef, Objects, PolicyObject};
 
 /// An object as the API server would hold it: it has a name, and a namespace where its kind has one.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,6 +19,7 @@ pub enum Object {
     EndpointSlice(Arc<EndpointSlice>),
     Secret(Arc<Secret>),
     ConfigMap(Arc<ConfigMap>),
+    ProxyPolicy(Arc<PolicyObject>),
 }
 
 impl Object {
@@ -39,6 +40,7 @@ impl Object {
             Object::EndpointSlice(_) => ObjectKind::EndpointSlice,
             Object::Secret(_) => ObjectKind::Secret,
             Object::ConfigMap(_) => ObjectKind::ConfigMap,
+            Object::ProxyPolicy(_) => ObjectKind::ProxyPolicy,
         }
     }
 
@@ -50,6 +52,7 @@ impl Object {
             Object::EndpointSlice(object) => &object.metadata,
             Object::Secret(object) => &object.metadata,
             Object::ConfigMap(object) => &object.metadata,
+            Object::ProxyPolicy(object) => &object.policy.metadata,
         }
     }
 
@@ -62,6 +65,7 @@ impl Object {
             Object::EndpointSlice(object) => drop(objects.endpoint_slices.insert(reference(), object.clone())),
             Object::Secret(object) => drop(objects.secrets.insert(reference(), object.clone())),
             Object::ConfigMap(object) => drop(objects.config_maps.insert(reference(), object.clone())),
+            Object::ProxyPolicy(object) => drop(objects.policies.insert(reference(), object.clone())),
         }
     }
 
@@ -74,6 +78,7 @@ impl Object {
             (Object::EndpointSlice(a), Object::EndpointSlice(b)) => Arc::ptr_eq(a, b),
             (Object::Secret(a), Object::Secret(b)) => Arc::ptr_eq(a, b),
             (Object::ConfigMap(a), Object::ConfigMap(b)) => Arc::ptr_eq(a, b),
+            (Object::ProxyPolicy(a), Object::ProxyPolicy(b)) => Arc::ptr_eq(a, b),
             _ => false,
         };
         same || self == other

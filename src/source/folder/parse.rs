@@ -13,6 +13,7 @@ use super::admit::{Admit, admit};
 use super::decode::{Finding, decode};
 use super::node::{Node, Unreadable, Value, documents};
 use super::object::Object;
+use super::policy::{self, Read};
 use super::problem::SourceProblem;
 use crate::translate::{ObjectKind, ObjectRef};
 
@@ -26,6 +27,8 @@ pub struct Parsed {
     pub objects: Vec<Located>,
     /// Documents that are no valid object. Without `object` it is not known which one was meant.
     pub problems: Vec<SourceProblem>,
+    /// What is wrong with objects that are taken all the same.
+    pub flaws: Vec<SourceProblem>,
     /// What was skipped or ignored.
     pub notes: Vec<SourceProblem>,
 }
@@ -137,7 +140,10 @@ impl Reading<'_> {
             Err(Unread::Kind) => return self.skipped(&node, of),
             Err(Unread::Version(kind, reason)) => {
                 let finding = Finding { field: "apiVersion".into(), at: node.locate("apiVersion"), reason };
-                return self.problem(identity(&node, kind), finding);
+                return match kind {
+                    ObjectKind::ProxyPolicy => self.policy(node, Some(finding)),
+                    _ => self.problem(identity(&node, kind), finding),
+                };
             }
         };
         match kind {
@@ -153,6 +159,21 @@ impl Reading<'_> {
                 join_base64_lines(&mut node, "binaryData");
                 self.typed(&node, kind, Object::ConfigMap);
             }
+            ObjectKind::ProxyPolicy => self.policy(node, None),
+        }
+    }
+
+    fn policy(&mut self, node: Node<'_>, version: Option<Finding>) {
+        let at = node.at;
+        match policy::read(node, version) {
+            Ok(Read { object, flaws, unknown }) => {
+                let object = Object::ProxyPolicy(Arc::new(object));
+                let id = object.reference();
+                let flaws: Vec<_> = flaws.into_iter().map(|flaw| self.describe(Some(id.clone()), flaw)).collect();
+                self.parsed.flaws.extend(flaws);
+                self.take(object, at, unknown);
+            }
+            Err(finding) => self.problem(None, finding),
         }
     }
 
@@ -163,18 +184,19 @@ impl Reading<'_> {
             Err((field, reason)) => Err(Finding { at: node.locate(&field), field, reason }),
         });
         match admitted {
-            Ok(decoded) => {
-                let object = wrap(Arc::new(decoded.value));
-                let id = object.reference();
-                for finding in decoded.unknown {
-                    let note = self.describe(Some(id.clone()), finding);
-                    self.parsed.notes.push(note);
-                }
-                let line = node.at.map_or(1, |at| self.lines.place(at).0);
-                self.parsed.objects.push(Located { object, line });
-            }
+            Ok(decoded) => self.take(wrap(Arc::new(decoded.value)), node.at, decoded.unknown),
             Err(finding) => self.problem(identity(node, kind), finding),
         }
+    }
+
+    fn take(&mut self, object: Object, at: Option<usize>, unknown: Vec<Finding>) {
+        let id = object.reference();
+        for finding in unknown {
+            let note = self.describe(Some(id.clone()), finding);
+            self.parsed.notes.push(note);
+        }
+        let line = at.map_or(1, |at| self.lines.place(at).0);
+        self.parsed.objects.push(Located { object, line });
     }
 
     fn skipped(&mut self, node: &Node<'_>, of: &Type) {
@@ -235,6 +257,7 @@ fn kind_of(of: &Type) -> Result<ObjectKind, Unread> {
         "Service" => (ObjectKind::Service, "v1", ""),
         "Secret" => (ObjectKind::Secret, "v1", ""),
         "ConfigMap" => (ObjectKind::ConfigMap, "v1", ""),
+        "ProxyPolicy" => (ObjectKind::ProxyPolicy, "headgate.dev/v1alpha1", ""),
         _ => return Err(Unread::Kind),
     };
     let found = of.api_version.as_str();

@@ -44,7 +44,8 @@ fn every_kind_is_read_from_many_documents() {
          ---\napiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec: {}\n\
          ---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: web-1}\naddressType: IPv4\n\
          ---\napiVersion: v1\nkind: Secret\nmetadata: {name: web.tls}\n\
-         ---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings}\n...\n---\n",
+         ---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings}\n\
+         ---\napiVersion: headgate.dev/v1alpha1\nkind: ProxyPolicy\nmetadata: {name: shop}\nspec: {targetRefs: []}\n...\n---\n",
     );
     assert_eq!(
         names(&parsed),
@@ -54,10 +55,11 @@ fn every_kind_is_read_from_many_documents() {
             "Service default/web",
             "EndpointSlice default/web-1",
             "Secret default/web.tls",
-            "ConfigMap default/settings"
+            "ConfigMap default/settings",
+            "ProxyPolicy default/shop"
         ]
     );
-    assert_eq!(parsed.objects.iter().map(|located| located.line).collect::<Vec<_>>(), [4, 9, 13, 18, 23, 27]);
+    assert_eq!(parsed.objects.iter().map(|located| located.line).collect::<Vec<_>>(), [4, 9, 13, 18, 23, 27, 31]);
     assert_eq!(lines(&parsed.problems), [""; 0]);
     assert_eq!(lines(&parsed.notes), [""; 0]);
 }

@@ -1,0 +1,214 @@
+//! Reads a ProxyPolicy, also where parts of it cannot be read.
+//!
+//! Of any other kind a broken object is left out. A policy guards something: left out, it would open what it should
+//! guard. So whatever can be known of it is taken, above all its targets, each part that cannot be read is named beside
+//! (see [`PolicyObject`]), and the translator denies what the policy is about.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde::Deserialize;
+
+use super::admit::{Refused, identify};
+use super::decode::{Finding, decode};
+use super::node::{Key, Node, Value};
+use crate::api::{ProxyPolicy, ProxyPolicySpec, TargetRef};
+use crate::translate::{Illegible, PolicyObject};
+
+/// A policy, and what was found on the way.
+pub(super) struct Read {
+    pub(super) object: PolicyObject,
+    /// The places of `object.illegible`, and what to tell of them.
+    pub(super) flaws: Vec<Finding>,
+    /// Fields that are unknown and guard nothing.
+    pub(super) unknown: Vec<Finding>,
+}
+
+/// `version`: what is wrong with its apiVersion. Fails if it is not known which policy is meant.
+pub(super) fn read(node: Node<'_>, version: Option<Finding>) -> Result<Read, Finding> {
+    let (at, name_at) = (node.at, node.locate("metadata.name"));
+    let Value::Map(entries) = node.value else { unreachable!("an object has a kind") };
+    let mut reading = Reading { flaws: Vec::from_iter(version), unknown: Vec::new() };
+    let mut policy = ProxyPolicy::default();
+    let mut has_spec = false;
+    for (key, value) in entries {
+        match key.name.as_ref() {
+            // What a controller wrote is no wish.
+            "apiVersion" | "kind" | "status" => {}
+            "metadata" => policy.metadata = reading.metadata((key, value)),
+            "spec" => {
+                has_spec = true;
+                policy.spec = reading.spec(value);
+            }
+            other => {
+                let field = other.to_owned();
+                let reason = "is not a field of this kind; what a policy asks for stands in spec";
+                reading.flaws.push(Finding { field, at: key.at, reason: reason.into() });
+            }
+        }
+    }
+    if !has_spec {
+        reading.flaws.push(Finding { field: "spec".into(), at, reason: "is required".into() });
+    }
+    if let Err((field, reason)) = identify(&mut policy.metadata, true, false) {
+        if policy.metadata.name.as_deref().unwrap_or_default().is_empty() {
+            return Err(Finding { field, at: name_at, reason });
+        }
+        reading.refused(&mut policy.metadata, (field, reason), name_at);
+    }
+    let Reading { flaws, unknown } = reading;
+    let illegible = |flaw: &Finding| Illegible { field: flaw.field.clone(), reason: flaw.reason.clone() };
+    let object = PolicyObject { illegible: flaws.iter().map(illegible).collect(), policy };
+    Ok(Read { object, flaws, unknown })
+}
+
+struct Reading {
+    flaws: Vec<Finding>,
+    unknown: Vec<Finding>,
+}
+
+#[derive(Deserialize)]
+struct Head {
+    #[serde(default)]
+    metadata: ObjectMeta,
+}
+
+impl Reading {
+    fn metadata(&mut self, entry: (Key<'_>, Node<'_>)) -> ObjectMeta {
+        let text = |name| entry.1.text(name).map(str::to_owned);
+        let bare = ObjectMeta { name: text("name"), namespace: text("namespace"), ..ObjectMeta::default() };
+        match decode::<Head>(&Node { at: entry.0.at, value: Value::Map(vec![entry]) }) {
+            Ok(decoded) => {
+                self.unknown.extend(decoded.unknown);
+                decoded.value.metadata
+            }
+            Err(finding) => {
+                self.flaws.push(finding);
+                bare
+            }
+        }
+    }
+
+    /// A name that no API server takes still says which policy is meant.
+    fn refused(&mut self, metadata: &mut ObjectMeta, (field, reason): Refused, at: Option<usize>) {
+        metadata.namespace.get_or_insert_with(|| "default".into());
+        self.flaws.push(Finding { field, at, reason });
+    }
+
+    /// Each field is read by itself, so that one that is broken does not take the others along.
+    fn spec(&mut self, node: Node<'_>) -> ProxyPolicySpec {
+        let Value::Map(entries) = node.value else {
+            let reason = "must be a mapping with targetRefs and what the policy asks for".into();
+            self.flaws.push(Finding { field: "spec".into(), at: node.at, reason });
+            return ProxyPolicySpec::default();
+        };
+        let mut legible = Vec::new();
+        let mut target_refs = None;
+        for (key, mut value) in entries {
+            match key.name.as_ref() {
+                "targetRefs" => target_refs = Some(self.target_refs("targetRefs", key.at, value)),
+                // A way of writing it that other policies have: it tells what is meant, and is refused.
+                "targetRef" => {
+                    let reason = "is not a field of a ProxyPolicy; write a list, targetRefs".into();
+                    self.flaws.push(Finding { field: "spec.targetRef".into(), at: key.at, reason });
+                    target_refs.get_or_insert_with(|| self.target_refs("targetRef", key.at, value));
+                }
+                _ => {
+                    if key.name == "retry" {
+                        name_on(&mut value);
+                    }
+                    legible.extend(self.field(key, value));
+                }
+            }
+        }
+        if target_refs.is_none() {
+            let reason = "is required: name an Ingress or a Service".into();
+            self.flaws.push(Finding { field: "spec.targetRefs".into(), at: node.at, reason });
+        }
+        let spec = decode::<Spec>(&Node { at: node.at, value: Value::Map(vec![(spec_key(), map(legible))]) });
+        let mut spec = spec.map(|decoded| decoded.value.spec).unwrap_or_default();
+        spec.target_refs = target_refs.unwrap_or_default();
+        spec
+    }
+
+    /// The field, if it is one and legible.
+    fn field<'t>(&mut self, key: Key<'t>, value: Node<'t>) -> Option<(Key<'t>, Node<'t>)> {
+        let (name, at) = (key.name.to_string(), key.at);
+        let alone = Node { at, value: Value::Map(vec![(spec_key(), map(vec![(key, value)]))]) };
+        match decode::<Spec>(&alone) {
+            Ok(_) => {
+                let Value::Map(mut spec) = alone.value else { return None };
+                let Value::Map(mut fields) = spec.pop()?.1.value else { return None };
+                fields.pop()
+            }
+            Err(mut finding) => {
+                if finding.field == "spec" {
+                    finding.field = format!("spec.{name}");
+                    finding.at = at.or(finding.at);
+                }
+                self.flaws.push(finding);
+                None
+            }
+        }
+    }
+
+    fn target_refs(&mut self, name: &str, at: Option<usize>, node: Node<'_>) -> Vec<TargetRef> {
+        let elements = match node.value {
+            Value::List(elements) => elements,
+            value @ Value::Map(_) => {
+                if name == "targetRefs" {
+                    let reason = "must be a list, not a mapping; begin the entry with `-`".into();
+                    self.flaws.push(Finding { field: format!("spec.{name}"), at, reason });
+                }
+                vec![Node { at: node.at, value }]
+            }
+            _ => {
+                let reason = "must be a list of targets".into();
+                self.flaws.push(Finding { field: format!("spec.{name}"), at, reason });
+                Vec::new()
+            }
+        };
+        let read = |(index, element)| self.target_ref(&format!("spec.{name}[{index}]"), element);
+        elements.iter().enumerate().map(read).collect()
+    }
+
+    /// What is legible of a target is kept, so that what it means is guarded.
+    fn target_ref(&mut self, field: &str, element: &Node<'_>) -> TargetRef {
+        decode::<TargetRef>(element).map(|decoded| decoded.value).unwrap_or_else(|mut finding| {
+            finding.field = match finding.field.as_str() {
+                "" => field.to_owned(),
+                inner => format!("{field}.{inner}"),
+            };
+            self.flaws.push(finding);
+            let text = |name| element.text(name).map(str::to_owned);
+            let [group, kind, name] = ["group", "kind", "name"].map(|name| text(name).unwrap_or_default());
+            TargetRef { group, kind, name, section_name: text("sectionName") }
+        })
+    }
+}
+
+/// A spec of which only some fields are there.
+#[derive(Deserialize)]
+struct Spec {
+    spec: ProxyPolicySpec,
+}
+
+fn spec_key() -> Key<'static> {
+    Key { at: None, name: "spec".into() }
+}
+
+/// With targets, which are always required; the true ones are read apart.
+fn map<'t>(mut entries: Vec<(Key<'t>, Node<'t>)>) -> Node<'t> {
+    let none = Node { at: None, value: Value::List(Vec::new()) };
+    entries.insert(0, (Key { at: None, name: "targetRefs".into() }, none));
+    Node { at: None, value: Value::Map(entries) }
+}
+
+/// `on` without quotes is a boolean in YAML 1.1, as a key too. What is meant is plain, there is no field `true`.
+fn name_on(retry: &mut Node<'_>) {
+    let Value::Map(entries) = &mut retry.value else { return };
+    if let Some((key, _)) = entries.iter_mut().find(|(key, _)| key.name == "true") {
+        key.name = "on".into();
+    }
+}
+
+#[cfg(test)]
+mod tests;

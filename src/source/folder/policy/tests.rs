@@ -1,0 +1,211 @@
+//! A policy that is broken in some part is taken without that part, which is named.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::super::files::view_of;
+use super::super::object::Object;
+use super::super::parse::{Parsed, parse_documents};
+use super::*;
+use crate::api::{Access, Algorithm};
+use crate::snapshot::Reference;
+
+const HEAD: &str = "apiVersion: headgate.dev/v1alpha1\nkind: ProxyPolicy\nmetadata: {name: shop}\nspec:\n";
+const TARGET: &str = "  targetRefs: [{group: networking.k8s.io, kind: Ingress, name: shop}]\n";
+
+fn parse(text: &str) -> Parsed {
+    parse_documents(Path::new("a.yaml"), text.as_bytes()).unwrap()
+}
+
+/// The only object, which is a policy, and what is told of it.
+#[track_caller]
+fn read(text: &str) -> (Arc<PolicyObject>, Vec<String>) {
+    let parsed = parse(text);
+    assert!(parsed.problems.is_empty(), "{:?}", parsed.problems);
+    let [located] = &parsed.objects[..] else { panic!("{} objects", parsed.objects.len()) };
+    let Object::ProxyPolicy(policy) = &located.object else { panic!("{located:?}") };
+    let told: Vec<_> = parsed.flaws.iter().map(ToString::to_string).collect();
+    assert_eq!(told.len(), policy.illegible.len());
+    (policy.clone(), told)
+}
+
+/// What is told of a policy of this spec, which targets the Ingress all the same.
+#[track_caller]
+fn told(spec: &str) -> String {
+    let (policy, told) = read(&format!("{HEAD}{TARGET}{spec}"));
+    assert_eq!(policy.policy.spec.target_refs[0].name, "shop");
+    let [told] = &told[..] else { panic!("{told:?}") };
+    told.strip_prefix("a.yaml:").unwrap().to_owned()
+}
+
+#[test]
+fn a_whole_policy_is_read_without_a_word() {
+    let (read, told) = read(&format!(
+        "{HEAD}{TARGET}  access: {{allow: [10.0.0.0/8]}}\n  loadBalancer: {{algorithm: IPHash}}\n\
+         status: {{ancestors: nonsense}}\n"
+    ));
+    assert_eq!(told, [""; 0]);
+    let spec = &read.policy.spec;
+    assert_eq!(spec.access, Some(Access { allow: Some(vec!["10.0.0.0/8".into()]), deny: None }));
+    assert_eq!(spec.load_balancer.as_ref().unwrap().algorithm, Algorithm::IPHash);
+    assert_eq!(read.policy.metadata.namespace.as_deref(), Some("default"));
+}
+
+#[test]
+fn a_broken_field_is_named_and_leaves_the_others() {
+    let (read, told) =
+        read(&format!("{HEAD}{TARGET}  access: {{allow: 10.0.0.0/8}}\n  connectionLimit: {{perClient: 5}}\n"));
+    assert_eq!(
+        told,
+        ["a.yaml:6:19: ProxyPolicy default/shop: spec.access.allow: must be a list, not the string \"10.0.0.0/8\""]
+    );
+    assert_eq!(read.policy.spec.access, None);
+    assert_eq!(read.policy.spec.connection_limit.as_ref().unwrap().per_client, 5);
+    assert_eq!(read.illegible[0].field, "spec.access.allow");
+}
+
+#[test]
+fn wrong_types_unknown_words_and_missing_fields_name_the_way_out() {
+    for (spec, expected) in [
+        ("  maxConnections: many\n", "6:19: ProxyPolicy default/shop: spec.maxConnections: "),
+        ("  connectTimeout: 5\n", "put it in quotes"),
+        ("  protocol: HTTP2\n", "spec.protocol: unknown variant `HTTP2`, expected one of `HTTP1`, `H2C`, `HTTPS`"),
+        ("  protocol: 2\n", "spec.protocol: must be one of HTTP1, H2C, HTTPS, not the number 2"),
+        ("  rateLimit: {per: 1s}\n", "spec.rateLimit: missing field `requests`"),
+        ("  access: {alow: []}\n", "spec.access: unknown field `alow`, expected `allow` or `deny`"),
+        ("  access: []\n", "spec.access: must be a mapping, not a list"),
+        ("  acess: {allow: []}\n", "6:3: ProxyPolicy default/shop: spec.acess: unknown field `acess`, expected one of"),
+        ("  retry: {attempts: 1.5}\n", "spec.retry.attempts: must be a whole number, not the number 1.5"),
+        ("  maxConnections: 99999999999\n", "spec.maxConnections: invalid value: integer `99999999999`, expected i32"),
+    ] {
+        let told = told(spec);
+        assert!(told.contains(expected), "{told}");
+    }
+}
+
+#[test]
+fn on_needs_no_quotes_in_a_file() {
+    let (read, told) = read(&format!("{HEAD}{TARGET}  retry: {{on: [Reset]}}\n"));
+    assert_eq!(told, [""; 0]);
+    assert_eq!(read.policy.spec.retry.as_ref().unwrap().on, Some(vec!["Reset".into()]));
+    assert!(super::tests::told("  access: {on: x}\n").contains("unknown field `true`"));
+}
+
+#[test]
+fn what_is_legible_of_a_target_is_kept() {
+    let (read, told) = read(&format!(
+        "{HEAD}  targetRefs:\n  - {{kind: Ingress, name: shop, port: 5}}\n  - {{kind: Service, name: 7}}\n  - shop\n"
+    ));
+    assert!(
+        told[0].starts_with("a.yaml:6:6: ProxyPolicy default/shop: spec.targetRefs[0]: unknown field `port`"),
+        "{}",
+        told[0]
+    );
+    assert!(
+        told[1].contains(":7:21: ProxyPolicy default/shop: spec.targetRefs[1].name: must be a string"),
+        "{}",
+        told[1]
+    );
+    assert!(told[2].contains(":8:5: ProxyPolicy default/shop: spec.targetRefs[2]: must be a mapping"), "{}", told[2]);
+    let targets: Vec<_> = read.policy.spec.target_refs.iter().map(|target| (&*target.kind, &*target.name)).collect();
+    assert_eq!(targets, [("Ingress", "shop"), ("Service", ""), ("", "")]);
+}
+
+#[test]
+fn targets_that_are_no_list_are_understood_and_refused() {
+    let target = "{group: networking.k8s.io, kind: Ingress, name: shop}";
+    for (field, expected) in [
+        ("targetRefs", "a.yaml:5:3: ProxyPolicy default/shop: spec.targetRefs: must be a list, not a mapping"),
+        ("targetRef", "a.yaml:5:3: ProxyPolicy default/shop: spec.targetRef: is not a field of a ProxyPolicy"),
+    ] {
+        let (read, told) = read(&format!("{HEAD}  {field}: {target}\n"));
+        assert_eq!(read.policy.spec.target_refs[0].name, "shop");
+        assert!(told.len() == 1 && told[0].starts_with(expected), "{told:?}");
+    }
+    for (spec, expected) in [
+        ("  targetRefs: shop\n", "spec.targetRefs: must be a list of targets"),
+        ("  access: {}\n", "spec.targetRefs: is required"),
+    ] {
+        let (read, told) = read(&format!("{HEAD}{spec}"));
+        assert!(read.policy.spec.target_refs.is_empty() && told.len() == 1 && told[0].contains(expected), "{told:?}");
+    }
+}
+
+#[test]
+fn both_ways_of_naming_targets_give_those_of_the_list() {
+    for order in [["targetRef", "targetRefs"], ["targetRefs", "targetRef"]] {
+        let text = |field: &&str| match *field {
+            "targetRefs" => "  targetRefs: [{kind: Service, name: list}]\n".to_owned(),
+            _ => "  targetRef: {kind: Service, name: single}\n".to_owned(),
+        };
+        let (read, told) = read(&format!("{HEAD}{}", order.iter().map(text).collect::<String>()));
+        assert_eq!(read.policy.spec.target_refs[0].name, "list");
+        assert!(told.len() == 1 && told[0].contains("spec.targetRef: "), "{told:?}");
+    }
+}
+
+#[test]
+fn a_spec_that_is_none_and_a_field_beside_it_are_flaws() {
+    let head = "apiVersion: headgate.dev/v1alpha1\nkind: ProxyPolicy\nmetadata: {name: shop}\n";
+    for (rest, expected) in [
+        ("", "spec: is required"),
+        ("spec: none\n", "a.yaml:4:7: ProxyPolicy default/shop: spec: must be a mapping"),
+        ("spec:\n", "spec: must be a mapping"),
+    ] {
+        let (_, told) = read(&format!("{head}{rest}"));
+        assert!(told.len() == 1 && told[0].contains(expected), "{told:?}");
+    }
+    let (_, told) = read(&format!("{HEAD}{TARGET}access: {{}}\n"));
+    assert!(
+        told.len() == 1 && told[0].contains("a.yaml:6:1: ProxyPolicy default/shop: access: is not a field"),
+        "{told:?}"
+    );
+}
+
+#[test]
+fn another_version_and_a_bad_name_still_tell_the_targets() {
+    for (head, expected) in [
+        (
+            HEAD.replace("v1alpha1", "v1"),
+            "apiVersion: ProxyPolicy is read in headgate.dev/v1alpha1, not in \"headgate.dev/v1\"",
+        ),
+        (
+            HEAD.replace("name: shop", "name: Shop"),
+            "a.yaml:3:12: ProxyPolicy default/Shop: metadata.name: \"Shop\" is not a name",
+        ),
+        (HEAD.replace("name: shop", "name: shop, labels: 5"), "metadata.labels: must be a mapping"),
+    ] {
+        let (read, told) = read(&format!("{head}{TARGET}"));
+        assert_eq!(read.policy.spec.target_refs[0].name, "shop");
+        assert_eq!(read.policy.metadata.namespace.as_deref(), Some("default"));
+        assert!(told.len() == 1 && told[0].contains(expected), "{told:?}");
+    }
+}
+
+#[test]
+fn a_policy_without_a_name_is_left_out_and_one_of_another_group_is_none() {
+    let parsed = parse(&HEAD.replace("name: shop", "namespace: shop"));
+    assert!(parsed.objects.is_empty());
+    assert_eq!(parsed.problems[0].to_string(), "a.yaml:3:1: metadata.name: is required");
+    let parsed = parse(&HEAD.replace("headgate.dev", "example.com"));
+    assert!(parsed.objects.is_empty() && parsed.problems.is_empty() && parsed.notes.len() == 1);
+}
+
+#[test]
+fn unknown_fields_of_the_metadata_are_noted_only() {
+    let parsed = parse(&format!("{}{TARGET}", HEAD.replace("name: shop", "name: shop, note: x")));
+    assert!(parsed.flaws.is_empty() && parsed.objects.len() == 1);
+    assert!(parsed.notes[0].to_string().contains("metadata.note: is not a field"), "{:?}", parsed.notes);
+}
+
+#[test]
+fn a_flaw_is_a_problem_of_the_folder_and_the_policy_is_there() {
+    let view = view_of([("a.yaml", format!("{HEAD}{TARGET}  access: []\n").as_str())]);
+    assert_eq!(view.count(), 1);
+    let policy = &view.objects.policies[&Reference::new("default", "shop")];
+    assert_eq!(policy.illegible.len(), 1);
+    assert_eq!(
+        view.problems[0].to_string(),
+        "a.yaml:6:3: ProxyPolicy default/shop: spec.access: must be a mapping, not a list"
+    );
+}
