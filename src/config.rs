@@ -17,7 +17,7 @@ use std::time::Duration;
 use crate::telemetry::{LogFormat, access_log};
 use crate::translate::Options;
 
-pub use args::{Args, ListenArgs, LogArgs, ObjectArgs, TrafficArgs, for_every_flag, variable};
+pub use args::{Args, ListenArgs, LogArgs, ObjectArgs, SourceArgs, TrafficArgs, for_every_flag, variable};
 pub use limits::Limits;
 
 /// Everything `serve` needs, resolved and checked.
@@ -56,10 +56,10 @@ pub struct UsageError(String);
 impl Config {
     /// Settles the flags. `available_cpus` counts where `--workers` is not given.
     pub fn resolve(args: Args, available_cpus: usize) -> Result<Config, UsageError> {
-        let Args { objects, listen, traffic, logs, limits } = args;
+        let Args { source, objects, listen, traffic, logs, limits } = args;
         refuse_shared_port(&listen)?;
         let translate = options(&objects, &traffic)?;
-        let dir = objects.dir.ok_or_else(|| {
+        let dir = source.dir.ok_or_else(|| {
             UsageError(
                 "no source of objects: name a folder of YAML with --dir PATH (serving a cluster is not there yet)"
                     .into(),
@@ -87,7 +87,8 @@ impl Config {
     }
 }
 
-fn options(objects: &ObjectArgs, traffic: &TrafficArgs) -> Result<Options, UsageError> {
+/// What the flags say about translation.
+pub fn options(objects: &ObjectArgs, traffic: &TrafficArgs) -> Result<Options, UsageError> {
     let annotations_prefix = objects.annotations_prefix.trim_end_matches('/').to_owned();
     for (flag, value) in [
         ("--ingress-class", &objects.ingress_class),

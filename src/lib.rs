@@ -20,6 +20,7 @@ pub mod api;
 pub mod app;
 pub mod cli;
 pub mod config;
+pub mod explain;
 pub mod proxy;
 pub mod snapshot;
 pub mod source;

@@ -7,8 +7,9 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{Findings, State};
-use crate::snapshot::{Action, Backend, BackendId, HostPattern, NormalPath, PathKind, Protocol, Reference, Snapshot};
-use crate::tables::{Listed, LiveBackend, Tables};
+use crate::explain;
+use crate::snapshot::{Backend, BackendId, Protocol, Snapshot};
+use crate::tables::{LiveBackend, Tables};
 use crate::translate::Report;
 
 /// One view.
@@ -25,34 +26,6 @@ struct ShownSnapshot<'a> {
     generation: u64,
     #[serde(flatten)]
     snapshot: &'a Snapshot,
-}
-
-#[derive(Serialize)]
-struct ShownRoute<'a> {
-    /// `*`: any host.
-    host: &'a HostPattern,
-    path: &'a NormalPath,
-    kind: PathKind,
-    tls: bool,
-    https_redirect: bool,
-    ingress: &'a Reference,
-    #[serde(flatten)]
-    outcome: Outcome<'a>,
-}
-
-/// Where a route's requests go.
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Outcome<'a> {
-    Backend {
-        backend: &'a BackendId,
-        endpoints: usize,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        unresolved: Option<&'a str>,
-    },
-    Denied {
-        denied: &'a str,
-    },
 }
 
 #[derive(Serialize)]
@@ -89,7 +62,7 @@ impl View {
         let tables = state.published.load();
         let mut text = match self {
             View::Snapshot => pretty(&ShownSnapshot { generation: tables.generation, snapshot: &tables.snapshot })?,
-            View::Routes => routes(&tables)?,
+            View::Routes => explain::routes_as_json(&tables)?,
             View::Backends => pretty(&backends(&tables))?,
             View::Problems => {
                 let Findings { reports, source } = state.findings().clone();
@@ -98,40 +71,6 @@ impl View {
         };
         text.push(b'\n');
         Ok(text)
-    }
-}
-
-/// An array with one route a line, for `grep` as for `jq`, in the order in which hosts and paths are tried.
-fn routes(tables: &Tables) -> serde_json::Result<Vec<u8>> {
-    let mut text = b"[".to_vec();
-    for (place, listed) in tables.routes.iter().enumerate() {
-        text.extend_from_slice(if place == 0 { b"\n" } else { b",\n" });
-        serde_json::to_writer(&mut text, &route(tables, &listed))?;
-    }
-    text.extend_from_slice(b"\n]");
-    Ok(text)
-}
-
-fn route<'a>(tables: &'a Tables, listed: &Listed<'a>) -> ShownRoute<'a> {
-    let route = listed.route;
-    ShownRoute {
-        host: listed.host,
-        path: &route.path.path,
-        kind: route.path.kind,
-        tls: listed.live.tls,
-        https_redirect: route.policy.https_redirect,
-        ingress: &route.owner,
-        outcome: match &route.action {
-            Action::Forward(id) => {
-                let backend = tables.snapshot.backends.get(id);
-                Outcome::Backend {
-                    backend: id,
-                    endpoints: backend.map_or(0, |backend| backend.endpoints.len()),
-                    unresolved: backend.and_then(|backend| backend.unresolved.as_deref()),
-                }
-            }
-            Action::Deny(reason) => Outcome::Denied { denied: reason },
-        },
     }
 }
 

@@ -1,8 +1,12 @@
 //! The command line: one file per subcommand. Parses, runs, and turns the outcome into an exit code: 0, 1 for an error,
 //! 2 for a command line that cannot be meant. What the subcommands do is elsewhere.
 
+mod check;
 mod crds;
 mod echo;
+mod objects;
+mod print;
+mod routes;
 mod serve;
 mod usage;
 
@@ -28,6 +32,10 @@ struct Cli {
 enum Command {
     /// Proxy traffic as the Ingress objects of a folder say
     Serve(Box<config::Args>),
+    /// Tell what is wrong with the objects of folders and files: exit code 1 if anything is
+    Check(Box<check::Args>),
+    /// List every route in the order in which they are tried
+    Routes(Box<routes::Args>),
     /// Run a small backend that answers with what it saw, for demos and tests
     Echo(echo::Args),
     /// Print the CustomResourceDefinition of ProxyPolicy, for kubectl apply -f -
@@ -52,12 +60,14 @@ pub fn run(args: Vec<OsString>) -> ExitCode {
     // A second provider can only be there if something installed one before us; ours is set explicitly where it counts.
     let _ = aws_lc_rs::default_provider().install_default();
     let outcome = match cli.command {
-        Command::Serve(args) => serve::run(*args),
-        Command::Echo(args) => echo::run(args),
-        Command::Crds => crds::run(),
+        Command::Serve(args) => serve::run(*args).map(|()| ExitCode::SUCCESS),
+        Command::Check(args) => check::run(&args),
+        Command::Routes(args) => routes::run(&args),
+        Command::Echo(args) => echo::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Crds => crds::run().map(|()| ExitCode::SUCCESS),
     };
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::from(if error.is::<UsageError>() { USAGE } else { 1 })
@@ -66,7 +76,10 @@ pub fn run(args: Vec<OsString>) -> ExitCode {
 }
 
 fn parse(args: &[OsString]) -> Result<Cli, clap::Error> {
-    let command = Cli::command().mut_subcommand("serve", config::for_every_flag);
+    let mut command = Cli::command();
+    for name in ["serve", "check", "routes"] {
+        command = command.mut_subcommand(name, config::for_every_flag);
+    }
     Cli::from_arg_matches(&command.try_get_matches_from(args)?)
 }
 

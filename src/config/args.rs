@@ -19,6 +19,8 @@ const BOOLEAN: &str = "BOOL";
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
     #[command(flatten)]
+    pub source: SourceArgs,
+    #[command(flatten)]
     pub objects: ObjectArgs,
     #[command(flatten)]
     pub listen: ListenArgs,
@@ -52,14 +54,19 @@ fn as_go_writes_booleans(arg: Arg) -> Arg {
     arg.num_args(0..=1).require_equals(true).default_missing_value("true")
 }
 
+/// Where objects come from.
+#[derive(clap::Args, Clone, Debug)]
+#[command(next_help_heading = "Objects")]
+pub struct SourceArgs {
+    /// Serve the objects in this folder, or in this one file, of YAML and JSON; changes are picked up
+    #[arg(long, value_name = "PATH")]
+    pub dir: Option<PathBuf>,
+}
+
 /// Which objects count.
 #[derive(clap::Args, Clone, Debug)]
 #[command(next_help_heading = "Objects")]
 pub struct ObjectArgs {
-    /// Serve the objects in this folder, or in this one file, of YAML and JSON; changes are picked up
-    #[arg(long, value_name = "PATH")]
-    pub dir: Option<PathBuf>,
-
     /// The name of the IngressClass that is served
     #[arg(long, value_name = "NAME", default_value = "headgate")]
     pub ingress_class: String,

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, ToSocketAddrs};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +24,15 @@ const MAX_LOOKUPS: usize = 8;
 
 type Answers = BTreeMap<String, Arc<[IpAddr]>>;
 type Lookup = Arc<dyn Fn(String) -> Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send>> + Send + Sync>;
+
+/// The addresses of `names` as of now, for commands that do not stay. Names that do not resolve are absent.
+pub fn once(names: &BTreeSet<String>) -> BTreeMap<String, Arc<[IpAddr]>> {
+    let resolve = |name: &String| {
+        let found: BTreeSet<IpAddr> = (name.as_str(), 0).to_socket_addrs().ok()?.map(|address| address.ip()).collect();
+        Some((name.clone(), found.into_iter().collect()))
+    };
+    names.iter().filter_map(resolve).collect()
+}
 
 /// Resolves names in a task of its own, which ends when this is dropped.
 #[derive(Debug)]

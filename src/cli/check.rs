@@ -1,0 +1,75 @@
+//! `headgate check`: everything that `serve` would report on, before anything is served.
+
+use std::fmt::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+use super::objects::{self, Meaning};
+use super::print::{Output, print};
+use crate::source::folder::SourceProblem;
+use crate::translate::Report;
+
+/// Arguments of `check`.
+#[derive(clap::Args, Clone, Debug)]
+pub(super) struct Args {
+    /// Folders and files of YAML and JSON
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
+
+    /// How findings are printed
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    output: Output,
+
+    #[command(flatten)]
+    meaning: Meaning,
+}
+
+/// What is wrong.
+#[derive(Serialize)]
+struct Findings {
+    /// Files, and objects in them, that cannot be read.
+    files: Vec<SourceProblem>,
+    /// What was passed over. No reason to fail.
+    notes: Vec<SourceProblem>,
+    objects: Vec<Report>,
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let (view, translation) = objects::read(&args.paths, &args.meaning)?;
+    let ingresses = view.objects.ingresses.len();
+    let findings = Findings { files: view.problems, notes: view.notes, objects: translation.reports };
+    print(&match args.output {
+        Output::Text => findings.text(ingresses)?,
+        Output::Json => serde_json::to_string_pretty(&findings)? + "\n",
+    })?;
+    Ok(if findings.count() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+impl Findings {
+    fn count(&self) -> usize {
+        self.files.len() + self.objects.iter().map(|report| report.problems.len()).sum::<usize>()
+    }
+
+    /// A line for each, and one that sums up.
+    fn text(&self, ingresses: usize) -> Result<String, std::fmt::Error> {
+        let mut text = String::new();
+        for problem in &self.files {
+            writeln!(text, "{problem}")?;
+        }
+        for note in &self.notes {
+            writeln!(text, "note: {note}")?;
+        }
+        for report in &self.objects {
+            for problem in &report.problems {
+                writeln!(text, "{}: {}: {:?}: {}", report.object, problem.field, problem.reason, problem.message)?;
+            }
+        }
+        match self.count() {
+            0 => writeln!(text, "{ingresses} Ingresses, nothing wrong")?,
+            problems => writeln!(text, "{ingresses} Ingresses, {problems} problems")?,
+        }
+        Ok(text)
+    }
+}

@@ -1,0 +1,42 @@
+//! The objects that `check`, `routes` and `explain` are about: read once, translated as `serve` would.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context;
+
+use crate::config::{self, ObjectArgs, TrafficArgs};
+use crate::proxy::self_made_certificate;
+use crate::snapshot::Snapshot;
+use crate::source::folder::{self, View};
+use crate::source::resolve;
+use crate::tables::Tables;
+use crate::telemetry::Metrics;
+use crate::translate::{Translation, Translator};
+
+/// The flags of `serve` that bear on what objects mean.
+#[derive(clap::Args, Clone, Debug)]
+pub(super) struct Meaning {
+    #[command(flatten)]
+    objects: ObjectArgs,
+    #[command(flatten)]
+    traffic: TrafficArgs,
+}
+
+/// What was read and what it means.
+pub(super) fn read(paths: &[PathBuf], meaning: &Meaning) -> anyhow::Result<(View, Translation)> {
+    let options = config::options(&meaning.objects, &meaning.traffic)?;
+    let mut view = folder::load(paths).context("nothing can be told")?;
+    let mut translator = Translator::default();
+    let mut translation = translator.translate(&view.objects, &options);
+    if !translation.names_to_resolve.is_empty() {
+        view.objects.addresses = resolve::once(&translation.names_to_resolve);
+        translation = translator.translate(&view.objects, &options);
+    }
+    Ok((view, translation))
+}
+
+/// What requests would use.
+pub(super) fn tables(snapshot: Snapshot) -> Tables {
+    Tables::build(Arc::new(snapshot), None, &self_made_certificate(), &Metrics::new(1))
+}
