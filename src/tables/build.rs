@@ -7,6 +7,7 @@ use http::HeaderValue;
 use rustls::sign::CertifiedKey;
 
 use super::backends::Backends;
+use super::counts::Counts;
 use super::{Certs, LiveBackend, LiveSettings, Routes, Tables};
 use crate::snapshot::{Backend, BackendId, Settings, Snapshot};
 use crate::telemetry::Metrics;
@@ -20,14 +21,16 @@ impl Tables {
         fallback: &Arc<CertifiedKey>,
         metrics: &Metrics,
     ) -> Tables {
+        let counts = previous.map_or_else(Counts::default, |previous| previous.counts.clone());
         let backends = Backends::carry(&snapshot.backends, previous);
         Tables {
             generation: previous.map_or(1, |previous| previous.generation + 1),
-            routes: Routes::compile(&snapshot, &backends, previous, metrics),
+            routes: Routes::compile(&snapshot, &backends, &counts, previous, metrics),
             backends: backends.live,
             slots: backends.slots,
             certs: Certs::compile(&snapshot, previous, fallback),
             settings: LiveSettings::new(&snapshot.settings),
+            counts,
             snapshot,
         }
     }

@@ -2,12 +2,17 @@
 //!
 //! Pure: no I/O, no async, no clock, no randomness, no logging. `app` builds and publishes, `proxy` reads.
 
+mod access;
 mod backends;
 mod balancer;
 mod build;
 mod certs;
+mod concurrency;
+mod counts;
+mod limiter;
 mod publish;
 mod routes;
+mod shards;
 #[cfg(test)]
 mod tests;
 
@@ -21,8 +26,11 @@ use ipnet::IpNet;
 use crate::snapshot::{Backend, Protocol, RoutePolicy, Snapshot};
 use crate::telemetry::RouteMetrics;
 
+pub use access::AccessList;
 pub use balancer::{Lease, NoLease};
 pub use certs::Certs;
+pub use concurrency::{ConnectionLimiter, Counted, enter_all};
+pub use limiter::{Decision, Nanos, RateLimiter, take_all};
 pub use publish::{Held, Published, Reader};
 pub use routes::{Listed, NoRoute, Routes};
 
@@ -40,6 +48,8 @@ pub struct Tables {
     slots: Arc<[usize]>,
     pub certs: Arc<Certs>,
     pub settings: LiveSettings,
+    /// What limits have counted; the same in all generations.
+    counts: counts::Counts,
 }
 
 /// A route as requests use it. The same value serves all requests of the route; everything per-route that a request
@@ -48,6 +58,12 @@ pub struct Tables {
 pub struct LiveRoute {
     pub action: LiveAction,
     pub policy: RoutePolicy,
+    /// Of `policy.access`: a client has to pass all of them.
+    pub access: Box<[Arc<AccessList>]>,
+    /// Of `policy.rate_limits`, for [`take_all`].
+    pub rate_limits: Box<[RateLimiter]>,
+    /// Of `policy.connection_limits`, for [`enter_all`].
+    pub connection_limits: Box<[ConnectionLimiter]>,
     /// The host stands in some `tls:`.
     pub tls: bool,
     pub metrics: Arc<RouteMetrics>,

@@ -1,9 +1,13 @@
 //! What the tests of tables share: snapshots written in few words.
 
+mod access;
 mod balancer;
 mod build;
 mod certs;
+mod concurrency;
+mod limiter;
 mod model;
+mod policies;
 mod publish;
 mod routes;
 mod swaps;
@@ -11,14 +15,15 @@ mod swaps;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use rcgen::{CertificateParams, KeyPair};
 use rustls::sign::CertifiedKey;
 
 use super::Tables;
 use crate::snapshot::{
-    Action, Backend, BackendId, Certificate, Host, HostPattern, NormalPath, PathKind, PathMatch, PrivateKey, Reference,
-    Route, RoutePolicy, ServicePort, Snapshot,
+    Action, Backend, BackendId, Certificate, Host, HostPattern, LimitKey, LimitScope, NormalPath, PathKind, PathMatch,
+    PrivateKey, RateLimit, Reference, Route, RoutePolicy, ServicePort, Snapshot,
 };
 use crate::telemetry::Metrics;
 
@@ -61,6 +66,15 @@ fn backend_id(service: &str) -> BackendId {
 fn backend(ports: &[u16]) -> Arc<Backend> {
     let endpoints = ports.iter().map(|&port| SocketAddr::from(([127, 0, 0, 1], port))).collect();
     Arc::new(Backend { endpoints, ..Backend::default() })
+}
+
+fn rate_limit(requests: u32, per: Duration, burst: u32) -> RateLimit {
+    let scope = limit_scope("policy");
+    RateLimit { scope, requests, per, burst, key: LimitKey::ClientIp, status: 429, headers: true }
+}
+
+fn limit_scope(policy: &str) -> LimitScope {
+    LimitScope { policy: Reference::new("ns", policy), ingress: Reference::new("ns", "ingress") }
 }
 
 fn build(snapshot: Snapshot, previous: Option<&Tables>) -> Tables {

@@ -1,20 +1,25 @@
 //! Compiles the routes of a snapshot, taking over every host that did not change.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
 use super::{DefaultRoute, HostRoutes, PathTree, Routes};
-use crate::snapshot::{Action, BackendId, Host, HostPattern, Reference, Route, RoutePolicy, Snapshot};
+use crate::snapshot::{Access, Action, BackendId, Host, HostPattern, Reference, Route, RoutePolicy, Snapshot};
 use crate::tables::backends::Backends;
-use crate::tables::{LiveAction, LiveRoute, Tables};
+use crate::tables::counts::Counts;
+use crate::tables::{AccessList, ConnectionLimiter, LiveAction, LiveRoute, RateLimiter, Tables};
 use crate::telemetry::{Metrics, RouteLabels, RouteMetrics};
 
 /// What routes are compiled with.
 struct Compiler<'a> {
     /// Where each backend stands in [`Tables::backends`].
     slots: HashMap<&'a BackendId, usize, RandomState>,
+    counts: &'a Counts,
+    /// Routes often have the same list.
+    lists: RefCell<HashMap<*const Access, Arc<AccessList>, RandomState>>,
     metrics: &'a Metrics,
     /// The routes before, if what they say of backends still holds.
     previous: Option<&'a Routes>,
@@ -25,6 +30,7 @@ impl Routes {
     pub(in crate::tables) fn compile(
         snapshot: &Snapshot,
         backends: &Backends,
+        counts: &Counts,
         previous: Option<&Tables>,
         metrics: &Metrics,
     ) -> Arc<Routes> {
@@ -36,7 +42,8 @@ impl Routes {
             return previous.routes.clone();
         }
         let slots = snapshot.backends.keys().zip(backends.slots.iter().copied()).collect();
-        let compiler = Compiler { slots, metrics, previous: previous.map(|previous| &*previous.routes) };
+        let previous = previous.map(|previous| &*previous.routes);
+        let compiler = Compiler { slots, counts, lists: RefCell::default(), metrics, previous };
         Arc::new(compiler.routes(snapshot))
     }
 }
@@ -80,8 +87,13 @@ impl Compiler<'_> {
             Action::Forward(backend) => backend.service.as_str(),
             Action::Deny(_) => "",
         };
+        let RoutePolicy { access, rate_limits, connection_limits, .. } = &route.policy;
+        let Counts { rates, in_flight } = self.counts;
         Arc::new(LiveRoute {
             action: self.action(&route.action),
+            access: access.iter().map(|access| self.list(access)).collect(),
+            rate_limits: rate_limits.iter().map(|limit| RateLimiter::new(limit, rates)).collect(),
+            connection_limits: connection_limits.iter().map(|limit| ConnectionLimiter::new(limit, in_flight)).collect(),
             policy: route.policy.clone(),
             tls,
             metrics: self.counters(namespace, name, service),
@@ -96,12 +108,20 @@ impl Compiler<'_> {
         Arc::new(LiveRoute {
             action: self.forward(backend),
             policy: RoutePolicy::default(),
+            access: Box::default(),
+            rate_limits: Box::default(),
+            connection_limits: Box::default(),
             tls,
             metrics: self.counters(&backend.namespace, "", &backend.service),
             label: "default-backend".to_owned(),
             namespace: backend.namespace.clone(),
             ingress: String::new(),
         })
+    }
+
+    fn list(&self, access: &Arc<Access>) -> Arc<AccessList> {
+        let mut lists = self.lists.borrow_mut();
+        lists.entry(Arc::as_ptr(access)).or_insert_with(|| Arc::new(AccessList::new(access))).clone()
     }
 
     fn action(&self, action: &Action) -> LiveAction {
