@@ -39,7 +39,7 @@ pub struct Backend {
     pub policy: BackendPolicy,
 }
 
-/// One backend of a traffic split.
+/// One backend of a traffic split: its own endpoints, as its own policy says, whatever split it has itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SplitMember {
     pub backend: BackendId,

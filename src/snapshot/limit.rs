@@ -16,7 +16,7 @@ pub struct Access {
     pub deny: Vec<IpNet>,
 }
 
-/// What a limiter counts for: its state lives as long as a snapshot names it, and all routes that name it share it.
+/// What a limiter counts for: all routes that name it share its counts, whatever becomes of the limit itself.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct LimitScope {
     pub policy: Reference,

@@ -26,7 +26,7 @@ pub(super) struct Balancer {
     /// The turns go on from generation to generation.
     wheel: Wheel,
     by: By,
-    /// Requests that an endpoint may have in flight.
+    /// Requests that an endpoint may have in flight; [`u32::MAX`]: any number.
     most: u32,
 }
 
@@ -153,8 +153,12 @@ impl LiveEndpoint {
 impl Lease {
     /// `None`: the endpoint has `most` requests in flight.
     fn take(endpoint: &Arc<LiveEndpoint>, most: u32) -> Option<Self> {
-        let room = |in_flight| (in_flight < most).then(|| in_flight + 1);
-        endpoint.in_flight.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).ok()?;
+        if most == u32::MAX {
+            endpoint.in_flight.fetch_add(1, Ordering::Relaxed);
+        } else {
+            let room = |in_flight| (in_flight < most).then(|| in_flight + 1);
+            endpoint.in_flight.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).ok()?;
+        }
         Some(Lease(endpoint.clone()))
     }
 

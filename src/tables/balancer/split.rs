@@ -25,6 +25,14 @@ impl Tables {
             Some(split) => split.choose(&self.backends, random),
         }
     }
+
+    /// All that [`choose`](Self::choose) may give for the backend at `slot`, with their weights, for people to see.
+    pub fn choices(&self, slot: usize) -> Vec<(&Arc<LiveBackend>, u16)> {
+        let split = self.backends.get(slot).and_then(|backend| backend.split.as_ref());
+        let itself = [(slot, 1)];
+        let members = split.map_or(&itself[..], |split| &split.members);
+        members.iter().filter_map(|&(slot, weight)| Some((self.backends.get(slot)?, weight))).collect()
+    }
 }
 
 impl Split {

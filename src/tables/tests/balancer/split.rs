@@ -86,6 +86,15 @@ fn members_are_found_when_other_backends_come_and_go() {
 }
 
 #[test]
+fn the_choices_are_the_members_or_the_backend_itself() {
+    let tables = tables(split(&[9, 0]), None);
+    let names = |slot| tables.choices(slot).iter().map(|(live, weight)| (&*live.name, *weight)).collect::<Vec<_>>();
+    assert_eq!(names(slot(&tables)), [("ns-a-80", 9), ("ns-b-80", 0)]);
+    assert_eq!(names(0), [("ns-a-80", 1)]);
+    assert_eq!(names(99), []);
+}
+
+#[test]
 fn a_backend_may_be_in_its_own_split() {
     let mut wanted = split(&[1]);
     let own = SplitMember { backend: backend_id("s"), weight: 3 };
