@@ -248,8 +248,7 @@ impl Sender {
 
 /// The endpoint says that it did nothing about the stream: refused it, or left it out of a GOAWAY (RFC 9113 §6.8).
 fn is_refused(error: &hyper::Error) -> bool {
-    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<h2::Error>());
-    source.is_some_and(|error| match error.reason() {
+    http2_error(error).is_some_and(|error| match error.reason() {
         Some(h2::Reason::REFUSED_STREAM) => true,
         Some(h2::Reason::NO_ERROR) => error.is_go_away() && error.is_remote(),
         _ => false,
@@ -269,7 +268,13 @@ fn connect_failure(error: &io::Error) -> ProxyError {
 /// Why a try failed after the request had gone out, or while the answer came in: what came is not HTTP, or the
 /// connection ended.
 pub(super) fn failure_of(error: &hyper::Error) -> ProxyError {
-    if is_malformed(error) { ProxyError::Protocol } else { ProxyError::Reset }
+    // What h2 found by itself, and was not told by the other side.
+    let found = http2_error(error).is_some_and(h2::Error::is_library);
+    if found || is_malformed(error) { ProxyError::Protocol } else { ProxyError::Reset }
+}
+
+fn http2_error(error: &hyper::Error) -> Option<&h2::Error> {
+    std::error::Error::source(error).and_then(|source| source.downcast_ref())
 }
 
 /// The other side broke the rules of HTTP/1.1, or of chunks (which hyper says in the kind of an I/O error), rather than
