@@ -22,6 +22,7 @@ use super::clock::Millis;
 use super::connection::Connection;
 use super::error::ProxyError;
 use super::executor::Cut;
+use super::head_check::Checked;
 use super::headers::{self, Marks};
 use super::request_body::ClientBody;
 use super::respond::Asker;
@@ -36,6 +37,8 @@ pub(super) struct Exchange {
     /// The generation that this request lives in.
     pub(super) tables: Rc<Held>,
     pub(super) head: Head,
+    /// Host and path in the form in which they are served, once the head was checked.
+    pub(super) target: OnceCell<Checked>,
     pub(super) request_id: HeaderValue,
     start: Instant,
     /// The route, once one is found.
@@ -80,6 +83,7 @@ impl Exchange {
             tables: connection.worker.reader.current(),
             connection: connection.clone(),
             head,
+            target: OnceCell::new(),
             request_id,
             start: Instant::now(),
             route: OnceCell::new(),
