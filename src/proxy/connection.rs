@@ -110,6 +110,11 @@ impl Connection {
         }
     }
 
+    /// No further request will be served on it.
+    pub(super) fn ends(&self) -> bool {
+        self.ending.get() || self.order.get() != Order::None
+    }
+
     /// Why the request that begins now cannot be served: its head was replaced.
     pub(super) fn refused(&self) -> Option<ProxyError> {
         self.activity.refused(self.begun.get())

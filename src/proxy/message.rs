@@ -146,12 +146,11 @@ fn framing(exchange: &Exchange, body: &Incoming, trailers: bool) -> Framing {
     }
 }
 
-/// An answer of our own. It announces the end of the connection where that must end: behind a request body that nobody
-/// reads there is no telling where the next request begins.
+/// An answer of our own. It announces the end of the connection where that must end.
 pub(super) fn own(exchange: &Rc<Exchange>, mut answer: Response<Bytes>) -> Response<ResponseBody> {
     exchange.responds(answer.status());
     exchange.discard_body();
-    if !exchange.body_complete.get() && exchange.head.version < Version::HTTP_2 {
+    if ends_connection(exchange) {
         answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     if exchange.head.version == Version::HTTP_10 && answer.headers().contains_key(header::CONNECTION) {
@@ -159,6 +158,12 @@ pub(super) fn own(exchange: &Rc<Exchange>, mut answer: Response<Bytes>) -> Respo
         *answer.version_mut() = Version::HTTP_10;
     }
     answer.map(|content| ResponseBody::own(content, exchange))
+}
+
+/// The connection ends behind this answer: no further request is wanted on it, or there is no telling where one would
+/// begin, since nobody may read the rest of the body. hyper closes then, and announces only what it knew in time.
+fn ends_connection(exchange: &Exchange) -> bool {
+    exchange.head.version < Version::HTTP_2 && (!exchange.body_complete.get() || exchange.connection.ends())
 }
 
 fn client_text<'a>(exchange: &'a Exchange, client: Resolved) -> Cow<'a, HeaderValue> {
