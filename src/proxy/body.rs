@@ -12,7 +12,7 @@ use hyper::body::Incoming;
 
 use super::error::ProxyError;
 use super::exchange::Exchange;
-use super::forward;
+use super::failure;
 use super::headers;
 use super::pool::Upstream;
 
@@ -112,7 +112,7 @@ impl BackendBody {
     fn begin(&mut self) -> Result<(), ProxyError> {
         match Pin::new(&mut self.inner).poll_frame(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Some(Ok(frame))) => self.first = Some(frame.into_data().map_err(Box::new)),
-            Poll::Ready(Some(Err(error))) => return Err(forward::failure_of(&error)),
+            Poll::Ready(Some(Err(error))) => return Err(failure::of(&error)),
             Poll::Ready(None) | Poll::Pending => {}
         }
         Ok(())
@@ -157,7 +157,7 @@ impl BackendBody {
                     }
                 }
                 Poll::Ready(Some(Err(error))) => {
-                    let failure = forward::failure_of(&error);
+                    let failure = failure::of(&error);
                     self.exchange.backend_failed(failure);
                     self.exchange.fail(failure);
                     return Poll::Ready(Some(Err(failure)));

@@ -104,6 +104,7 @@ fn a_request_that_is_sent_again_is_a_retry_in_the_log_and_in_the_metric() {
     let line = proxy.log_of("/second");
     assert_eq!((&line["retries"], &line["failed_tries"][0]["endpoint"]), (&1.into(), &line["endpoint"]), "{line}");
     assert_eq!(proxy.metrics().value("proxy_retries_total", &[]), 1.0);
+    assert_eq!(proxy.metrics().value("proxy_backend_errors_total", &[("reason", "reset")]), 1.0);
 }
 
 #[test]
