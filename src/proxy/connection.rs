@@ -10,7 +10,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::HeaderValue;
 use hyper::server::conn::{http1, http2};
@@ -82,14 +82,21 @@ enum Order {
 }
 
 impl Connection {
-    pub(super) fn new(worker: Rc<Worker>, facts: Facts, activity: Arc<Activity>, http2: bool) -> Rc<Self> {
+    /// `since`: from when on a request is waited for.
+    pub(super) fn new(
+        worker: Rc<Worker>,
+        facts: Facts,
+        activity: Arc<Activity>,
+        http2: bool,
+        since: Instant,
+    ) -> Rc<Self> {
         let now = worker.clock.now();
         Rc::new(Connection {
             facts,
             activity,
             http2,
             expires: now + jittered(worker.shared.limits.max_connection_age, worker.random()),
-            idle_since: Cell::new(now),
+            idle_since: Cell::new(worker.clock.at(since)),
             begun: Cell::new(0),
             exchanges: RefCell::default(),
             resets: Cell::new((now, 0)),
@@ -169,11 +176,16 @@ impl Connection {
         }
     }
 
+    /// Nothing is asked for too long, or a head does not come to its end.
     fn is_idle_too_long(&self, now: Millis) -> bool {
         let limits = &self.worker.shared.limits;
-        let idle_since = self.idle_since.get();
+        if self.idle_since.get() == 0 || self.activity.blocked_since() != 0 || self.activity.lingering().0 != 0 {
+            return false;
+        }
+        // hyper has the last answer for longer than its last byte is on the way.
+        let idle_since = self.idle_since.get().max(self.activity.taken_at());
         let head_since = self.activity.head_since();
-        if !self.http2 && idle_since != 0 && head_since != 0 {
+        if !self.http2 && head_since != 0 {
             // What came behind a request is only waited for once that is over.
             let since = head_since.max(idle_since);
             if passed(since, limits.header_timeout, now) {
