@@ -112,7 +112,7 @@ impl Connection {
         self.begun.set(self.begun.get().wrapping_add(1));
         self.exchanges.borrow_mut().push(exchange.clone());
         self.idle_since.set(0);
-        if self.ending.get() {
+        if self.ending.get() && !exchange.head.asks_to_switch() {
             self.give(Order::Finish);
         }
     }
@@ -198,12 +198,15 @@ impl Connection {
         passed(idle_since, limits.keep_alive_timeout + if self.http2 { LEAVE_AFTER } else { Duration::ZERO }, now)
     }
 
-    /// At once while a request is in flight, since its answer tells the client. Else after a moment in which no request
-    /// has begun to come: one that crosses our close would be lost.
+    /// At once while a request is in flight, since its answer tells the client; not if that may be a 101, behind which the
+    /// stream is no longer ours. Else after a moment in which no request has begun to come: one that crosses our close
+    /// would be lost.
     fn may_finish(&self, since: Millis, now: Millis) -> bool {
         let idle_since = self.idle_since.get();
-        let quiet = self.activity.head_since() == 0 && passed(idle_since.max(since), FINISH_AFTER, now);
-        self.http2 || idle_since == 0 || quiet
+        if self.http2 || idle_since == 0 {
+            return !self.exchanges.borrow().iter().any(|exchange| exchange.head.asks_to_switch());
+        }
+        self.activity.head_since() == 0 && passed(idle_since.max(since), FINISH_AFTER, now)
     }
 
     /// The client goes on sending what nobody will serve, or does not close.

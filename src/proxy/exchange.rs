@@ -75,6 +75,8 @@ pub(super) struct Head {
     pub(super) asker: Asker,
     /// The client reads trailers.
     pub(super) takes_trailers: bool,
+    /// The protocol that a client of HTTP/1.1 asks to change to.
+    pub(super) upgrade: Option<HeaderValue>,
 }
 
 impl Exchange {
@@ -249,7 +251,13 @@ impl Head {
             grpc: request.headers.get(header::CONTENT_TYPE).is_some_and(headers::is_grpc),
             asker: Asker::of(&request.method, request.version, &request.headers),
             takes_trailers: headers::takes_trailers(&request.headers, request.version),
+            upgrade: headers::upgrade_of(&request.headers, request.version, &request.method),
         }
+    }
+
+    /// The answer may be a 101, after which the connection is a tunnel.
+    pub(super) fn asks_to_switch(&self) -> bool {
+        self.upgrade.is_some()
     }
 }
 

@@ -59,7 +59,7 @@ pub(super) fn outgoing(
     if extended_connect && http2 {
         return Err(ProxyError::NotImplemented);
     }
-    let protocol = if http2 { None } else { headers::upgrade_of(&head.headers, head.version, &head.method) };
+    let protocol = exchange.head.upgrade.clone().filter(|_| !http2);
     let stream = head.extensions.remove::<OnUpgrade>();
     let facts = headers::Facts {
         host: target.authority(),
