@@ -10,7 +10,8 @@ use bytes::Bytes;
 use h2::Reason;
 use http::{Request, Response};
 
-use crate::support::frames::{DATA, END_HEADERS, END_STREAM, Frames, GOAWAY, HEADERS, RST_STREAM, SETTINGS};
+use crate::support::client::closed;
+use crate::support::frames::{DATA, END_HEADERS, END_STREAM, Frames, GOAWAY, HEADERS, RST_STREAM, SETTINGS, frame};
 use crate::support::h2_backend::H2Backend;
 use crate::support::h2_client::{H2Client, soon};
 use crate::support::objects::{ingress, rule, service_speaking};
@@ -231,4 +232,54 @@ fn a_refused_stream_goes_to_another_endpoint_first() {
     }
     assert!(refusing.seen().len() <= 10, "asked once a request");
     assert_eq!((willing.seen().len(), refusing.accepted(), willing.accepted()), (10, 1, 1));
+}
+
+/// A backend that answers its only request with these frames (kind, flags, payload) at once.
+fn sending(frames: &[(u8, u8, &'static [u8])]) -> SocketAddr {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    let sent = frames.to_vec();
+    std::thread::spawn(move || {
+        let mut frames = accepted(&listener);
+        let request = head(&mut frames);
+        let on = |kind| if kind == GOAWAY { 0 } else { request };
+        let bytes = sent.into_iter().flat_map(|(kind, flags, payload)| frame(kind, flags, on(kind), payload));
+        frames.client.send(bytes.collect::<Vec<u8>>());
+        frames.until(GOAWAY, |_| false);
+    });
+    address
+}
+
+const OK: (u8, u8, &[u8]) = (HEADERS, END_HEADERS, &[0x88]);
+const RESET_WITHOUT_ERROR: (u8, u8, &[u8]) = (RST_STREAM, 0, &[0; 4]);
+const GO_AWAY_WITHOUT_ERROR: (u8, u8, &[u8]) = (GOAWAY, 0, &[0; 8]);
+
+#[test]
+fn an_answer_that_is_cut_without_an_error_is_not_complete() {
+    for cut in [RESET_WITHOUT_ERROR, GO_AWAY_WITHOUT_ERROR] {
+        let proxy = before(sending(&[OK, (DATA, 0, b"part"), cut]));
+        let mut client = Client::connect(proxy.http);
+        client.send("GET / HTTP/1.1\r\nHost: a.example\r\n\r\n");
+        assert!(closed(&client.try_response().unwrap_err()), "{cut:?}");
+        assert_eq!(proxy.log_of("/")["flag"], "UC", "{cut:?}");
+        assert_eq!(proxy.metrics().value("proxy_backend_errors_total", &[("reason", "reset")]), 1.0, "{cut:?}");
+    }
+}
+
+#[test]
+fn an_answer_that_is_cut_behind_its_head_is_502() {
+    for cut in [RESET_WITHOUT_ERROR, GO_AWAY_WITHOUT_ERROR] {
+        let proxy = before(sending(&[OK, cut]));
+        assert_eq!(get(proxy.http, "a.example", "/").status, 502, "{cut:?}");
+        assert_eq!(proxy.log_of("/")["flag"], "UC", "{cut:?}");
+    }
+}
+
+#[test]
+fn an_early_answer_whose_stream_is_then_reset_without_error_is_complete() {
+    let proxy = before(sending(&[OK, (DATA, END_STREAM, b"whole"), RESET_WITHOUT_ERROR]));
+    let mut client = Client::connect(proxy.http);
+    client.send(HEAD);
+    assert_eq!(client.response().text(), "whole");
+    assert_eq!(proxy.log_of("/")["flag"], "");
 }
