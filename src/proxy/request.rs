@@ -53,7 +53,7 @@ async fn treat(exchange: &Rc<Exchange>, head: Parts) -> Result<Response<Response
         && headers::effective_scheme(&head.headers, exchange.is_tls(), client.trusted_peer) == Scheme::Http
     {
         let port = shared.https_redirect_port;
-        let answer = respond::redirect(target.host(), port, &head.uri, exchange.head.asker, exchange.marks());
+        let answer = respond::redirect(target.host(), port, &head.uri, exchange.head.asker, exchange.marks())?;
         return Ok(message::own(exchange, answer));
     }
     if route.policy.max_body_size.is_some_and(|limit| exchange.body.least_size() > limit) {
