@@ -11,3 +11,6 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
     let cpus = available_parallelism().map_or(1, NonZeroUsize::get);
     app::serve(Config::resolve(args, cpus)?)
 }
+
+#[cfg(test)]
+mod tests;

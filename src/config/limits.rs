@@ -6,6 +6,9 @@ use clap::{Args, Command, FromArgMatches};
 
 use super::{duration, number, size};
 
+/// hyper makes room for as many fields as a head may have, and a `HeaderMap` panics that would hold 24,576.
+const MOST_FIELDS: u64 = 10_000;
+
 /// Bounds on what a client or a backend may take. Each is a flag; [`Default`] is what ships.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 #[command(next_help_heading = "Limits")]
@@ -27,7 +30,7 @@ pub struct Limits {
     pub max_header_size: usize,
 
     /// Header fields of a request
-    #[arg(long, value_name = "NUMBER", default_value = "100", value_parser = number::within::<usize>(1..=u64::MAX))]
+    #[arg(long, value_name = "NUMBER", default_value = "100", value_parser = number::within::<usize>(1..=MOST_FIELDS))]
     pub max_header_fields: usize,
 
     /// Longest silence within an HTTP/1.1 request body

@@ -128,6 +128,7 @@ fn a_wrong_value_is_told_with_its_flag_and_the_way_out() {
         ("--drain-timeout=-5s", "--drain-timeout", "1h30m"),
         ("--header-timeout 0s", "--header-timeout", "raised"),
         ("--max-header-size 1Ki", "--max-header-size", "8Ki"),
+        ("--max-header-fields 10001", "--max-header-fields", "1 to 10000"),
         ("--max-connections 0", "--max-connections", "1 or more"),
         ("--http2-max-header-list-size 8X", "--http2-max-header-list-size", "64Ki"),
         ("--trusted-proxies 10.0.0.0/40", "--trusted-proxies", "10.0.0.0/8"),

@@ -9,14 +9,14 @@ use bytes::{Bytes, BytesMut};
 use rustls::{HandshakeKind, ServerConnection};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::activity::Activity;
 use super::client_address;
 use super::connection::{self, Connection, Facts};
 use super::framing::Bounds;
 use super::io::{ClientIo, ClientTransport};
-use super::worker::{Open, Worker};
+use super::worker::{Counted, Open, Worker};
 use super::{proxy_protocol, tls};
 use crate::telemetry::{Refusal, TlsVersion};
 
@@ -24,14 +24,14 @@ use crate::telemetry::{Refusal, TlsVersion};
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Serves one accepted socket to its end.
-pub(super) async fn serve(worker: Rc<Worker>, mut stream: TcpStream, peer: SocketAddr, tls: bool) {
+pub(super) async fn serve(worker: Rc<Worker>, mut stream: TcpStream, peer: SocketAddr, tls: bool, counted: Counted) {
     let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
     let admission = &worker.shared.admission;
     let stated = worker.states_its_source(peer.ip());
     // A peer that speaks for others is counted for them, once they are known.
     let admitted = if stated { admission.enter() } else { admission.admit(peer.ip()) };
     let Some(admitted) = worker.unless_refused(admitted) else { return };
-    let mut open = worker.open(admitted, tls);
+    let mut open = worker.open(admitted, tls, counted);
     // Without it the last piece of a response waits for the client's delayed acknowledgement.
     drop(stream.set_nodelay(true));
     let (mut source, mut prefix) = (peer, Bytes::new());
@@ -64,7 +64,8 @@ async fn over_tls(worker: Rc<Worker>, stream: TcpStream, prefix: Bytes, peer: So
     let resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);
     worker.shard().tls_handshake(if version == "TLSv1.3" { TlsVersion::V1_3 } else { TlsVersion::V1_2 }, resumed);
     let transport = ClientTransport::Tls(Box::new(stream));
-    drive(worker, transport, Bytes::new(), peer, open, Some(version), http2).await;
+    let (prefix, since) = (Bytes::new(), Instant::now());
+    drive(worker, Opened { transport, prefix, since, peer, tls_version: Some(version), http2 }, open).await;
 }
 
 /// What came behind the PROXY protocol header belongs to the handshake. An error shows up again in the handshake itself.
@@ -80,24 +81,31 @@ async fn plain(worker: Rc<Worker>, mut stream: TcpStream, prefix: Bytes, peer: S
         // A client that connected ahead of its requests does not hold a drain.
         () = worker.drained_for(connection::FINISH_AFTER) => return,
     };
-    let Ok(prefix) = chosen else { return };
+    let Ok((prefix, since)) = chosen else { return };
     let http2 = prefix.starts_with(PREFACE);
-    drive(worker, ClientTransport::Plain(stream), prefix, peer, open, None, http2).await;
+    let opened = Opened { transport: ClientTransport::Plain(stream), prefix, since, peer, tls_version: None, http2 };
+    drive(worker, opened, open).await;
 }
 
-async fn drive(
-    worker: Rc<Worker>,
+/// A connection on which HTTP begins.
+struct Opened {
     transport: ClientTransport,
+    /// Read before hyper.
     prefix: Bytes,
+    /// When its first byte came.
+    since: Instant,
     peer: SocketAddr,
-    open: Open,
     tls_version: Option<&'static str>,
     http2: bool,
-) {
+}
+
+async fn drive(worker: Rc<Worker>, opened: Opened, open: Open) {
+    let Opened { transport, prefix, since, peer, tls_version, http2 } = opened;
     worker.stir();
+    let since = since.into_std();
     let activity = Activity::new(worker.clock.clone());
     let facts = Facts { peer, peer_text: client_address::header_value(peer.ip()), tls_version };
-    let connection = Connection::new(worker.clone(), facts, activity.clone(), http2);
+    let connection = Connection::new(worker.clone(), facts, activity.clone(), http2, since);
     worker.watch(&connection);
     let open = Box::new(open);
     if http2 {
@@ -105,29 +113,37 @@ async fn drive(
     } else {
         let limits = &worker.shared.limits;
         let bounds = Bounds { size: limits.max_header_size, fields: limits.max_header_fields };
-        connection::serve_http1(connection, ClientIo::http1(transport, prefix, bounds, activity, open)).await;
+        let io = ClientIo::http1(transport, prefix, bounds, activity.clone(), open);
+        activity.head_began(since);
+        connection::serve_http1(connection, io).await;
     }
 }
 
-/// Reads until it is clear whether the client speaks HTTP/2; what was read is to be handed on.
+/// Reads until it is clear whether the client speaks HTTP/2. What was read is to be handed on; its first byte came at
+/// the time that is told.
 async fn first_bytes(
     stream: &mut (impl AsyncRead + Unpin),
     prefix: Bytes,
     first: Duration,
     rest: Duration,
-) -> io::Result<Bytes> {
+) -> io::Result<(Bytes, Instant)> {
     let mut read = BytesMut::from(prefix);
-    let mut limit = if read.is_empty() { first } else { rest };
+    let mut since = Instant::now();
+    let mut deadline = since + if read.is_empty() { first } else { rest };
     while read.is_empty() || read.len() < PREFACE.len() && PREFACE.starts_with(&read) {
+        let begun = !read.is_empty();
         read.reserve(4 << 10);
-        match timeout(limit, stream.read_buf(&mut read)).await {
+        match timeout_at(deadline, stream.read_buf(&mut read)).await {
             Ok(Ok(0)) => return Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(result) => drop(result?),
             Err(_) => return Err(io::ErrorKind::TimedOut.into()),
         }
-        limit = rest;
+        if !begun {
+            since = Instant::now();
+            deadline = since + rest;
+        }
     }
-    Ok(read.freeze())
+    Ok((read.freeze(), since))
 }
 
 impl Worker {
@@ -149,7 +165,11 @@ mod tests {
 
     async fn chosen(pieces: &[&[u8]]) -> Vec<u8> {
         let mut builder = tokio_test_io(pieces);
-        first_bytes(&mut builder, Bytes::new(), Duration::from_secs(5), Duration::from_secs(5)).await.unwrap().to_vec()
+        first_bytes(&mut builder, Bytes::new(), Duration::from_secs(5), Duration::from_secs(5))
+            .await
+            .unwrap()
+            .0
+            .to_vec()
     }
 
     fn tokio_test_io(pieces: &[&[u8]]) -> impl AsyncRead + Unpin + use<> {

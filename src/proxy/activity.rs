@@ -4,6 +4,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::task::Poll;
+use std::time::Instant;
 
 use super::clock::{Clock, Millis};
 use super::error::ProxyError;
@@ -23,6 +24,8 @@ pub(super) struct Activity {
     wants_answer: AtomicBool,
     /// Since when the client has taken nothing of what waits to be written; 0: nothing waits.
     blocked_since: AtomicU64,
+    /// When the client last took something that had to wait.
+    taken_at: AtomicU64,
     /// Since when nothing more is served, and when bytes last came since; 0: not yet.
     lingering: (AtomicU64, AtomicU64),
 }
@@ -37,6 +40,7 @@ impl Activity {
             answered: AtomicU32::new(0),
             wants_answer: AtomicBool::new(false),
             blocked_since: AtomicU64::new(0),
+            taken_at: AtomicU64::new(0),
             lingering: (AtomicU64::new(0), AtomicU64::new(0)),
         })
     }
@@ -47,6 +51,13 @@ impl Activity {
             self.head_since.store(0, Relaxed);
         } else if self.head_since() == 0 {
             self.head_since.store(self.clock.now(), Relaxed);
+        }
+    }
+
+    /// The head that is begun, if one is, began then.
+    pub(super) fn head_began(&self, time: Instant) {
+        if self.head_since() != 0 {
+            self.head_since.store(self.clock.at(time), Relaxed);
         }
     }
 
@@ -89,7 +100,10 @@ impl Activity {
 
     pub(super) fn wrote<T>(&self, result: &Poll<T>) {
         if result.is_ready() {
-            self.blocked_since.store(0, Relaxed);
+            if self.blocked_since() != 0 {
+                self.blocked_since.store(0, Relaxed);
+                self.taken_at.store(self.clock.now(), Relaxed);
+            }
         } else if self.blocked_since() == 0 {
             self.blocked_since.store(self.clock.now(), Relaxed);
         }
@@ -97,6 +111,10 @@ impl Activity {
 
     pub(super) fn blocked_since(&self) -> Millis {
         self.blocked_since.load(Relaxed)
+    }
+
+    pub(super) fn taken_at(&self) -> Millis {
+        self.taken_at.load(Relaxed)
     }
 
     /// What the client still sends is read for nothing; some of it came just now.

@@ -3,7 +3,7 @@
 
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
 use http::{HeaderMap, Version};
@@ -12,9 +12,9 @@ use hyper::body::Incoming;
 
 use super::error::ProxyError;
 use super::exchange::Exchange;
-use super::forward;
+use super::failure;
 use super::headers;
-use super::pool::Upstream;
+use super::pool::{Sender, Upstream};
 
 /// Of a larger piece for an HTTP/2 client, the last byte goes by itself. hyper hands a piece on whole as soon as the client
 /// has window for its first byte, and the next one when there is window for all before. So that byte keeps the exchange,
@@ -110,19 +110,29 @@ impl Body for ResponseBody {
 impl BackendBody {
     /// Takes what has come already. Whoever polls the answer next is woken by what is still to come.
     fn begin(&mut self) -> Result<(), ProxyError> {
-        match Pin::new(&mut self.inner).poll_frame(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(Some(Ok(frame))) => self.first = Some(frame.into_data().map_err(Box::new)),
-            Poll::Ready(Some(Err(error))) => return Err(forward::failure_of(&error)),
+        match self.next_frame(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Some(frame)) => self.first = Some(frame?.into_data().map_err(Box::new)),
             Poll::Ready(None) | Poll::Pending => {}
         }
         Ok(())
     }
 
-    fn next_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
-        match self.first.take() {
-            Some(first) => Poll::Ready(Some(Ok(first.map_or_else(|trailers| *trailers, Frame::data)))),
-            None => Pin::new(&mut self.inner).poll_frame(cx),
+    fn next_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ProxyError>>> {
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(Some(Ok(first.map_or_else(|trailers| *trailers, Frame::data))));
         }
+        Poll::Ready(match ready!(Pin::new(&mut self.inner).poll_frame(cx)) {
+            Some(frame) => Some(frame.map_err(|error| failure::of(&error))),
+            None if self.is_cut() => Some(Err(ProxyError::Reset)),
+            None => None,
+        })
+    }
+
+    /// What hyper gives as the end is none: to it, a stream that is reset with NO_ERROR has ended, also if the endpoint has
+    /// not said so.
+    fn is_cut(&self) -> bool {
+        let http2 = self.upstream.as_ref().is_some_and(|upstream| matches!(upstream.sender, Sender::Http2(..)));
+        http2 && !self.inner.is_end_stream()
     }
 
     fn is_end_stream(&self) -> bool {
@@ -156,8 +166,7 @@ impl BackendBody {
                         return Poll::Ready(Some(Ok(passed)));
                     }
                 }
-                Poll::Ready(Some(Err(error))) => {
-                    let failure = forward::failure_of(&error);
+                Poll::Ready(Some(Err(failure))) => {
                     self.exchange.backend_failed(failure);
                     self.exchange.fail(failure);
                     return Poll::Ready(Some(Err(failure)));
@@ -182,7 +191,10 @@ impl BackendBody {
                 }
                 Some(Frame::data(data))
             }
-            Err(other) => passing_trailers(other, self.trailers, headers::response_trailers),
+            Err(last) => {
+                self.complete();
+                passing_trailers(last, self.trailers, headers::response_trailers)
+            }
         }
     }
 

@@ -27,9 +27,13 @@ impl Clock {
         self.now.load(Ordering::Relaxed)
     }
 
+    pub(super) fn at(&self, time: Instant) -> Millis {
+        millis(time.saturating_duration_since(self.origin)) + 1
+    }
+
     /// Called by the tick, and by the accept loop, which may come after a pause in which nothing ticked.
     pub(super) fn advance(&self) -> Millis {
-        let now = millis(self.origin.elapsed()) + 1;
+        let now = self.at(Instant::now());
         self.now.store(now, Ordering::Relaxed);
         now
     }

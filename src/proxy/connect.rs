@@ -24,7 +24,7 @@ use super::worker::Worker;
 use crate::snapshot::Protocol;
 use crate::tables::Lease;
 
-/// The most that waits for an HTTP/2 backend to take it.
+/// The most that waits for an HTTP/2 backend to take it, and the largest head of its answers.
 const BUFFER: usize = 64 << 10;
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
@@ -69,6 +69,7 @@ async fn http2(transport: BackendTransport, worker: &Worker) -> io::Result<Share
         .initial_stream_window_size(1 << 20)
         .initial_connection_window_size(4 << 20)
         .max_send_buf_size(BUFFER)
+        .max_header_list_size(BUFFER as u32)
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_TIMEOUT);
     let (sender, connection) = builder.handshake::<_, RequestBody>(TokioIo::new(transport)).await.map_err(other)?;

@@ -10,7 +10,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::HeaderValue;
 use hyper::server::conn::{http1, http2};
@@ -82,14 +82,21 @@ enum Order {
 }
 
 impl Connection {
-    pub(super) fn new(worker: Rc<Worker>, facts: Facts, activity: Arc<Activity>, http2: bool) -> Rc<Self> {
+    /// `since`: from when on a request is waited for.
+    pub(super) fn new(
+        worker: Rc<Worker>,
+        facts: Facts,
+        activity: Arc<Activity>,
+        http2: bool,
+        since: Instant,
+    ) -> Rc<Self> {
         let now = worker.clock.now();
         Rc::new(Connection {
             facts,
             activity,
             http2,
             expires: now + jittered(worker.shared.limits.max_connection_age, worker.random()),
-            idle_since: Cell::new(now),
+            idle_since: Cell::new(worker.clock.at(since)),
             begun: Cell::new(0),
             exchanges: RefCell::default(),
             resets: Cell::new((now, 0)),
@@ -105,9 +112,14 @@ impl Connection {
         self.begun.set(self.begun.get().wrapping_add(1));
         self.exchanges.borrow_mut().push(exchange.clone());
         self.idle_since.set(0);
-        if self.ending.get() {
+        if self.ending.get() && !exchange.head.asks_to_switch() {
             self.give(Order::Finish);
         }
+    }
+
+    /// No further request will be served on it.
+    pub(super) fn ends(&self) -> bool {
+        self.ending.get() || self.order.get() != Order::None
     }
 
     /// Why the request that begins now cannot be served: its head was replaced.
@@ -164,11 +176,16 @@ impl Connection {
         }
     }
 
+    /// Nothing is asked for too long, or a head does not come to its end.
     fn is_idle_too_long(&self, now: Millis) -> bool {
         let limits = &self.worker.shared.limits;
-        let idle_since = self.idle_since.get();
+        if self.idle_since.get() == 0 || self.activity.blocked_since() != 0 || self.activity.lingering().0 != 0 {
+            return false;
+        }
+        // hyper has the last answer for longer than its last byte is on the way.
+        let idle_since = self.idle_since.get().max(self.activity.taken_at());
         let head_since = self.activity.head_since();
-        if !self.http2 && idle_since != 0 && head_since != 0 {
+        if !self.http2 && head_since != 0 {
             // What came behind a request is only waited for once that is over.
             let since = head_since.max(idle_since);
             if passed(since, limits.header_timeout, now) {
@@ -181,12 +198,15 @@ impl Connection {
         passed(idle_since, limits.keep_alive_timeout + if self.http2 { LEAVE_AFTER } else { Duration::ZERO }, now)
     }
 
-    /// At once while a request is in flight, since its answer tells the client. Else after a moment in which no request
-    /// has begun to come: one that crosses our close would be lost.
+    /// At once while a request is in flight, since its answer tells the client; not if that may be a 101, behind which the
+    /// stream is no longer ours. Else after a moment in which no request has begun to come: one that crosses our close
+    /// would be lost.
     fn may_finish(&self, since: Millis, now: Millis) -> bool {
         let idle_since = self.idle_since.get();
-        let quiet = self.activity.head_since() == 0 && passed(idle_since.max(since), FINISH_AFTER, now);
-        self.http2 || idle_since == 0 || quiet
+        if self.http2 || idle_since == 0 {
+            return !self.exchanges.borrow().iter().any(|exchange| exchange.head.asks_to_switch());
+        }
+        self.activity.head_since() == 0 && passed(idle_since.max(since), FINISH_AFTER, now)
     }
 
     /// The client goes on sending what nobody will serve, or does not close.

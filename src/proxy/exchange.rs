@@ -1,6 +1,7 @@
 //! One request and its answer, from the head to the last byte: what it waits for, what it has cost, what the log says.
 
 mod end;
+mod waits;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::future::{Future, poll_fn};
@@ -14,22 +15,21 @@ use std::time::{Duration, Instant};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version, header};
 use smallvec::SmallVec;
 
+use waits::Waits;
+
 use super::client_address::{self, Resolved};
-use super::clock::{Millis, millis, passed};
+use super::clock::Millis;
 use super::connection::Connection;
 use super::error::ProxyError;
 use super::executor::Cut;
+use super::head_check::Checked;
 use super::headers::{self, Marks};
 use super::request_body::ClientBody;
 use super::respond::Asker;
-use crate::config::Limits;
 use crate::snapshot::Protocol;
 use crate::tables::{Held, LiveBackend, LiveRoute, Tables};
 use crate::telemetry::access_log::Try;
 use crate::telemetry::{BackendError, RouteMetrics, RouteShard};
-
-/// A slow body must reach `--min-body-rate` over the time that it was waited for, once that is longer than this.
-const BODY_RATE_AFTER: Duration = Duration::from_secs(10);
 
 /// Shared by the request's future and its two bodies; all on one thread.
 pub(super) struct Exchange {
@@ -37,6 +37,8 @@ pub(super) struct Exchange {
     /// The generation that this request lives in.
     pub(super) tables: Rc<Held>,
     pub(super) head: Head,
+    /// Host and path in the form in which they are served, once the head was checked.
+    pub(super) target: OnceCell<Checked>,
     pub(super) request_id: HeaderValue,
     start: Instant,
     /// The route, once one is found.
@@ -45,18 +47,7 @@ pub(super) struct Exchange {
     pub(super) host_is_certified: Cell<bool>,
     /// The true client address; the peer's until the head is read.
     pub(super) client: Cell<IpAddr>,
-    /// When the request has to be over; 0: never.
-    deadline: Cell<Millis>,
-    /// Longest silence of the backend; `None`: as long as it likes (gRPC, tunnels).
-    backend_silence: Cell<Option<Duration>>,
-    /// Since when bytes of the request body, of the backend, or room for the response are waited for; 0: not now.
-    waiting_for_client: Cell<Millis>,
-    waiting_for_backend: Cell<Millis>,
-    waiting_for_room: Cell<Millis>,
-    /// Since when the backend has taken nothing more of the request body; 0: not now.
-    sending: Cell<Millis>,
-    /// How long the request body was waited for so far.
-    body_waited: Cell<Millis>,
+    waits: Waits,
     /// The client's body, for as long as a try may need it.
     pub(super) body: ClientBody,
     pub(super) body_complete: Cell<bool>,
@@ -84,6 +75,8 @@ pub(super) struct Head {
     pub(super) asker: Asker,
     /// The client reads trailers.
     pub(super) takes_trailers: bool,
+    /// The protocol that a client of HTTP/1.1 asks to change to.
+    pub(super) upgrade: Option<HeaderValue>,
 }
 
 impl Exchange {
@@ -92,18 +85,13 @@ impl Exchange {
             tables: connection.worker.reader.current(),
             connection: connection.clone(),
             head,
+            target: OnceCell::new(),
             request_id,
             start: Instant::now(),
             route: OnceCell::new(),
             host_is_certified: Cell::new(false),
             client: Cell::new(connection.facts.peer.ip()),
-            deadline: Cell::new(0),
-            backend_silence: Cell::new(None),
-            waiting_for_client: Cell::new(0),
-            waiting_for_backend: Cell::new(0),
-            waiting_for_room: Cell::new(0),
-            sending: Cell::new(0),
-            body_waited: Cell::new(0),
+            waits: Waits::default(),
             body: ClientBody::default(),
             body_complete: Cell::new(false),
             received: Cell::new(0),
@@ -124,15 +112,9 @@ impl Exchange {
     pub(super) fn enter(&self, route: &Arc<LiveRoute>) {
         if self.route.set(route.clone()).is_ok() {
             self.shard_of(&route.metrics).started();
-            let now = self.now();
-            if let Some(limit) = route.policy.request_timeout {
-                self.deadline.set(now + millis(limit));
-            }
             // That it is gRPC is believed only where the backend speaks it: else any client could switch the limit off.
             let h2c = backend_of(&self.tables, route).is_some_and(|backend| backend.protocol == Protocol::H2c);
-            if !(self.head.grpc && h2c) {
-                self.backend_silence.set(Some(route.policy.idle_timeout));
-            }
+            self.waits.hold_to(&route.policy, self.head.grpc && h2c, self.now());
         }
     }
 
@@ -165,52 +147,6 @@ impl Exchange {
 
     fn now(&self) -> Millis {
         self.connection.worker.clock.now()
-    }
-
-    /// Fails the exchange if something was waited for too long. Called by the worker's tick.
-    pub(super) fn check(&self, now: Millis) {
-        let limits = &self.connection.worker.shared.limits;
-        let http2 = self.head.version == Version::HTTP_2;
-        let deadline = self.deadline.get();
-        if deadline != 0 && now >= deadline {
-            self.fail(ProxyError::RequestDeadline);
-        } else if !http2 && self.client_is_too_slow(limits, now) {
-            self.fail(ProxyError::RequestTimeout);
-        } else if self.backend_is_too_slow(now) {
-            if self.owes_body() {
-                // HTTP/1.1 has its own limit for that, above.
-                if http2 {
-                    self.fail(ProxyError::RequestTimeout);
-                }
-                return;
-            }
-            self.backend_failed(ProxyError::ResponseTimeout);
-            self.fail(ProxyError::ResponseTimeout);
-        } else if http2 && passed(self.waiting_for_room.get(), limits.write_timeout, now) {
-            self.fail(ProxyError::ClientGone);
-            self.cut.iter().for_each(|cut| cut.now());
-        }
-    }
-
-    /// The client keeps back its request body, so that a backend without an answer is not to blame.
-    fn owes_body(&self) -> bool {
-        self.waiting_for_client.get() != 0 && self.status.get() == 0
-    }
-
-    /// It is silent for too long, or takes nothing of the request body.
-    fn backend_is_too_slow(&self, now: Millis) -> bool {
-        let policy = self.route().map(|route| &route.policy);
-        self.backend_silence.get().is_some_and(|limit| passed(self.waiting_for_backend.get(), limit, now))
-            || policy.is_some_and(|policy| passed(self.sending.get(), policy.send_timeout, now))
-    }
-
-    /// Nothing of the request body came for too long, or too little of it.
-    fn client_is_too_slow(&self, limits: &Limits, now: Millis) -> bool {
-        let since = self.waiting_for_client.get();
-        let waited = self.body_waited.get() + if since == 0 { 0 } else { now.saturating_sub(since) };
-        let rated = since != 0 && waited > millis(BODY_RATE_AFTER);
-        passed(since, limits.body_idle_timeout, now)
-            || rated && self.received.get().saturating_mul(1000) < limits.min_body_rate.saturating_mul(waited)
     }
 
     /// The first failure counts. Whoever polls the answer learns of it.
@@ -247,49 +183,6 @@ impl Exchange {
 
     pub(super) fn failure(&self) -> Option<ProxyError> {
         self.failure.get()
-    }
-
-    /// More of the request body is waited for.
-    pub(super) fn waits_for_client(&self) {
-        self.sending.set(0);
-        if self.waiting_for_client.get() == 0 {
-            self.waiting_for_client.set(self.now());
-        }
-    }
-
-    /// A part of the request body came, which goes to the backend now.
-    pub(super) fn client_sent(&self, bytes: usize) {
-        self.received.set(self.received.get() + bytes as u64);
-        let now = self.now();
-        let since = self.waiting_for_client.replace(0);
-        self.sending.set(now);
-        if since != 0 {
-            self.body_waited.set(self.body_waited.get() + now.saturating_sub(since));
-        }
-        if self.waiting_for_backend.get() != 0 {
-            self.waiting_for_backend.set(now);
-        }
-    }
-
-    /// No more of the request body is waited for or sent.
-    pub(super) fn body_ended(&self, complete: bool) {
-        self.waiting_for_client.set(0);
-        self.sending.set(0);
-        self.body_complete.set(self.body_complete.get() || complete);
-    }
-
-    pub(super) fn waits_for_backend(&self) {
-        if self.waiting_for_backend.get() == 0 {
-            self.waiting_for_backend.set(self.now());
-            self.waiting_for_room.set(0);
-        }
-    }
-
-    /// A part of the response came, which goes to the client now.
-    pub(super) fn backend_sent(&self, bytes: usize) {
-        self.sent.set(self.sent.get() + bytes as u64);
-        self.waiting_for_backend.set(0);
-        self.waiting_for_room.set(self.now());
     }
 
     /// A try at an endpoint begins.
@@ -331,7 +224,7 @@ impl Exchange {
             last.status = status.as_u16();
         }
         // From here on it is the silence between two reads that counts.
-        self.waiting_for_backend.set(self.now());
+        self.waits.backend.set(self.now());
         if status.is_server_error()
             && let Some(route) = self.route.get()
         {
@@ -342,15 +235,6 @@ impl Exchange {
     /// The response head goes to the client.
     pub(super) fn responds(&self, status: StatusCode) {
         self.status.set(status.as_u16());
-    }
-
-    /// The exchange became a tunnel: no deadline, no silence counts any more.
-    pub(super) fn becomes_tunnel(&self) {
-        self.deadline.set(0);
-        self.backend_silence.set(None);
-        self.waiting_for_client.set(0);
-        self.waiting_for_room.set(0);
-        self.sending.set(0);
     }
 }
 
@@ -367,7 +251,13 @@ impl Head {
             grpc: request.headers.get(header::CONTENT_TYPE).is_some_and(headers::is_grpc),
             asker: Asker::of(&request.method, request.version, &request.headers),
             takes_trailers: headers::takes_trailers(&request.headers, request.version),
+            upgrade: headers::upgrade_of(&request.headers, request.version, &request.method),
         }
+    }
+
+    /// The answer may be a 101, after which the connection is a tunnel.
+    pub(super) fn asks_to_switch(&self) -> bool {
+        self.upgrade.is_some()
     }
 }
 

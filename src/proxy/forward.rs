@@ -2,7 +2,6 @@
 //! cannot be reached, and never a request twice that must not be.
 
 use std::future::poll_fn;
-use std::io;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
@@ -10,14 +9,13 @@ use http::{HeaderMap, Method, Request, Response, Uri, Version};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
-use rustix::io::Errno;
 use smallvec::SmallVec;
 
-use super::connect;
 use super::error::ProxyError;
 use super::exchange::Exchange;
 use super::pool::{Sender, Upstream};
 use super::request_body::RequestBody;
+use super::{connect, failure};
 use crate::snapshot::RoutePolicy;
 use crate::tables::{Lease, LiveBackend, NoLease};
 
@@ -36,15 +34,26 @@ struct Replay {
 #[derive(Clone, Copy)]
 struct Again {
     if_reset: bool,
-    if_refused: bool,
+    if_undone: bool,
 }
 
-/// How a try ended that gave no answer.
+/// How a connection gave no answer.
 enum Lost {
     /// Nothing of the request was sent; here it is.
-    Unsent(Request<RequestBody>, ProxyError),
-    /// The request went out, to no effect; here is its copy.
+    Unsent(Request<RequestBody>),
+    /// The connection ended under the request, to no effect; here is its copy.
     Stale(Replay),
+    /// The endpoint did nothing about the request, and the connection goes on.
+    Refused(Replay),
+    Failed(ProxyError),
+}
+
+/// How an endpoint gave no answer.
+enum Unserved {
+    /// Another endpoint may answer the request.
+    Unreached(Request<RequestBody>, ProxyError),
+    /// The same, and this one may do so later.
+    Refused(Request<RequestBody>),
     Failed(ProxyError),
 }
 
@@ -71,28 +80,31 @@ async fn to_backend(
     mut request: Request<RequestBody>,
 ) -> Result<(Response<Incoming>, Upstream), ProxyError> {
     let mut tried = SmallVec::<[u64; CONNECT_TRIES]>::new();
-    let mut failure = ProxyError::NoEndpoint;
+    let mut failure = None;
+    let mut once_more = backend.endpoints.len() == 1;
     while tried.len() < CONNECT_TRIES {
         let lease = match backend.pick(exchange.client.get(), exchange.connection.worker.random(), &tried) {
             Ok(lease) => lease,
-            Err(nobody) if tried.is_empty() => return Err(nobody.into()),
-            Err(_) => break,
+            Err(nobody) => return Err(failure.unwrap_or_else(|| nobody.into())),
         };
-        let address = lease.endpoint().address;
-        if tried.is_empty() {
-            exchange.trying(address)
-        } else {
-            exchange.retries(address)
+        match failure {
+            None => exchange.trying(lease.endpoint().address),
+            Some(_) => exchange.retries(lease.endpoint().address),
         }
         tried.push(lease.endpoint().id);
         match to_endpoint(exchange, policy, lease, request).await {
             Ok(answer) => return Ok(answer),
-            Err(Lost::Unsent(unsent, error)) => (request, failure) = (unsent, error),
-            Err(Lost::Stale(_)) => return Err(ProxyError::Reset),
-            Err(Lost::Failed(error)) => return Err(error),
+            Err(Unserved::Unreached(unsent, error)) => (request, failure) = (unsent, Some(error)),
+            Err(Unserved::Refused(unsent)) => {
+                (request, failure) = (unsent, Some(ProxyError::Reset));
+                if std::mem::take(&mut once_more) {
+                    tried.clear();
+                }
+            }
+            Err(Unserved::Failed(error)) => return Err(error),
         }
     }
-    Err(failure)
+    Err(failure.unwrap_or(ProxyError::NoEndpoint))
 }
 
 /// Pooled connections to the endpoint first: one that turns out to be closed costs nothing. Then a new one.
@@ -101,7 +113,7 @@ async fn to_endpoint(
     policy: &RoutePolicy,
     mut lease: Lease,
     mut request: Request<RequestBody>,
-) -> Result<(Response<Incoming>, Upstream), Lost> {
+) -> Result<(Response<Incoming>, Upstream), Unserved> {
     let worker = &exchange.connection.worker;
     let mut pooled = true;
     loop {
@@ -111,30 +123,29 @@ async fn to_endpoint(
             // Boxed, since it is seldom needed and most of this future's size.
             Err(lease) => match Box::pin(fresh(exchange, policy, lease, request.headers())).await {
                 Ok(Ok(upstream)) => upstream,
-                Ok(Err(unreachable)) => return Err(Lost::Unsent(request, unreachable)),
-                Err(error) => return Err(Lost::Failed(error)),
+                Ok(Err(unreachable)) => return Err(Unserved::Unreached(request, unreachable)),
+                Err(error) => return Err(Unserved::Failed(error)),
             },
         };
+        let reused = upstream.reused;
         match on_connection(exchange, upstream, request).await {
             (Ok(response), upstream) => return Ok((response, upstream)),
-            (Err(Lost::Unsent(unsent, _)), upstream) if upstream.reused => (request, lease) = (unsent, upstream.lease),
-            // A new connection does not help where the endpoint refuses the request on one: another endpoint may.
-            (Err(Lost::Stale(replay)), upstream) if !upstream.reused => {
+            (Err(Lost::Unsent(unsent)), upstream) if reused => (request, lease) = (unsent, upstream.lease),
+            (Err(Lost::Unsent(unsent)), _) => {
                 exchange.backend_failed(ProxyError::Reset);
-                return Err(Lost::Unsent(replay.request(exchange), ProxyError::Reset));
+                return Err(Unserved::Unreached(unsent, ProxyError::Reset));
             }
-            (Err(Lost::Stale(replay)), upstream) => {
+            (Err(Lost::Stale(replay)), upstream) if reused => {
                 exchange.retries(upstream.lease.endpoint().address);
                 (request, lease) = (replay.request(exchange), upstream.lease);
                 // Not another pooled one: a request that makes its endpoint close must not do so to all of them.
                 pooled = false;
             }
-            (Err(lost), _) => {
-                if let Lost::Unsent(..) = lost {
-                    exchange.backend_failed(ProxyError::Reset);
-                }
-                return Err(lost);
+            (Err(Lost::Stale(replay)), _) => {
+                return Err(Unserved::Unreached(replay.request(exchange), ProxyError::Reset));
             }
+            (Err(Lost::Refused(replay)), _) => return Err(Unserved::Refused(replay.request(exchange))),
+            (Err(Lost::Failed(error)), _) => return Err(Unserved::Failed(error)),
         }
     }
 }
@@ -151,7 +162,7 @@ async fn fresh(
     Ok(match exchange.unless_failed(connecting).await? {
         Ok(sender) => Ok(Upstream::fresh(sender, lease, worker.clone())),
         Err(error) => {
-            let failure = connect_failure(&error);
+            let failure = failure::of_connecting(&error);
             exchange.backend_failed(failure);
             Err(failure)
         }
@@ -176,8 +187,8 @@ async fn on_connection(
     let again = Again {
         // A reused connection may have been closing when the request went out (RFC 9110 §9.2.2).
         if_reset: upstream.reused && request.method().is_idempotent(),
-        // A refused stream was not processed (RFC 9113 §8.7).
-        if_refused: matches!(upstream.sender, Sender::Http2(..)),
+        // The endpoint tells of a stream that it has not processed (RFC 9113 §8.7).
+        if_undone: matches!(upstream.sender, Sender::Http2(..)),
     };
     let repeatable = again.if_reset && request.body().is_end_stream();
     if upstream.reused && !repeatable && upstream.idle_since != exchange.connection.worker.clock.now() {
@@ -187,10 +198,10 @@ async fn on_connection(
     exchange.waits_for_backend();
     match exchange.unless_failed(poll_fn(|cx| upstream.sender.poll_ready(cx))).await {
         Ok(Ok(())) => {}
-        Ok(Err(_)) => return (Err(Lost::Unsent(request, ProxyError::Reset)), upstream),
+        Ok(Err(_)) => return (Err(Lost::Unsent(request)), upstream),
         Err(error) => return (Err(Lost::Failed(error)), upstream),
     }
-    let replay = (again.if_reset || again.if_refused).then(|| Replay::of(&request));
+    let replay = (again.if_reset || again.if_undone).then(|| Replay::of(&request));
     let result = match &mut upstream.sender {
         Sender::Http1(sender) => exchange.unless_failed(sender.send(request)).await,
         Sender::Http2(shared, _) => exchange.unless_failed(shared.sender().try_send_request(request)).await,
@@ -210,21 +221,22 @@ fn lost(
     replay: Option<Replay>,
 ) -> Lost {
     if let Some(request) = unanswered.take_message() {
-        return Lost::Unsent(request, ProxyError::Reset);
+        return Lost::Unsent(request);
     }
     // A request body that broke shows up as a broken connection; its own reason is the true one.
     if let Some(error) = exchange.failure() {
         return Lost::Failed(error);
     }
-    let failure = failure_of(unanswered.error());
-    let unprocessed =
-        again.if_reset && failure == ProxyError::Reset || again.if_refused && is_refused(unanswered.error());
-    match replay {
-        Some(replay) if unprocessed && exchange.body.is_whole() => Lost::Stale(replay),
-        _ => {
-            exchange.backend_failed(failure);
-            Lost::Failed(failure)
+    let error = unanswered.error();
+    let failure = failure::of(error);
+    exchange.backend_failed(failure);
+    let ended = failure == ProxyError::Reset && !failure::is_of_stream(error);
+    match replay.filter(|_| exchange.body.is_whole()) {
+        Some(replay) if again.if_undone && failure::is_refused(error) => Lost::Refused(replay),
+        Some(replay) if again.if_undone && failure::is_left_out(error) || again.if_reset && ended => {
+            Lost::Stale(replay)
         }
+        _ => Lost::Failed(failure),
     }
 }
 
@@ -256,38 +268,4 @@ impl Sender {
             Sender::Http2(shared, _) => shared.sender().poll_ready(cx),
         }
     }
-}
-
-/// The endpoint says that it did nothing about the stream: refused it, or left it out of a GOAWAY (RFC 9113 §6.8).
-fn is_refused(error: &hyper::Error) -> bool {
-    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<h2::Error>());
-    source.is_some_and(|error| match error.reason() {
-        Some(h2::Reason::REFUSED_STREAM) => true,
-        Some(h2::Reason::NO_ERROR) => error.is_go_away() && error.is_remote(),
-        _ => false,
-    })
-}
-
-fn connect_failure(error: &io::Error) -> ProxyError {
-    let no_descriptor = matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE));
-    match error.kind() {
-        io::ErrorKind::TimedOut => ProxyError::ConnectTimeout,
-        io::ErrorKind::AddrNotAvailable => ProxyError::NoSocket,
-        _ if no_descriptor => ProxyError::NoSocket,
-        _ => ProxyError::Connect,
-    }
-}
-
-/// Why a try failed after the request had gone out, or while the answer came in: what came is not HTTP, or the
-/// connection ended.
-pub(super) fn failure_of(error: &hyper::Error) -> ProxyError {
-    if is_malformed(error) { ProxyError::Protocol } else { ProxyError::Reset }
-}
-
-/// The other side broke the rules of HTTP/1.1, or of chunks (which hyper says in the kind of an I/O error), rather than
-/// going away.
-pub(super) fn is_malformed(error: &hyper::Error) -> bool {
-    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<io::Error>());
-    let broken = |error: &io::Error| matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData);
-    error.is_parse() || source.is_some_and(broken)
 }

@@ -2,7 +2,7 @@
 //!
 //! Opened by `connect`, kept by `pool`, used by `forward`. A backend may say "wait" (1xx) for as long as it likes and hyper
 //! reads on; and before hyper closes a connection it waits until everything is written, also if nobody takes it. So here
-//! the bytes before the answer's head are limited, and the task that drives the connection ends with its handle.
+//! the bytes before the answer's head are limited, and a request that is given up takes the connection's task with it.
 
 use std::io;
 use std::pin::Pin;
@@ -30,10 +30,13 @@ const BEFORE_HEAD: usize = 8 * BUFFER;
 /// Any number of bytes may be read.
 const UNLIMITED: usize = usize::MAX;
 
-/// The connection. Dropping it cuts it at once, whatever is still to be written.
+/// The connection. Dropped while a request is on it, it is cut at once, whatever is still to be written; else it is closed
+/// in due form.
 pub(super) struct Http1 {
     sender: http1::SendRequest<RequestBody>,
     task: AbortHandle,
+    /// A request is on it.
+    busy: bool,
     /// Bytes that may still be read; shared with [`Stream`].
     readable: Arc<AtomicUsize>,
 }
@@ -54,7 +57,7 @@ impl Http1 {
         let (sender, connection) = builder.handshake::<_, RequestBody>(stream).await.map_err(io::Error::other)?;
         // Its error reaches whoever uses the sender.
         let task = tokio::task::spawn_local(async move { drop(connection.with_upgrades().await) }).abort_handle();
-        Ok(Http1 { sender, task, readable })
+        Ok(Http1 { sender, task, busy: false, readable })
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -71,16 +74,24 @@ impl Http1 {
         &mut self,
         request: Request<RequestBody>,
     ) -> Result<Response<Incoming>, TrySendError<Request<RequestBody>>> {
+        self.busy = true;
         self.readable.store(BEFORE_HEAD, Ordering::Relaxed);
         let answer = self.sender.try_send_request(request).await;
         self.readable.store(UNLIMITED, Ordering::Relaxed);
         answer
     }
+
+    /// Request and answer are complete.
+    pub(super) fn completed(&mut self) {
+        self.busy = false;
+    }
 }
 
 impl Drop for Http1 {
     fn drop(&mut self) {
-        self.task.abort();
+        if self.busy {
+            self.task.abort();
+        }
     }
 }
 

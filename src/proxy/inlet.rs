@@ -36,7 +36,7 @@ impl Inlet {
 
     /// Something of what the client sent was not served.
     pub(super) fn leaves_unread(&self) -> bool {
-        !self.held.is_empty() || !self.requests.is_between()
+        self.ready > 0 || !self.requests.is_between()
     }
 
     /// What was read and not handed out.
@@ -59,10 +59,12 @@ impl Inlet {
             }
             match self.requests.waits() {
                 Waits::More => {}
-                Waits::Answer if self.held.is_empty() => {}
                 Waits::Answer => {
                     activity.wants_answer();
-                    return Poll::Pending;
+                    if self.held.len() >= self.bounds.size {
+                        return Poll::Pending;
+                    }
+                    // Read on all the same: the client may go away.
                 }
                 Waits::Refused(_) if self.told => return Poll::Pending,
                 Waits::Refused(error) => {
@@ -71,30 +73,48 @@ impl Inlet {
                 }
                 Waits::Broken => return Poll::Ready(Err(io::ErrorKind::InvalidData.into())),
             }
-            if self.held.is_empty() {
-                let before = buf.filled().len();
-                ready!(transport.as_mut().poll_read(cx, buf))?;
-                let read = &buf.filled()[before..];
-                let passed = self.requests.pass(read);
-                if passed == read.len() {
-                    // Also the end of the stream.
-                    activity.in_head(false);
-                    return Poll::Ready(Ok(()));
-                }
-                self.held.extend_from_slice(&read[passed..]);
-                buf.set_filled(before + passed);
-                activity.in_head(self.is_in_head());
-                if passed > 0 {
-                    return Poll::Ready(Ok(()));
-                }
-            } else {
-                self.make_room();
-                if ready!(pin!(transport.read_buf(&mut self.held)).poll(cx))? == 0 {
-                    return Poll::Ready(Ok(()));
-                }
-                self.judge(activity);
+            let ended = match self.held.is_empty() {
+                true => ready!(self.read_through(transport.as_mut(), activity, cx, buf))?,
+                false => ready!(self.read_more(transport.as_mut(), activity, cx))?,
+            };
+            if ended {
+                return Poll::Ready(Ok(()));
             }
         }
+    }
+
+    /// Reads into `buf` what may go on at once. True: `buf` is what there is to say, be it the end of the stream.
+    fn read_through(
+        &mut self,
+        transport: Pin<&mut (impl AsyncRead + Unpin)>,
+        activity: &Activity,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<bool>> {
+        let before = buf.filled().len();
+        ready!(transport.poll_read(cx, buf))?;
+        let read = &buf.filled()[before..];
+        let passed = self.requests.pass(read);
+        let all = passed == read.len();
+        if !all {
+            self.held.extend_from_slice(&read[passed..]);
+            buf.set_filled(before + passed);
+        }
+        activity.in_head(self.is_in_head());
+        Poll::Ready(Ok(all || passed > 0))
+    }
+
+    /// Reads more of what is held. True: the stream has ended.
+    fn read_more(
+        &mut self,
+        mut transport: Pin<&mut (impl AsyncRead + Unpin)>,
+        activity: &Activity,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<bool>> {
+        self.make_room();
+        let ended = ready!(pin!(transport.read_buf(&mut self.held)).poll(cx))? == 0;
+        self.judge(activity);
+        Poll::Ready(Ok(ended))
     }
 
     fn judge(&mut self, activity: &Activity) {

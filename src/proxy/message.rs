@@ -59,7 +59,7 @@ pub(super) fn outgoing(
     if extended_connect && http2 {
         return Err(ProxyError::NotImplemented);
     }
-    let protocol = if http2 { None } else { headers::upgrade_of(&head.headers, head.version, &head.method) };
+    let protocol = exchange.head.upgrade.clone().filter(|_| !http2);
     let stream = head.extensions.remove::<OnUpgrade>();
     let facts = headers::Facts {
         host: target.authority(),
@@ -129,7 +129,9 @@ pub(super) fn incoming(
         exchange.head.method == Method::HEAD || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     let body = ResponseBody::backend(body, exchange.clone(), upstream, trailers, bodyless)?;
     exchange.responds(status);
-    Ok(Response::from_parts(head, body))
+    let mut answer = Response::from_parts(head, body);
+    announce_end(exchange, &mut answer);
+    Ok(answer)
 }
 
 /// What tells the client where the answer ends.
@@ -146,19 +148,26 @@ fn framing(exchange: &Exchange, body: &Incoming, trailers: bool) -> Framing {
     }
 }
 
-/// An answer of our own. It announces the end of the connection where that must end: behind a request body that nobody
-/// reads there is no telling where the next request begins.
+/// An answer of our own. It announces the end of the connection where that must end.
 pub(super) fn own(exchange: &Rc<Exchange>, mut answer: Response<Bytes>) -> Response<ResponseBody> {
     exchange.responds(answer.status());
     exchange.discard_body();
-    if !exchange.body_complete.get() && exchange.head.version < Version::HTTP_2 {
+    announce_end(exchange, &mut answer);
+    answer.map(|content| ResponseBody::own(content, exchange))
+}
+
+/// Says that the connection ends behind `answer` where it does: no further request is wanted on it, or there is no
+/// telling where one would begin, since the request's body has not all come. hyper closes there by itself, but announces
+/// only what it knew in time.
+fn announce_end<B>(exchange: &Exchange, answer: &mut Response<B>) {
+    let version = exchange.head.version;
+    if version < Version::HTTP_2 && (!exchange.body_complete.get() || exchange.connection.ends()) {
         answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    if exchange.head.version == Version::HTTP_10 && answer.headers().contains_key(header::CONNECTION) {
+    if version == Version::HTTP_10 && answer.headers().contains_key(header::CONNECTION) {
         // Told 1.1, hyper would add keep-alive for a client that asks for that.
         *answer.version_mut() = Version::HTTP_10;
     }
-    answer.map(|content| ResponseBody::own(content, exchange))
 }
 
 fn client_text<'a>(exchange: &'a Exchange, client: Resolved) -> Cow<'a, HeaderValue> {

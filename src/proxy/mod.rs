@@ -15,6 +15,7 @@ mod connection;
 pub mod error;
 mod exchange;
 mod executor;
+mod failure;
 mod fallback;
 #[cfg(test)]
 mod faults;

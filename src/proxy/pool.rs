@@ -173,10 +173,9 @@ impl Upstream {
 
     /// The exchange on it is complete: the next request may have the connection.
     pub(super) fn give_back(self) {
-        if let Sender::Http1(sender) = self.sender
-            && !sender.is_closed()
-            && !self.lease.endpoint().retired.load(Ordering::Relaxed)
-        {
+        let Sender::Http1(mut sender) = self.sender else { return };
+        sender.completed();
+        if !sender.is_closed() && !self.lease.endpoint().retired.load(Ordering::Relaxed) {
             let since = self.worker.clock.now();
             self.worker.pools.with(self.lease.endpoint(), |pool| {
                 if pool.idle.len() < MAX_IDLE {

@@ -44,7 +44,8 @@ async fn treat(exchange: &Rc<Exchange>, head: Parts) -> Result<Response<Response
         return Err(error);
     }
     let client = exchange.resolve_client(&head.headers);
-    let target = head_check::check(&head, exchange.is_tls(), shared.limits.max_header_fields)?;
+    let checked = head_check::check(&head, exchange.is_tls(), shared.limits.max_header_fields)?;
+    let target = exchange.target.get_or_init(|| checked);
     let route = tables.routes.find(target.host(), target.path(&head.uri));
     let route = route.inspect_err(|_| exchange.host_is_certified.set(tables.routes.has_tls(target.host())))?;
     exchange.enter(route);
@@ -52,14 +53,14 @@ async fn treat(exchange: &Rc<Exchange>, head: Parts) -> Result<Response<Response
         && headers::effective_scheme(&head.headers, exchange.is_tls(), client.trusted_peer) == Scheme::Http
     {
         let port = shared.https_redirect_port;
-        let answer = respond::redirect(target.host(), port, &head.uri, exchange.head.asker, exchange.marks());
+        let answer = respond::redirect(target.host(), port, &head.uri, exchange.head.asker, exchange.marks())?;
         return Ok(message::own(exchange, answer));
     }
     if route.policy.max_body_size.is_some_and(|limit| exchange.body.least_size() > limit) {
         return Err(ProxyError::BodyTooLarge);
     }
     let backend = backend_of(tables, route).ok_or(ProxyError::Denied)?;
-    let outgoing = message::outgoing(exchange, head, &target, client, backend.protocol)?;
+    let outgoing = message::outgoing(exchange, head, target, client, backend.protocol)?;
     let (response, upstream) = forward::forward(exchange, backend, &route.policy, outgoing.request).await?;
     message::incoming(exchange, response, upstream, outgoing.upgrade)
         .inspect_err(|error| exchange.backend_failed(*error))

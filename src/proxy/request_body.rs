@@ -15,7 +15,7 @@ use hyper::body::Incoming;
 use super::body::passing_trailers;
 use super::error::ProxyError;
 use super::exchange::Exchange;
-use super::forward::is_malformed;
+use super::failure::is_malformed;
 use super::headers;
 
 const BAD_FRAMING: ProxyError = ProxyError::BadRequest("the body's framing is malformed");

@@ -43,15 +43,24 @@ pub fn refuse(error: &ProxyError, asker: Asker, marks: Marks<'_>) -> Response<By
     response
 }
 
-/// Sends the client to the same URL over https. `host` is in normal form; `port` is given if https has an unusual one.
-/// Path and query are those of `uri`, the request's target, byte for byte.
-pub fn redirect(host: &str, port: Option<u16>, uri: &Uri, asker: Asker, marks: Marks<'_>) -> Response<Bytes> {
+/// Sends the client to the same URL over https. `host` is in normal form, and empty if the request named none, which is
+/// then nowhere to go; `port` is given if https has an unusual one. Path and query are those of `uri`, the request's
+/// target, byte for byte.
+pub fn redirect(
+    host: &str,
+    port: Option<u16>,
+    uri: &Uri,
+    asker: Asker,
+    marks: Marks<'_>,
+) -> Result<Response<Bytes>, ProxyError> {
+    if host.is_empty() {
+        return Err(ProxyError::BadRequest("no host to redirect to"));
+    }
+    let location = HeaderValue::from_maybe_shared(Bytes::from(location(host, port, uri)));
+    let location = location.map_err(|_| ProxyError::BadRequest("the target cannot be a Location"))?;
     let mut response = answer(StatusCode::PERMANENT_REDIRECT, asker, marks);
-    match HeaderValue::from_maybe_shared(Bytes::from(location(host, port, uri))) {
-        Ok(location) => response.headers_mut().insert(LOCATION, location),
-        Err(_) => return refuse(&ProxyError::BadRequest("the target cannot be a Location"), asker, marks),
-    };
-    response
+    response.headers_mut().insert(LOCATION, location);
+    Ok(response)
 }
 
 fn location(host: &str, port: Option<u16>, uri: &Uri) -> Vec<u8> {

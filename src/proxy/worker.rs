@@ -12,7 +12,7 @@ use hyper::server::conn::{http1, http2};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
 use tokio::task::{LocalSet, spawn_local};
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::accept;
@@ -26,6 +26,9 @@ use crate::config::Limits;
 use crate::tables::{Published, Reader};
 use crate::telemetry::access_log::Buffer;
 use crate::telemetry::{AccessLog, Metrics, Refusal, WorkerShard};
+
+/// How long a worker without connections looks at nothing.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// What all workers have in common.
 pub(super) struct Shared {
@@ -53,7 +56,7 @@ pub(super) struct Worker {
     pub(super) http2: http2::Builder<StreamExecutor>,
     /// For the checks of each tick; the dead are dropped there.
     connections: RefCell<Vec<Weak<Connection>>>,
-    /// Client streams that are open, tunnels too; counted down by [`Open`].
+    /// Client streams that are open, tunnels too; counted down by [`Counted`].
     open: Arc<AtomicUsize>,
     /// Ends the pause of a tick that had nothing to look at.
     stirred: Notify,
@@ -82,12 +85,20 @@ pub(super) struct Open {
     metrics: Arc<Metrics>,
     worker: usize,
     tls: bool,
-    open: Arc<AtomicUsize>,
+    _counted: Counted,
+}
+
+/// A client stream that a drain waits for, counted from the moment it is taken from the queue.
+pub(super) struct Counted(Arc<AtomicUsize>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.open.fetch_sub(1, Ordering::Relaxed);
         self.metrics.worker(self.worker).connection_closed(self.tls);
     }
 }
@@ -174,7 +185,8 @@ async fn tick(worker: Rc<Worker>) -> Infallible {
         }
         worker.check(now, draining_since);
         if worker.connections.borrow().is_empty() && worker.pools.is_empty() {
-            worker.stirred.notified().await;
+            // Not for ever: a generation that was published meanwhile is to be let go of.
+            let _: Result<(), _> = timeout(PAUSE, worker.stirred.notified()).await;
         }
     }
 }
@@ -209,13 +221,13 @@ impl Worker {
     }
 
     fn accepted(self: &Rc<Self>, stream: TcpStream, peer: std::net::SocketAddr, tls: bool) {
-        spawn_local(accept::serve(self.clone(), stream, peer, tls));
+        self.open.fetch_add(1, Ordering::Relaxed);
+        spawn_local(accept::serve(self.clone(), stream, peer, tls, Counted(self.open.clone())));
     }
 
-    pub(super) fn open(&self, admitted: Admitted, tls: bool) -> Open {
-        self.open.fetch_add(1, Ordering::Relaxed);
+    pub(super) fn open(&self, admitted: Admitted, tls: bool, counted: Counted) -> Open {
         self.shard().connection_opened(tls);
-        Open { admitted, metrics: self.shared.metrics.clone(), worker: self.index, tls, open: self.open.clone() }
+        Open { admitted, metrics: self.shared.metrics.clone(), worker: self.index, tls, _counted: counted }
     }
 
     /// The clock has stood still if nothing was there to look at.

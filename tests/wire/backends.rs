@@ -231,6 +231,21 @@ fn map(fields: &[(&'static str, &'static str)]) -> HeaderMap {
         .collect()
 }
 
+#[tokio::test]
+async fn an_answer_with_trailers_of_an_http_1_backend_is_complete_and_keeps_the_connection() {
+    let backend = Backend::sending(
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: x\r\n\r\n2\r\nok\r\n0\r\nx: y\r\n\r\n",
+    );
+    let proxy = Headgate::before(&backend);
+    let client = H2Client::plain(proxy.http).await;
+    for path in ["/1", "/2", "/3"] {
+        let response = client.get(&format!("http://a.example{path}")).await;
+        assert_eq!((response.text().as_str(), &response.trailers.unwrap()["x"]), ("ok", &"y".parse().unwrap()));
+        assert_eq!(proxy.log_of(path)["flag"], "");
+    }
+    assert_eq!(backend.accepted(), 1);
+}
+
 #[test]
 fn trailers_reach_an_http_1_client_that_asks_for_them() {
     let backend = Backend::sending(

@@ -51,6 +51,38 @@ fn a_body_over_the_limit_is_refused_while_it_comes_and_the_answer_arrives() {
     assert_eq!(client.response().status, 413);
 }
 
+/// A backend that answers whatever the head says and then reads on, and one proxy before it.
+fn hasty() -> (Backend, Headgate) {
+    let backend = Backend::scripted(|exchange| exchange.reply("401 Unauthorized", "no"));
+    let proxy = Headgate::before(&backend);
+    (backend, proxy)
+}
+
+#[test]
+fn a_backend_that_answers_before_the_body_has_come_ends_the_connection_with_an_announcement() {
+    let (_backend, proxy) = hasty();
+    for version in ["HTTP/1.1", "HTTP/1.0"] {
+        let mut client = Client::connect(proxy.http);
+        client.send(format!(
+            "POST / {version}\r\nHost: a.example\r\nConnection: keep-alive\r\nContent-Length: 10\r\n\r\nhalf."
+        ));
+        let response = client.response();
+        assert_eq!((response.status, response.header("connection")), (401, Some("close")), "{version}");
+        client.expect_close();
+    }
+}
+
+#[test]
+fn a_backend_that_answers_after_the_body_has_come_ends_no_connection() {
+    let (_backend, proxy) = hasty();
+    let mut client = Client::connect(proxy.http);
+    for body in ["Content-Length: 4\r\n\r\nbody", "Content-Length: 0\r\n\r\n", "\r\n"] {
+        client.send(format!("POST / HTTP/1.1\r\nHost: a.example\r\n{body}"));
+        let response = client.response();
+        assert_eq!((response.status, response.header("connection")), (401, None), "{body:?}");
+    }
+}
+
 #[test]
 fn a_client_that_neither_sends_nor_closes_after_such_an_answer_is_left_within_seconds() {
     let proxy = Headgate::before(&Backend::answering("ok"));

@@ -10,7 +10,8 @@ use bytes::Bytes;
 use h2::Reason;
 use http::{Request, Response};
 
-use crate::support::frames::{DATA, END_HEADERS, END_STREAM, Frames, GOAWAY, HEADERS, RST_STREAM, SETTINGS};
+use crate::support::client::closed;
+use crate::support::frames::{DATA, END_HEADERS, END_STREAM, Frames, GOAWAY, HEADERS, RST_STREAM, SETTINGS, frame};
 use crate::support::h2_backend::H2Backend;
 use crate::support::h2_client::{H2Client, soon};
 use crate::support::objects::{ingress, rule, service_speaking};
@@ -21,8 +22,12 @@ const HEAD: &str = "POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 3\r\n\
 
 /// A proxy with one worker before this address, which is spoken to in HTTP/2.
 fn before(address: SocketAddr) -> Headgate {
+    before_all(&[address])
+}
+
+fn before_all(addresses: &[SocketAddr]) -> Headgate {
     let mut site = vec![ingress("a", &[rule("a.example", "/", "Prefix", "a")])];
-    site.extend(service_speaking("a", &[address], Some("grpc")));
+    site.extend(service_speaking("a", addresses, Some("grpc")));
     Headgate::with(&site).flag("--workers", "1").start()
 }
 
@@ -101,9 +106,17 @@ fn data(frames: &mut Frames) -> Vec<u8> {
     frames.until(DATA, |frame| !frame.payload.is_empty()).unwrap().payload
 }
 
-/// A backend that answers one request, leaves the second undone in this way, and answers the third on its next
-/// connection. It gives the third's body, and tells when its head is there.
-fn undoing(undo: impl FnOnce(&mut Frames, u32) + Send + 'static) -> (SocketAddr, Receiver<()>, JoinHandle<Vec<u8>>) {
+/// What becomes of a connection.
+enum Goes {
+    On,
+    Down,
+}
+
+/// A backend that answers one request, leaves the second undone in this way, and answers the third. It gives the third's
+/// body, and tells when its head is there.
+fn undoing(
+    undo: impl FnOnce(&mut Frames, u32) -> Goes + Send + 'static,
+) -> (SocketAddr, Receiver<()>, JoinHandle<Vec<u8>>) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let address = listener.local_addr().unwrap();
     let (sender, third) = channel();
@@ -112,8 +125,9 @@ fn undoing(undo: impl FnOnce(&mut Frames, u32) + Send + 'static) -> (SocketAddr,
         let first = head(&mut frames);
         answer(&mut frames, first);
         let second = head(&mut frames);
-        undo(&mut frames, second);
-        let mut frames = accepted(&listener);
+        if let Goes::Down = undo(&mut frames, second) {
+            frames = accepted(&listener);
+        }
         let stream = head(&mut frames);
         sender.send(()).unwrap();
         let body = data(&mut frames);
@@ -123,12 +137,14 @@ fn undoing(undo: impl FnOnce(&mut Frames, u32) + Send + 'static) -> (SocketAddr,
     (address, third, backend)
 }
 
-fn refuse(frames: &mut Frames, stream: u32) {
+fn refuse(frames: &mut Frames, stream: u32) -> Goes {
     frames.send(RST_STREAM, 0, stream, &7u32.to_be_bytes());
+    Goes::On
 }
 
-fn leave_out(frames: &mut Frames, stream: u32) {
+fn leave_out(frames: &mut Frames, stream: u32) -> Goes {
     frames.send(GOAWAY, 0, 0, &[(stream - 2).to_be_bytes(), 0u32.to_be_bytes()].concat());
+    Goes::Down
 }
 
 #[test]
@@ -165,7 +181,7 @@ async fn a_body_of_an_http_2_client_is_sent_again_too() {
 fn a_request_whose_body_was_handed_out_is_not_sent_again() {
     let (address, third, _backend) = undoing(|frames, stream| {
         assert_eq!(data(frames), b"abc");
-        refuse(frames, stream);
+        refuse(frames, stream)
     });
     let proxy = before(address);
     assert_eq!(get(proxy.http, "a.example", "/").status, 200);
@@ -173,4 +189,97 @@ fn a_request_whose_body_was_handed_out_is_not_sent_again() {
     client.send(format!("{HEAD}abc"));
     assert_eq!(client.response().status, 502);
     assert!(third.try_recv().is_err());
+}
+
+/// A backend that resets every stream with this reason.
+fn resetting(reason: Reason) -> H2Backend {
+    H2Backend::scripted(async move |mut exchange| {
+        exchange.respond.send_reset(reason);
+        Ok(())
+    })
+}
+
+#[test]
+fn a_stream_that_is_reset_is_one_try_and_costs_no_connection() {
+    for reason in [Reason::INTERNAL_ERROR, Reason::ENHANCE_YOUR_CALM, Reason::CANCEL, Reason::NO_ERROR] {
+        let backend = resetting(reason);
+        let proxy = before(backend.address);
+        for _ in 0..5 {
+            assert_eq!(get(proxy.http, "a.example", "/").status, 502, "{reason:?}");
+        }
+        assert_eq!((backend.seen().len(), backend.accepted()), (5, 1), "{reason:?}");
+        assert_eq!(proxy.metrics().value("proxy_backend_errors_total", &[("reason", "reset")]), 5.0, "{reason:?}");
+    }
+}
+
+#[test]
+fn a_refused_stream_is_tried_once_more_on_the_same_connection() {
+    let backend = resetting(Reason::REFUSED_STREAM);
+    let proxy = before(backend.address);
+    for _ in 0..5 {
+        assert_eq!(get(proxy.http, "a.example", "/").status, 502);
+    }
+    assert_eq!((backend.seen().len(), backend.accepted()), (10, 1));
+    assert_eq!(proxy.metrics().value("proxy_backend_errors_total", &[("reason", "reset")]), 10.0);
+}
+
+#[test]
+fn a_refused_stream_goes_to_another_endpoint_first() {
+    let (refusing, willing) = (resetting(Reason::REFUSED_STREAM), H2Backend::answering("ok"));
+    let proxy = before_all(&[refusing.address, willing.address]);
+    for _ in 0..10 {
+        assert_eq!(get(proxy.http, "a.example", "/").status, 200);
+    }
+    assert!(refusing.seen().len() <= 10, "asked once a request");
+    assert_eq!((willing.seen().len(), refusing.accepted(), willing.accepted()), (10, 1, 1));
+}
+
+/// A backend that answers its only request with these frames (kind, flags, payload) at once.
+fn sending(frames: &[(u8, u8, &'static [u8])]) -> SocketAddr {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    let sent = frames.to_vec();
+    std::thread::spawn(move || {
+        let mut frames = accepted(&listener);
+        let request = head(&mut frames);
+        let on = |kind| if kind == GOAWAY { 0 } else { request };
+        let bytes = sent.into_iter().flat_map(|(kind, flags, payload)| frame(kind, flags, on(kind), payload));
+        frames.client.send(bytes.collect::<Vec<u8>>());
+        frames.until(GOAWAY, |_| false);
+    });
+    address
+}
+
+const OK: (u8, u8, &[u8]) = (HEADERS, END_HEADERS, &[0x88]);
+const RESET_WITHOUT_ERROR: (u8, u8, &[u8]) = (RST_STREAM, 0, &[0; 4]);
+const GO_AWAY_WITHOUT_ERROR: (u8, u8, &[u8]) = (GOAWAY, 0, &[0; 8]);
+
+#[test]
+fn an_answer_that_is_cut_without_an_error_is_not_complete() {
+    for cut in [RESET_WITHOUT_ERROR, GO_AWAY_WITHOUT_ERROR] {
+        let proxy = before(sending(&[OK, (DATA, 0, b"part"), cut]));
+        let mut client = Client::connect(proxy.http);
+        client.send("GET / HTTP/1.1\r\nHost: a.example\r\n\r\n");
+        assert!(closed(&client.try_response().unwrap_err()), "{cut:?}");
+        assert_eq!(proxy.log_of("/")["flag"], "UC", "{cut:?}");
+        assert_eq!(proxy.metrics().value("proxy_backend_errors_total", &[("reason", "reset")]), 1.0, "{cut:?}");
+    }
+}
+
+#[test]
+fn an_answer_that_is_cut_behind_its_head_is_502() {
+    for cut in [RESET_WITHOUT_ERROR, GO_AWAY_WITHOUT_ERROR] {
+        let proxy = before(sending(&[OK, cut]));
+        assert_eq!(get(proxy.http, "a.example", "/").status, 502, "{cut:?}");
+        assert_eq!(proxy.log_of("/")["flag"], "UC", "{cut:?}");
+    }
+}
+
+#[test]
+fn an_early_answer_whose_stream_is_then_reset_without_error_is_complete() {
+    let proxy = before(sending(&[OK, (DATA, END_STREAM, b"whole"), RESET_WITHOUT_ERROR]));
+    let mut client = Client::connect(proxy.http);
+    client.send(HEAD);
+    assert_eq!(client.response().text(), "whole");
+    assert_eq!(proxy.log_of("/")["flag"], "");
 }

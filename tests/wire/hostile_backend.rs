@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use crate::support::h2_backend::{H2Backend, H2Exchange};
 use crate::support::wait::{timed, until};
 use crate::support::{Backend, Client, Exchange, Headgate, Then, client, get, objects};
 
@@ -255,4 +256,21 @@ fn endless_interim_answers_are_502_before_long() {
     assert_eq!(proxy.metrics().value("proxy_backend_errors_total", &[("reason", "protocol")]), 1.0);
     assert_eq!(get(proxy.http, "a.example", "/next").text(), "fine");
     until("the end of the storm", || backend.request_to("/storm").abandoned.then_some(()));
+}
+
+#[test]
+fn a_head_over_http_2_may_have_64_kib() {
+    let backend = H2Backend::scripted(async |mut exchange: H2Exchange| {
+        let length = exchange.request.uri().path()[1..].parse().unwrap();
+        exchange.reply(http::Response::builder().header("x", "v".repeat(length)).body(()).unwrap(), "ok")
+    });
+    let mut site = vec![objects::ingress("a", &[objects::rule("a.example", "/", "Prefix", "a")])];
+    site.extend(objects::service_speaking("a", &[backend.address], Some("kubernetes.io/h2c")));
+    let proxy = Headgate::with(&site).flag("--workers", "1").start();
+    for (length, status, flag) in [(60_000, 200, ""), (66_000, 502, "UPE"), (1_000, 200, "")] {
+        let path = format!("/{length}");
+        assert_eq!(get(proxy.http, "a.example", &path).status, status, "{length}");
+        assert_eq!(proxy.log_of(&path)["flag"], flag, "{length}");
+    }
+    assert_eq!(proxy.metrics().value("proxy_backend_errors_total", &[("reason", "protocol")]), 1.0);
 }

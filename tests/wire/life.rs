@@ -193,6 +193,24 @@ async fn an_http_2_connection_gets_goaway_and_finishes_its_streams() {
 }
 
 #[test]
+fn an_answer_of_our_own_announces_the_end_too() {
+    let (backend, go) = held();
+    let mut proxy = with_grace(&backend, "0s", "20s");
+    let mut holds = Client::connect(proxy.http);
+    holds.send("GET / HTTP/1.1\r\nHost: a.example\r\n\r\n");
+    backend.only();
+    let mut client = Client::connect(proxy.http);
+    assert_eq!(client.get("unknown.example", "/").header("connection"), None);
+    proxy.signal(Signal::TERM);
+    until("the announcement", || {
+        (client.get("unknown.example", "/").header("connection") == Some("close")).then_some(())
+    });
+    client.expect_close();
+    go.send(()).unwrap();
+    assert_eq!(proxy.exit_status().code(), Some(0));
+}
+
+#[test]
 fn idle_connections_do_not_hold_it() {
     let backend = Backend::answering("ok");
     let mut proxy = with_grace(&backend, "0s", "20s");

@@ -46,6 +46,19 @@ fn the_size_of_a_head_is_set_by_flag() {
 }
 
 #[test]
+fn as_many_fields_as_the_flag_can_allow_are_served() {
+    let backend = Backend::answering("ok");
+    let builder = Headgate::with(&objects::site("a.example", &[backend.address])).flag("--max-header-size", "1Mi");
+    let proxy = builder.flag("--max-header-fields", "10000").start();
+    let with = |fields: usize| {
+        let more: String = (1..fields).map(|number| format!("x{number}: y\r\n")).collect();
+        ask(&proxy, &format!("GET / HTTP/1.1\r\nHost: a.example\r\n{more}\r\n")).map(|response| response.status)
+    };
+    assert_eq!((with(10_000), with(10_001)), (Some(200), Some(431)));
+    assert_eq!(backend.only().header("x9999").as_deref(), Some("y"));
+}
+
+#[test]
 fn a_head_may_have_100_fields() {
     let backend = Backend::answering("ok");
     let proxy = Headgate::before(&backend);

@@ -97,6 +97,19 @@ fn tries_that_failed_are_in_the_line() {
 }
 
 #[test]
+fn host_and_path_are_those_that_were_served() {
+    let backend = Backend::answering("ok");
+    let proxy = Headgate::before(&backend);
+    let served = request(proxy.http, "GET http://A.example:80/%61dmin?%61 HTTP/1.1\r\nHost: Innocent.example\r\n\r\n");
+    assert_eq!((served.status, backend.only().target()), (200, "/admin?%61"));
+    let line = proxy.log_of("/admin");
+    assert_eq!((&line["host"], &line["query"]), (&json!("a.example"), &json!("%61")), "{line}");
+    let refused = request(proxy.http, "GET /%61/../b HTTP/1.1\r\nHost: A.example\r\n\r\n");
+    assert_eq!(refused.status, 400);
+    assert_eq!(proxy.log_of("/%61/../b")["host"], "A.example", "what has no normal form is shown as sent");
+}
+
+#[test]
 fn https_requests_say_so() {
     let backend = Backend::answering("ok");
     let proxy = Headgate::before(&backend);

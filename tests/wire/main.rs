@@ -33,6 +33,7 @@ mod pool;
 mod raw_heads;
 mod routing;
 mod signals;
+mod slow_clients;
 mod smuggling;
 mod streaming;
 mod timeouts;

@@ -71,3 +71,18 @@ async fn a_grpc_caller_is_told_in_its_own_way() {
         assert_eq!(response.header("grpc-status"), Some(status), "{host}: {response:?}");
     }
 }
+
+#[test]
+fn a_redirect_needs_a_host_that_was_named() {
+    let backend = Backend::answering("ok");
+    let everything = ingress("all", &[rule("", "/", "Prefix", "all")]);
+    let mut objects = vec![with_annotation(everything, "nginx.ingress.kubernetes.io/force-ssl-redirect", "true")];
+    objects.extend(service("all", &[backend.address]));
+    let proxy = Headgate::serve(&objects);
+    let response = request(proxy.http, "GET /x HTTP/1.0\r\nHost: any.example\r\n\r\n");
+    assert_eq!((response.status, response.header("location")), (308, Some("https://any.example/x")));
+    let response = request(proxy.http, "GET /y HTTP/1.0\r\n\r\n");
+    assert_eq!((response.status, response.header("location")), (400, None));
+    let line = proxy.log_of("/y");
+    assert_eq!((&line["status"], &line["flag"]), (&json!(400), &json!("DPE")));
+}

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 use crate::support::wait::{until, within};
-use crate::support::{Backend, Client, Headgate, Then, get, objects, request};
+use crate::support::{Backend, Client, Headgate, TestCertificate, Then, get, objects, request};
 
 /// One worker, so that there is one pool.
 fn one_worker(backends: &[&Backend]) -> Headgate {
@@ -104,6 +104,7 @@ fn a_request_that_is_sent_again_is_a_retry_in_the_log_and_in_the_metric() {
     let line = proxy.log_of("/second");
     assert_eq!((&line["retries"], &line["failed_tries"][0]["endpoint"]), (&1.into(), &line["endpoint"]), "{line}");
     assert_eq!(proxy.metrics().value("proxy_retries_total", &[]), 1.0);
+    assert_eq!(proxy.metrics().value("proxy_backend_errors_total", &[("reason", "reset")]), 1.0);
 }
 
 #[test]
@@ -223,4 +224,21 @@ fn a_response_that_was_not_read_to_its_end_is_not_left_on_the_connection() {
         client.reset();
         assert_eq!(get(proxy.http, "a.example", "/small").text(), "small");
     }
+}
+
+#[test]
+fn an_idle_tls_connection_is_closed_in_due_form() {
+    let (ended, end) = std::sync::mpsc::channel();
+    let ended = std::sync::Mutex::new(ended);
+    let backend = Backend::tls(TestCertificate::for_names(&["a.example"]), move |exchange| {
+        exchange.reply("200 OK", "ok")?;
+        // Without a close_notify this is an error.
+        ended.lock().unwrap().send(exchange.stream().read(&mut [0; 16])).unwrap();
+        Ok(Then::Close)
+    });
+    let mut site = vec![objects::ingress("a", &[objects::rule("a.example", "/", "Prefix", "a")])];
+    site.extend(objects::service_speaking("a", &[backend.address], Some("https")));
+    let proxy = Headgate::with(&site).flag("--upstream-idle-timeout", "1s").start();
+    assert_eq!(get(proxy.http, "a.example", "/").text(), "ok");
+    assert_eq!(end.recv().unwrap().unwrap(), 0);
 }

@@ -231,14 +231,16 @@ fn a_client_that_takes_a_little_now_and_then_is_not_cut() {
 #[test]
 fn an_old_connection_is_closed_after_a_response() {
     let (proxy, _backend) = limited(&[("--max-connection-age", "1s")]);
-    let mut client = Client::connect(proxy.http);
-    crate::support::wait::until("a closing answer", || {
-        let response = client.get("a.example", "/");
-        assert_eq!(response.status, 200);
-        std::thread::sleep(Duration::from_millis(50));
-        (response.header("connection") == Some("close")).then_some(())
-    });
-    client.expect_close();
+    for (host, status) in [("a.example", 200), ("unknown.example", 404)] {
+        let mut client = Client::connect(proxy.http);
+        crate::support::wait::until("a closing answer", || {
+            let response = client.get(host, "/");
+            assert_eq!(response.status, status);
+            std::thread::sleep(Duration::from_millis(50));
+            (response.header("connection") == Some("close")).then_some(())
+        });
+        client.expect_close();
+    }
 }
 
 #[test]

@@ -352,3 +352,35 @@ fn an_idle_tunnel_outlives_every_timeout_of_requests() {
     client.send("still");
     assert_eq!(client.exactly(5), b"still");
 }
+
+#[test]
+fn a_connection_that_is_to_end_still_becomes_a_tunnel() {
+    let (go, may_go) = std::sync::mpsc::channel();
+    let may_go = std::sync::Mutex::new(may_go);
+    let backend = Backend::scripted(move |exchange| {
+        let _ = may_go.lock().unwrap().recv();
+        echo(exchange)
+    });
+    let site = objects::site("a.example", &[backend.address]);
+    let flags = Headgate::with(&site).flag("--workers", "1").flag("--shutdown-grace-period", "0s");
+    let proxy = flags.flag("--drain-timeout", "20s").start();
+    let [mut waiting, mut crossing, mut other, mut idle] = [(); 4].map(|()| Client::connect(proxy.http));
+    for client in [&mut crossing, &mut other, &mut idle] {
+        assert_eq!(client.get("unknown.example", "/").status, 404);
+    }
+    waiting.send(WEBSOCKET);
+    backend.only();
+    proxy.signal(rustix::process::Signal::TERM);
+    until("the end's beginning", || (other.get("unknown.example", "/").header("connection").is_some()).then_some(()));
+    crossing.send(WEBSOCKET);
+    backend.wait_for(2);
+    idle.expect_close();
+    for client in [&mut waiting, &mut crossing] {
+        go.send(()).unwrap();
+        go.send(()).unwrap();
+        let response = client.response();
+        assert_eq!((response.status, response.header("connection")), (101, Some("upgrade")));
+        client.send("hello");
+        assert_eq!(client.exactly(5), b"hello");
+    }
+}

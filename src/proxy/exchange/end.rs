@@ -54,7 +54,7 @@ impl Exchange {
         let route = self.route.get();
         let labels = route.map(|route| route.metrics.labels());
         let backend = route.and_then(|route| backend_of(&self.tables, route));
-        let authority = self.head.uri.authority().map(|authority| authority.as_str());
+        let (host, path) = self.asked_for();
         connection.worker.log.borrow_mut().record(&Entry {
             start: SystemTime::now() - duration,
             duration,
@@ -62,8 +62,8 @@ impl Exchange {
             peer: connection.facts.peer,
             method: self.head.method.as_str(),
             scheme: if connection.facts.tls_version.is_some() { "https" } else { "http" },
-            host: self.head.host.as_ref().map(|host| host.as_bytes()).or(authority.map(str::as_bytes)).unwrap_or(b""),
-            path: self.head.uri.path().as_bytes(),
+            host,
+            path: path.as_bytes(),
             query: self.head.uri.query().unwrap_or("").as_bytes(),
             protocol: protocol(self.head.version),
             status: self.status.get(),
@@ -81,6 +81,16 @@ impl Exchange {
             flag: self.failure.get().map_or("", |error| error.flag()),
             tls_version: connection.facts.tls_version.unwrap_or(""),
         });
+    }
+
+    /// Host and path as they were matched and forwarded; as sent, if the head was refused before.
+    fn asked_for(&self) -> (&[u8], &str) {
+        let uri = &self.head.uri;
+        if let Some(target) = self.target.get() {
+            return (target.authority().as_bytes(), target.path(uri));
+        }
+        let authority = uri.authority().map(|authority| authority.as_str().as_bytes());
+        (self.head.host.as_ref().map(HeaderValue::as_bytes).or(authority).unwrap_or(b""), uri.path())
     }
 }
 

@@ -78,8 +78,9 @@ impl HeadScan {
         if bytes.len() >= bounds.size { Err(self.too_large(bytes)) } else { Ok(None) }
     }
 
+    /// Nothing of it came, unless it is an empty line.
     pub(super) fn is_new(&self) -> bool {
-        self.searched == 0
+        !self.started && self.searched == self.line
     }
 
     fn request_line(&mut self, line: &[u8]) -> Result<(), ProxyError> {

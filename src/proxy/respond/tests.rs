@@ -94,11 +94,17 @@ fn a_redirect_keeps_path_and_query_byte_for_byte() {
         ("http://b.test?y", None, "https://a.test/?y"),
     ];
     for (target, port, expected) in table {
-        let response = redirect("a.test", port, &target.parse().unwrap(), PLAIN, Marks::default());
+        let response = redirect("a.test", port, &target.parse().unwrap(), PLAIN, Marks::default()).unwrap();
         assert_eq!(response.status(), 308);
         assert_eq!(field(&response, "location"), Some(expected));
         assert_eq!(response.body(), "308 Permanent Redirect\n");
         assert_eq!(field(&response, "content-length"), Some("23"));
         assert_eq!(field(&response, "connection"), None);
     }
+}
+
+#[test]
+fn a_request_that_named_no_host_is_redirected_nowhere() {
+    let redirect = redirect("", None, &"/x".parse().unwrap(), PLAIN, Marks::default());
+    assert!(matches!(redirect, Err(ProxyError::BadRequest(_))), "{redirect:?}");
 }

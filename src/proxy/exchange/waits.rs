@@ -1,0 +1,142 @@
+//! What an exchange waits for, since when, and when that is too long. Noted as bytes move, looked at by the worker's tick.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use http::Version;
+
+use super::Exchange;
+use crate::config::Limits;
+use crate::proxy::clock::{Millis, millis, passed};
+use crate::proxy::error::ProxyError;
+use crate::snapshot::RoutePolicy;
+
+/// A slow body must reach `--min-body-rate` over the time that it was waited for, once that is longer than this.
+const BODY_RATE_AFTER: Duration = Duration::from_secs(10);
+
+/// Since when each is waited for; 0: not now.
+#[derive(Default)]
+pub(super) struct Waits {
+    /// When the request has to be over; 0: never.
+    deadline: Cell<Millis>,
+    /// Longest silence of the backend; `None`: as long as it likes (gRPC, tunnels).
+    backend_silence: Cell<Option<Duration>>,
+    /// Bytes of the request body.
+    client: Cell<Millis>,
+    /// Bytes of the backend.
+    pub(super) backend: Cell<Millis>,
+    /// Room for the response.
+    room: Cell<Millis>,
+    /// That the backend takes more of the request body.
+    sending: Cell<Millis>,
+    /// How long the request body was waited for so far.
+    body_waited: Cell<Millis>,
+}
+
+impl Waits {
+    /// The limits of the route count from `now` on; `endless`: but for the backend's silence.
+    pub(super) fn hold_to(&self, policy: &RoutePolicy, endless: bool, now: Millis) {
+        self.deadline.set(policy.request_timeout.map_or(0, |limit| now + millis(limit)));
+        self.backend_silence.set(Some(policy.idle_timeout).filter(|_| !endless));
+    }
+}
+
+impl Exchange {
+    /// Fails the exchange if something was waited for too long. Called by the worker's tick.
+    pub(in crate::proxy) fn check(&self, now: Millis) {
+        let limits = &self.connection.worker.shared.limits;
+        let http2 = self.head.version == Version::HTTP_2;
+        let deadline = self.waits.deadline.get();
+        if deadline != 0 && now >= deadline {
+            self.fail(ProxyError::RequestDeadline);
+        } else if !http2 && self.client_is_too_slow(limits, now) {
+            self.fail(ProxyError::RequestTimeout);
+        } else if self.backend_is_too_slow(now) {
+            if self.owes_body() {
+                // HTTP/1.1 has its own limit for that, above.
+                if http2 {
+                    self.fail(ProxyError::RequestTimeout);
+                }
+                return;
+            }
+            self.backend_failed(ProxyError::ResponseTimeout);
+            self.fail(ProxyError::ResponseTimeout);
+        } else if http2 && passed(self.waits.room.get(), limits.write_timeout, now) {
+            self.fail(ProxyError::ClientGone);
+            self.cut.iter().for_each(|cut| cut.now());
+        }
+    }
+
+    /// The client keeps back its request body, so that a backend without an answer is not to blame.
+    fn owes_body(&self) -> bool {
+        self.waits.client.get() != 0 && self.status.get() == 0
+    }
+
+    /// It is silent for too long, or takes nothing of the request body.
+    fn backend_is_too_slow(&self, now: Millis) -> bool {
+        let policy = self.route().map(|route| &route.policy);
+        self.waits.backend_silence.get().is_some_and(|limit| passed(self.waits.backend.get(), limit, now))
+            || policy.is_some_and(|policy| passed(self.waits.sending.get(), policy.send_timeout, now))
+    }
+
+    /// Nothing of the request body came for too long, or too little of it.
+    fn client_is_too_slow(&self, limits: &Limits, now: Millis) -> bool {
+        let since = self.waits.client.get();
+        let waited = self.waits.body_waited.get() + if since == 0 { 0 } else { now.saturating_sub(since) };
+        let rated = since != 0 && waited > millis(BODY_RATE_AFTER);
+        passed(since, limits.body_idle_timeout, now)
+            || rated && self.received.get().saturating_mul(1000) < limits.min_body_rate.saturating_mul(waited)
+    }
+
+    /// More of the request body is waited for.
+    pub(in crate::proxy) fn waits_for_client(&self) {
+        self.waits.sending.set(0);
+        if self.waits.client.get() == 0 {
+            self.waits.client.set(self.now());
+        }
+    }
+
+    /// A part of the request body came, which goes to the backend now.
+    pub(in crate::proxy) fn client_sent(&self, bytes: usize) {
+        self.received.set(self.received.get() + bytes as u64);
+        let now = self.now();
+        let since = self.waits.client.replace(0);
+        self.waits.sending.set(now);
+        if since != 0 {
+            self.waits.body_waited.set(self.waits.body_waited.get() + now.saturating_sub(since));
+        }
+        if self.waits.backend.get() != 0 {
+            self.waits.backend.set(now);
+        }
+    }
+
+    /// No more of the request body is waited for or sent.
+    pub(in crate::proxy) fn body_ended(&self, complete: bool) {
+        self.waits.client.set(0);
+        self.waits.sending.set(0);
+        self.body_complete.set(self.body_complete.get() || complete);
+    }
+
+    pub(in crate::proxy) fn waits_for_backend(&self) {
+        if self.waits.backend.get() == 0 {
+            self.waits.backend.set(self.now());
+            self.waits.room.set(0);
+        }
+    }
+
+    /// A part of the response came, which goes to the client now.
+    pub(in crate::proxy) fn backend_sent(&self, bytes: usize) {
+        self.sent.set(self.sent.get() + bytes as u64);
+        self.waits.backend.set(0);
+        self.waits.room.set(self.now());
+    }
+
+    /// The exchange became a tunnel: no deadline, no silence counts any more.
+    pub(in crate::proxy) fn becomes_tunnel(&self) {
+        self.waits.deadline.set(0);
+        self.waits.backend_silence.set(None);
+        self.waits.client.set(0);
+        self.waits.room.set(0);
+        self.waits.sending.set(0);
+    }
+}
