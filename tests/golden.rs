@@ -12,9 +12,9 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use headgate::snapshot::{Backend, Host, Reference, RoutePolicy, Snapshot};
-use headgate::source::folder::view_of;
-use headgate::translate::{Objects, Options, Translation, Translator};
+use headgate::snapshot::{Backend, BackendPolicy, Host, Reference, RoutePolicy, Snapshot};
+use headgate::source::folder::{SourceProblem, view_of};
+use headgate::translate::{Objects, Options, PolicyAncestor, PolicyCondition, PolicyStatus, Translation, Translator};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use serde_yaml::Value;
@@ -37,6 +37,8 @@ struct Case {
     hsts: Option<bool>,
     trusted_proxies: Option<Vec<IpNet>>,
     use_proxy_protocol: Option<bool>,
+    /// Parts of the objects cannot be read, which is shown.
+    broken: bool,
     resolved: BTreeMap<String, Vec<IpAddr>>,
 }
 
@@ -101,7 +103,7 @@ fn translated(path: &Path) -> String {
         false => serde_yaml::from_str(&head).unwrap_or_else(|error| panic!("{}: {error}", path.display())),
     };
     let view = view_of([(path.to_str().unwrap(), text.as_str())]);
-    assert!(view.problems.is_empty(), "{}: {:?}", path.display(), view.problems);
+    assert_eq!(!view.problems.is_empty(), case.broken, "{}: {:?}", path.display(), view.problems);
     assert!(view.notes.is_empty(), "{}: {:?}", path.display(), view.notes);
     let mut objects = view.objects;
     objects.addresses = case.resolved.iter().map(|(name, found)| (name.clone(), Arc::from(&found[..]))).collect();
@@ -109,7 +111,7 @@ fn translated(path: &Path) -> String {
     let translation = translator.translate(&objects, &case.options());
     let again = translator.translate(&objects, &case.options());
     assert_eq!(translation, again, "{}: the memo changes the outcome", path.display());
-    shown(&translation)
+    shown(&translation, &view.problems)
 }
 
 /// Puts certificates and keys in place, base64 as Secrets have it.
@@ -150,7 +152,7 @@ impl Case {
 }
 
 /// The translation as YAML, without what goes without saying.
-fn shown(translation: &Translation) -> String {
+fn shown(translation: &Translation, broken: &[SourceProblem]) -> String {
     let nothing = Translator::default().translate(&Objects::default(), &Options::default());
     let mut snapshot = value(&translation.snapshot);
     let standard = value(&nothing.snapshot);
@@ -165,16 +167,40 @@ fn shown(translation: &Translation) -> String {
         without(host, &value(plain));
     }
     for backend in entries(&mut snapshot, "backends") {
+        without(&mut backend["policy"], &value(BackendPolicy::default()));
+        without(backend, &serde_yaml::from_str("policy: {}").unwrap());
         without(backend, &value(Backend::default()));
     }
     without(&mut snapshot, &serde_yaml::from_str("settings: {}").unwrap());
     let mut whole = serde_yaml::Mapping::new();
     whole.insert("snapshot".into(), snapshot);
     whole.insert("reports".into(), value(&translation.reports));
+    if !translation.policies.is_empty() {
+        let policies = translation.policies.iter().map(|status| (status.policy.to_string(), ancestors(status)));
+        whole.insert("policies".into(), value(policies.collect::<BTreeMap<_, _>>()));
+    }
+    if !broken.is_empty() {
+        let place = |problem: &SourceProblem| format!("{}: {}", problem.line.unwrap_or_default(), problem.reason);
+        whole.insert("broken".into(), value(broken.iter().map(place).collect::<Vec<_>>()));
+    }
     if !translation.names_to_resolve.is_empty() {
         whole.insert("names_to_resolve".into(), value(&translation.names_to_resolve));
     }
     serde_yaml::to_string(&whole).unwrap()
+}
+
+/// A line for each target of a policy; messages only of what is not as it should be.
+fn ancestors(status: &PolicyStatus) -> Vec<String> {
+    let condition = |condition: &PolicyCondition| match condition.status {
+        true => format!("{:?}", condition.reason),
+        false => format!("no, {:?} ({})", condition.reason, condition.message),
+    };
+    let line = |ancestor: &PolicyAncestor| {
+        let section = ancestor.section.as_ref().map(|section| format!(" {section}")).unwrap_or_default();
+        let (accepted, programmed) = (condition(&ancestor.accepted), condition(&ancestor.programmed));
+        format!("{}{section}: {accepted}; {programmed}", ancestor.target)
+    };
+    status.ancestors.iter().map(line).collect()
 }
 
 fn value(any: impl Serialize) -> Value {

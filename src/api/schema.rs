@@ -26,7 +26,7 @@ pub(super) fn duration(_: &mut SchemaGenerator) -> Schema {
 
 pub(super) fn size(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
-        "type": "string", "minLength": 1, "maxLength": 14, "pattern": "^[0-9]{1,12}(Ki|Mi|Gi|Ti|k|M|G|T)?$"
+        "type": "string", "minLength": 1, "maxLength": 14, "pattern": "^[1-9][0-9]{0,11}(Ki|Mi|Gi|Ti|k|M|G|T)?$"
     })
 }
 

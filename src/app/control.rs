@@ -38,7 +38,7 @@ impl Control {
     pub(super) fn start(options: Options, objects: &Objects, metrics: Arc<Metrics>) -> (Self, Outcome) {
         let mut translator = Translator::default();
         let translation = timed(&metrics, || translator.translate(objects, &options));
-        let Translation { snapshot, reports, names_to_resolve: names } = translation;
+        let Translation { snapshot, reports, names_to_resolve: names, .. } = translation;
         let published = Published::new(Arc::new(snapshot), self_made_certificate(), metrics.clone());
         let mut control = Control { options, translator, news: News::default(), metrics, published };
         control.account_for_tables();
@@ -59,7 +59,7 @@ impl Control {
             tracing::error!("a bug met while translating: this change is not served, what was served before is");
             return None;
         };
-        let Translation { snapshot, reports, names_to_resolve: names } = translation;
+        let Translation { snapshot, reports, names_to_resolve: names, .. } = translation;
         let published = self.published.publish(Arc::new(snapshot));
         if published {
             self.account_for_tables();

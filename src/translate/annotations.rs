@@ -24,7 +24,15 @@ pub(super) struct Treatment {
     pub force_ssl_redirect: bool,
     /// `https_redirect` is left to whoever knows the host.
     pub policy: RoutePolicy,
+    pub annotated: Annotated,
     pub guards: Vec<Guard>,
+}
+
+/// What of the policy the annotations say, rather than defaults.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Annotated {
+    pub body_size: bool,
+    pub idle_timeout: bool,
 }
 
 /// A key that asks for protection which is not honoured.
@@ -51,6 +59,7 @@ pub(super) fn read(
             ssl_redirect: defaults.ssl_redirect,
             force_ssl_redirect: false,
             policy: defaults.policy.clone(),
+            annotated: Annotated::default(),
             guards: Vec::new(),
         },
         prefix,
@@ -108,12 +117,16 @@ impl Reading<'_> {
         match key {
             "ssl-redirect" => self.treatment.ssl_redirect = self.boolean(key, value, self.treatment.ssl_redirect),
             "force-ssl-redirect" => self.treatment.force_ssl_redirect = self.boolean(key, value, false),
-            "proxy-body-size" => self.treatment.policy.max_body_size = self.body_size(key, value),
+            "proxy-body-size" => {
+                self.treatment.policy.max_body_size = self.body_size(key, value);
+                self.treatment.annotated.body_size = true;
+            }
             "proxy-connect-timeout" => {
                 self.treatment.policy.connect_timeout = self.seconds(key, value, self.treatment.policy.connect_timeout);
             }
             "proxy-read-timeout" => {
                 self.treatment.policy.idle_timeout = self.seconds(key, value, self.treatment.policy.idle_timeout);
+                self.treatment.annotated.idle_timeout = true;
             }
             "proxy-send-timeout" => {
                 self.treatment.policy.send_timeout = self.seconds(key, value, self.treatment.policy.send_timeout);

@@ -4,11 +4,11 @@
 //! EndpointSlice beside that is told to theirs. Each backend is remembered by the objects that it was made of, so that
 //! a changed EndpointSlice costs one backend.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::core::v1::{Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 
 use super::endpoints::{self, Slice};
@@ -16,6 +16,7 @@ use super::external_name::{self, Destination};
 use super::memo::Ascending;
 use super::objects::Objects;
 use super::options::Options;
+use super::policy::{self, Policies, Policy};
 use super::problem::{ObjectKind, ObjectRef, Problem, Reason};
 use super::reports::Reports;
 use super::service;
@@ -30,6 +31,9 @@ pub(super) struct Backends(BTreeMap<BackendId, Known>);
 struct Known {
     service: Option<Arc<Service>>,
     slices: Vec<Arc<EndpointSlice>>,
+    policies: Vec<Arc<Policy>>,
+    /// Those that the policies name, in their order.
+    secrets: Vec<Option<Arc<Secret>>>,
     /// Of the name in `resolved`.
     addresses: Option<Arc<[IpAddr]>>,
     resolved: Resolved,
@@ -44,6 +48,16 @@ pub(super) struct Resolved {
     pub reports: Reports,
     /// The source is to resolve this name.
     pub name: Option<String>,
+    /// The policy that has other backends stand in for this one.
+    pub split_by: Option<Reference>,
+}
+
+/// What backends are made of.
+#[derive(Clone, Copy)]
+pub(super) struct Sources<'a> {
+    pub objects: &'a Objects,
+    pub options: &'a Options,
+    pub policies: &'a Policies,
 }
 
 /// Why a Service port cannot be used.
@@ -61,26 +75,24 @@ pub(super) struct Refusal {
 struct Slices<'a>(HashMap<(&'a str, &'a str), Vec<Slice<'a>>>);
 
 impl Backends {
-    /// Resolves what is `used`, in ascending order, and forgets the rest.
-    pub(super) fn update(&mut self, used: &[&BackendId], objects: &Objects, options: &Options) {
+    /// Resolves what is `used`, and what stands in for it, and forgets the rest.
+    pub(super) fn update(&mut self, mut used: BTreeSet<BackendId>, sources: Sources<'_>) {
         let mut previous = Ascending::new(std::mem::take(&mut self.0));
-        let slices = Slices::by_service(&objects.endpoint_slices);
-        let resolve = |&id: &&BackendId| {
-            let service = objects.services.get(&Reference::new(&id.namespace, &id.service));
-            let slices = slices.of(id);
-            match previous.take(id) {
-                Some((id, known)) if known.is_current(service, slices, objects) => (id, known),
-                Some((id, known)) => {
-                    let mut fresh = Known::resolve(&id, service, slices, objects, options);
-                    if fresh.resolved.backend == known.resolved.backend {
-                        fresh.resolved.backend = known.resolved.backend;
-                    }
-                    (id, fresh)
-                }
-                None => (id.clone(), Known::resolve(id, service, slices, objects, options)),
-            }
+        let slices = Slices::by_service(&sources.objects.endpoint_slices);
+        if sources.policies.any_on_services() {
+            let members: Vec<_> = used.iter().flat_map(|id| Inputs::of(id, &slices, sources).members()).collect();
+            used.extend(members);
+        }
+        let resolve = |id: BackendId| {
+            let before = previous.take(&id).map(|(_, known)| known);
+            let known = Known::of(before, &id, Inputs::of(&id, &slices, sources), sources);
+            (id, known)
         };
-        self.0 = used.iter().map(resolve).collect();
+        self.0 = used.into_iter().map(resolve).collect();
+    }
+
+    pub(super) fn find(&self, id: &BackendId) -> Option<&Resolved> {
+        self.0.get(id).map(|known| &known.resolved)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&BackendId, &Resolved)> {
@@ -98,9 +110,38 @@ pub(super) fn default_backend(objects: &Objects, options: &Options) -> Option<Ba
     Some(BackendId { namespace: reference.namespace.clone(), service: reference.name.clone(), port })
 }
 
+/// The objects that one backend is made of.
+struct Inputs<'a> {
+    service: Option<&'a Arc<Service>>,
+    slices: &'a [Slice<'a>],
+    /// Those that count first in front.
+    policies: Vec<Arc<Policy>>,
+    secrets: Vec<Option<Arc<Secret>>>,
+}
+
+impl<'a> Inputs<'a> {
+    fn of(id: &'a BackendId, slices: &'a Slices<'a>, sources: Sources<'a>) -> Self {
+        let name = Reference::new(&id.namespace, &id.service);
+        let service = sources.objects.services.get(&name);
+        let port = service.and_then(|service| service::find(service, &id.port));
+        let policies = match service {
+            Some(_) => sources.policies.on_port(&name, port.and_then(|(_, port)| port.name.as_deref())),
+            None => Vec::new(),
+        };
+        let secrets = policy::secrets(&policies).map(|name| sources.objects.secrets.get(name).cloned()).collect();
+        Inputs { service, slices: slices.of(id), policies, secrets }
+    }
+
+    /// The backends that stand in for this one.
+    fn members(&self) -> Vec<BackendId> {
+        let split = policy::split_of(&self.policies);
+        split.into_iter().flat_map(|(_, members)| members.iter().map(|member| member.backend.clone())).collect()
+    }
+}
+
 impl Known {
-    fn is_current(&self, service: Option<&Arc<Service>>, slices: &[Slice<'_>], objects: &Objects) -> bool {
-        let same_service = match (&self.service, service) {
+    fn is_current(&self, inputs: &Inputs<'_>, objects: &Objects) -> bool {
+        let same_service = match (&self.service, inputs.service) {
             (Some(before), Some(now)) => Arc::ptr_eq(before, now),
             (before, now) => before.is_none() && now.is_none(),
         };
@@ -108,52 +149,71 @@ impl Known {
             (Some(before), Some(now)) => Arc::ptr_eq(before, now),
             (before, now) => before.is_none() && now.is_none(),
         };
+        let same_secret = |(before, now): (&Option<Arc<Secret>>, &Option<Arc<Secret>>)| match (before, now) {
+            (Some(before), Some(now)) => Arc::ptr_eq(before, now),
+            (before, now) => before.is_none() && now.is_none(),
+        };
         same_service
             && same_addresses
-            && self.slices.len() == slices.len()
-            && self.slices.iter().zip(slices).all(|(before, (_, now))| Arc::ptr_eq(before, now))
+            && self.slices.len() == inputs.slices.len()
+            && self.slices.iter().zip(inputs.slices).all(|(before, (_, now))| Arc::ptr_eq(before, now))
+            && self.policies.len() == inputs.policies.len()
+            && self.policies.iter().zip(&inputs.policies).all(|(before, now)| Arc::ptr_eq(before, now))
+            && self.secrets.iter().zip(&inputs.secrets).all(same_secret)
     }
 
-    fn resolve(
-        id: &BackendId,
-        service: Option<&Arc<Service>>,
-        slices: &[Slice<'_>],
-        objects: &Objects,
-        options: &Options,
-    ) -> Self {
-        let resolved = match service {
+    fn of(before: Option<Known>, id: &BackendId, inputs: Inputs<'_>, sources: Sources<'_>) -> Self {
+        let before = match before {
+            Some(known) if known.is_current(&inputs, sources.objects) => return known,
+            before => before.map(|known| known.resolved.backend),
+        };
+        let mut fresh = Known::resolve(id, inputs, sources);
+        if let Some(before) = before.filter(|before| *before == fresh.resolved.backend) {
+            fresh.resolved.backend = before;
+        }
+        fresh
+    }
+
+    fn resolve(id: &BackendId, inputs: Inputs<'_>, sources: Sources<'_>) -> Self {
+        let resolved = match inputs.service {
             None => Resolved::refused(id, Refusal::service_not_found()),
-            Some(service) if external_name::is_external(service) => external(id, service, objects, options),
-            Some(service) => internal(id, service, slices, options),
+            Some(service) if external_name::is_external(service) => external(id, service, &inputs, sources),
+            Some(service) => internal(id, service, &inputs, sources),
         };
         Known {
-            service: service.cloned(),
-            slices: slices.iter().map(|(_, slice)| Arc::clone(slice)).collect(),
-            addresses: addresses(resolved.name.as_ref(), objects).cloned(),
+            service: inputs.service.cloned(),
+            slices: inputs.slices.iter().map(|(_, slice)| Arc::clone(slice)).collect(),
+            policies: inputs.policies,
+            secrets: inputs.secrets,
+            addresses: addresses(resolved.name.as_ref(), sources.objects).cloned(),
             resolved,
         }
     }
 }
 
-fn internal(id: &BackendId, service: &Service, slices: &[Slice<'_>], options: &Options) -> Resolved {
+fn internal(id: &BackendId, service: &Service, inputs: &Inputs<'_>, sources: Sources<'_>) -> Resolved {
     let Some((index, port)) = service::find(service, &id.port) else {
         return Resolved::refused(id, Refusal::port_not_found(service, &id.port));
     };
     let object = service_object(id);
     let mut reports = Reports::default();
     let (protocol, problem) = service::protocol(port, index);
-    reports.extend(&object, problem);
     reports.extend(&object, service::unsupported(service));
-    let gathered = endpoints::gather(port.name.as_deref().unwrap_or_default(), slices, options, &mut reports);
-    if let Some(why) = gathered.why_none {
-        let message = format!("the Service {why}: 503 is answered; start a Pod for it or correct its selector");
-        reports.add(object, Problem::new(format!("spec.ports[{index}]"), Reason::NoEndpoints, message));
-    }
+    let port_name = port.name.as_deref().unwrap_or_default();
+    let gathered = endpoints::gather(port_name, inputs.slices, sources.options, &mut reports);
     let backend = Backend { protocol, endpoints: gathered.addresses, unresolved: None, ..Backend::default() };
-    Resolved { backend: Arc::new(backend), reports, ..Resolved::default() }
+    let resolved = Resolved { backend: Arc::new(backend), reports, ..Resolved::default() };
+    let mut resolved = resolved.governed(id, problem, inputs, sources);
+    if let Some(why) = gathered.why_none.filter(|_| resolved.needs_endpoints(id)) {
+        let message = format!("the Service {why}: 503 is answered; start a Pod for it or correct its selector");
+        let problem = Problem::new(format!("spec.ports[{index}]"), Reason::NoEndpoints, message);
+        resolved.reports.add(object, problem);
+    }
+    resolved
 }
 
-fn external(id: &BackendId, service: &Service, objects: &Objects, options: &Options) -> Resolved {
+fn external(id: &BackendId, service: &Service, inputs: &Inputs<'_>, sources: Sources<'_>) -> Resolved {
+    let Sources { objects, options, .. } = sources;
     let (destination, number) = match external_name::read(service, id, options) {
         Ok(read) => read,
         Err(refusal) => return Resolved::refused(id, refusal),
@@ -161,7 +221,6 @@ fn external(id: &BackendId, service: &Service, objects: &Objects, options: &Opti
     let mut problems = Vec::new();
     let protocol = service::find(service, &id.port).map(|(index, port)| service::protocol(port, index));
     let (protocol, problem) = protocol.unwrap_or((Protocol::Http1, None));
-    problems.extend(problem);
     let (addresses, name) = match destination {
         Destination::Address(address) => (Arc::from([address]), None),
         Destination::Name(name) => (addresses(Some(&name), objects).cloned().unwrap_or_default(), Some(name)),
@@ -170,10 +229,32 @@ fn external(id: &BackendId, service: &Service, objects: &Objects, options: &Opti
     let mut reports = Reports::default();
     reports.extend(&service_object(id), problems);
     let backend = Backend { protocol, endpoints, unresolved: None, ..Backend::default() };
-    Resolved { backend: Arc::new(backend), reports, name, ..Resolved::default() }
+    let resolved = Resolved { backend: Arc::new(backend), reports, name, ..Resolved::default() };
+    resolved.governed(id, problem, inputs, sources)
 }
 
 impl Resolved {
+    /// With what the policies say. `problem` is that of the Service's own protocol.
+    fn governed(mut self, id: &BackendId, problem: Option<Problem>, inputs: &Inputs<'_>, sources: Sources<'_>) -> Self {
+        let backend = Arc::make_mut(&mut self.backend);
+        let governed = policy::govern(id, backend, &inputs.policies, &sources.objects.secrets);
+        for (object, problem) in governed.problems {
+            self.reports.add(object, problem);
+        }
+        self.reports.extend(&service_object(id), problem.filter(|_| !governed.protocol_told));
+        self.split_by = policy::split_of(&inputs.policies).map(|(policy, _)| policy.age.owner.clone());
+        let Some((reason, what)) = governed.refused else { return self };
+        let refusal = Refusal { part: "", reason, what, way_out: "correct the policy".to_owned() };
+        let refused = Resolved::refused(id, refusal);
+        Resolved { reports: self.reports, ..refused }
+    }
+
+    /// Requests go to its own endpoints.
+    fn needs_endpoints(&self, id: &BackendId) -> bool {
+        let split = &self.backend.split;
+        split.is_empty() || split.iter().any(|member| member.backend == *id && member.weight > 0)
+    }
+
     fn refused(id: &BackendId, refusal: Refusal) -> Self {
         let unresolved = Some(format!("Service {} {}", Reference::new(&id.namespace, &id.service), refusal.what));
         let backend = Backend { unresolved, ..Backend::default() };
@@ -204,6 +285,16 @@ impl Refusal {
         let service = Reference::new(&id.namespace, &id.service);
         let message = format!("Service {service} {}: 503 is answered; {}", self.what, self.way_out);
         Problem::new(format!("{field}{}", self.part), self.reason, message)
+    }
+}
+
+impl Refusal {
+    /// What the owner of a split is told of a member; `field` is that of the member.
+    pub(super) fn of_member(&self, id: &BackendId, field: &str) -> Problem {
+        let part = self.part.rsplit_once('.').map(|(_, last)| if last == "name" { ".service" } else { ".port" });
+        let service = Reference::new(&id.namespace, &id.service);
+        let message = format!("Service {service} {}: the other members take its share; {}", self.what, self.way_out);
+        Problem::new(format!("{field}{}", part.unwrap_or_default()), self.reason, message)
     }
 }
 

@@ -7,13 +7,15 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
+use k8s_openapi::api::networking::v1::{Ingress, IngressClass, IngressClassParametersReference};
 
 use super::options::Options;
 use super::problem::{ObjectKind, ObjectRef, Problem, Reason, quoted};
 use super::reports::Reports;
+use crate::snapshot::Reference;
 
 const CLASS_ANNOTATION: &str = "kubernetes.io/ingress.class";
+const PARAMETERS: &str = "spec.parameters";
 const DEFAULT_ANNOTATION: &str = "ingressclass.kubernetes.io/is-default-class";
 
 /// The class that an Ingress names.
@@ -34,6 +36,8 @@ pub(super) struct Classes {
     default: Option<String>,
     /// All classes that exist, for messages.
     known: BTreeSet<String>,
+    /// Of classes that are ours: the policy that counts for their Ingresses; or why it is not known.
+    policies: BTreeMap<String, Result<Reference, String>>,
 }
 
 impl ClassName {
@@ -70,13 +74,14 @@ impl Classes {
             let reference = ObjectRef { kind: ObjectKind::IngressClass, namespace: String::new(), name: name.clone() };
             if controller.is_empty() {
                 let message = format!("the class has no controller; for this one write {}", options.controller_class);
-                reports.add(reference, Problem::new("spec.controller", Reason::Invalid, message));
+                reports.add(reference.clone(), Problem::new("spec.controller", Reason::Invalid, message));
             } else if controller == options.controller_class {
                 classes.ours.insert(name.clone());
-                if spec.is_some_and(|spec| spec.parameters.is_some()) {
-                    let message = "parameters of a class are not honoured; remove them";
-                    reports.add(reference, Problem::new("spec.parameters", Reason::Unsupported, message));
-                }
+            }
+            if let Some(parameters) = spec.and_then(|spec| spec.parameters.as_ref())
+                && classes.ours(name, options)
+            {
+                classes.read_parameters(name, parameters, reference, &mut reports);
             }
         }
         // As the API server's admission chooses among several: the newest, then the first by name.
@@ -84,6 +89,56 @@ impl Classes {
         let chosen = defaults.max_by_key(|(name, object)| (object.metadata.creation_timestamp.clone(), Reverse(*name)));
         classes.default = chosen.map(|(name, _)| name.clone());
         (classes, reports)
+    }
+
+    fn read_parameters(
+        &mut self,
+        name: &str,
+        parameters: &IngressClassParametersReference,
+        class: ObjectRef,
+        reports: &mut Reports,
+    ) {
+        let group = parameters.api_group.as_deref().unwrap_or_default();
+        if group != "headgate.dev" || parameters.kind != "ProxyPolicy" {
+            let message =
+                "these parameters are not honoured: they can only be a ProxyPolicy of headgate.dev; remove them";
+            return reports.add(class, Problem::new(PARAMETERS, Reason::Unsupported, message));
+        }
+        let namespace = parameters.namespace.as_deref().filter(|namespace| !namespace.is_empty());
+        let policy = match (parameters.scope.as_deref(), namespace) {
+            (Some("Namespace"), Some(namespace)) => Ok(Reference::new(namespace, &parameters.name)),
+            _ => {
+                let message = "a ProxyPolicy has a namespace: the Ingresses of the class answer 503, since it is not known \
+                               what guards them; write scope: Namespace and the namespace";
+                reports.add(class, Problem::new(PARAMETERS, Reason::Invalid, message));
+                Err(format!("the parameters of IngressClass {name} name no policy that can be found"))
+            }
+        };
+        self.policies.insert(name.to_owned(), policy);
+    }
+
+    /// The policy that counts for Ingresses of this class, which is ours; or why it is not known.
+    pub(super) fn policy(&self, class: &ClassName, options: &Options) -> Option<(&str, &Result<Reference, String>)> {
+        let name = match class {
+            ClassName::Field(name) | ClassName::Annotation(name) => name,
+            ClassName::None => {
+                self.default.as_ref().filter(|name| self.ours(name, options)).unwrap_or(&options.ingress_class)
+            }
+        };
+        self.policies.get_key_value(name).map(|(name, policy)| (name.as_str(), policy))
+    }
+
+    /// The policy that the class names; `None`: the class is not there, not ours, or names none.
+    pub(super) fn policy_of(&self, class: &str) -> Option<&Reference> {
+        self.policies.get(class).and_then(|policy| policy.as_ref().ok())
+    }
+
+    pub(super) fn policies(&self) -> impl Iterator<Item = (&str, &Reference)> {
+        self.policies.iter().filter_map(|(class, policy)| Some((class.as_str(), policy.as_ref().ok()?)))
+    }
+
+    pub(super) fn exists(&self, class: &str) -> bool {
+        self.known.contains(class)
     }
 
     /// Why an Ingress of this class is not ours; `None`: it is.

@@ -188,7 +188,7 @@ fn used(parsed: &Parsed, claim: &Claim) -> Option<(BackendId, Use)> {
 }
 
 fn route(parsed: &Parsed, claim: &Claim, tls: bool) -> Route {
-    let mut policy = parsed.policy.clone();
+    let mut policy = if claim.is_acme() { parsed.challenge_policy.clone() } else { parsed.policy.clone() };
     policy.https_redirect = (parsed.force_ssl_redirect || (tls && parsed.ssl_redirect)) && !claim.is_acme();
     Route { path: claim.path.clone(), owner: parsed.age.owner.clone(), action: claim.action(), policy }
 }

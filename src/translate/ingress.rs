@@ -7,9 +7,10 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::networking::v1::{HTTPIngressPath, Ingress, IngressRule, IngressSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::Timestamp;
 
-use super::annotations::{self, Guard, Treatment};
+use super::annotations::{self, Annotated, Guard, Treatment};
 use super::class::ClassName;
 use super::names;
 use super::options::Options;
@@ -32,8 +33,11 @@ pub(super) struct Parsed {
     pub tls: Vec<TlsEntry>,
     pub ssl_redirect: bool,
     pub force_ssl_redirect: bool,
-    /// Of all its routes; `https_redirect` depends on the host.
+    /// Of its routes; `https_redirect` depends on the host.
     pub policy: RoutePolicy,
+    /// Of those of its routes that answer ACME challenges.
+    pub challenge_policy: RoutePolicy,
+    pub annotated: Annotated,
     pub problems: Vec<Problem>,
 }
 
@@ -76,16 +80,35 @@ pub(super) fn parse(owner: &Reference, ingress: &Ingress, options: &Options, def
     let mut hosts = rules(owner, spec, &mut problems);
     default_backend(owner, spec, &mut hosts, &mut problems);
     deny_guarded(&treatment.guards, &mut hosts, &mut problems);
-    let Treatment { ssl_redirect, force_ssl_redirect, policy, .. } = treatment;
+    let Treatment { ssl_redirect, force_ssl_redirect, policy, annotated, .. } = treatment;
     Parsed {
-        age: Age { created: ingress.metadata.creation_timestamp.as_ref().map(|time| time.0), owner: owner.clone() },
+        age: Age::of(owner, &ingress.metadata),
         class,
         hosts,
         tls: tls::entries(owner, spec.tls.as_deref().unwrap_or_default(), &mut problems),
         ssl_redirect,
         force_ssl_redirect,
+        challenge_policy: policy.clone(),
         policy,
+        annotated,
         problems,
+    }
+}
+
+impl Parsed {
+    /// It has routes, and they all answer ACME challenges.
+    pub(super) fn serves_only_challenges(&self) -> bool {
+        only_challenges(&self.hosts)
+    }
+}
+
+fn only_challenges(hosts: &BTreeMap<HostPattern, Vec<Claim>>) -> bool {
+    hosts.values().any(|claims| !claims.is_empty()) && hosts.values().flatten().all(Claim::is_acme)
+}
+
+impl Age {
+    pub(super) fn of(owner: &Reference, metadata: &ObjectMeta) -> Self {
+        Age { created: metadata.creation_timestamp.as_ref().map(|time| time.0), owner: owner.clone() }
     }
 }
 
@@ -220,7 +243,7 @@ fn default_backend(
 /// Denies the claims that the guards stand before. A guard that has nothing to deny is not reported: what it asks for
 /// does not count for ACME challenges, and there is nothing else.
 fn deny_guarded(guards: &[Guard], hosts: &mut BTreeMap<HostPattern, Vec<Claim>>, problems: &mut Vec<Problem>) {
-    let only_acme = hosts.values().flatten().count() > 0 && hosts.values().flatten().all(Claim::is_acme);
+    let only_acme = only_challenges(hosts);
     for claim in hosts.values_mut().flatten() {
         let guard = guards.iter().find(|guard| !(guard.spares_acme && claim.is_acme()));
         if let Some(guard) = guard {

@@ -4,7 +4,8 @@
 //!
 //! The way of the objects: `settings` reads flags and the ConfigMap; `ingress` reads each Ingress by itself (with
 //! `annotations`, `target`, `tls`, `class`); `routing` puts them together (`certificates`, `hosts`); `backend` finds
-//! what is behind the Service ports that they name (`service`, `endpoints`, `external_name`).
+//! what is behind the Service ports that they name (`service`, `endpoints`, `external_name`). `policy` reads each ProxyPolicy
+//! and says what it changes about both.
 
 mod annotations;
 mod backend;
@@ -18,6 +19,7 @@ mod memo;
 mod names;
 mod objects;
 mod options;
+mod policy;
 mod problem;
 mod reports;
 mod routing;
@@ -30,15 +32,18 @@ mod values;
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::Arc;
 
 use crate::snapshot::{BackendId, Snapshot};
-use backend::Backends;
+use backend::{Backends, Resolved, Sources};
+use policy::{Policies, StatusMemo, Statuses, Surroundings};
 use reports::Reports;
 use routing::{Routed, Routing};
 use settings::ProcessSettings;
 
 pub use objects::{Illegible, Objects, PolicyObject};
 pub use options::Options;
+pub use policy::{PolicyAncestor, PolicyCondition, PolicyReason, PolicyStatus};
 pub use problem::{ObjectKind, ObjectRef, Problem, Reason, Report};
 
 /// What comes out of a translation.
@@ -47,6 +52,8 @@ pub struct Translation {
     pub snapshot: Snapshot,
     /// Only objects that have a problem, sorted by object.
     pub reports: Vec<Report>,
+    /// What became of each policy, sorted by policy.
+    pub policies: Arc<[PolicyStatus]>,
     /// Host names of ExternalName Services in use; the source resolves them into [`Objects::addresses`].
     pub names_to_resolve: BTreeSet<String>,
 }
@@ -57,8 +64,10 @@ pub struct Translation {
 pub struct Translator {
     /// What the memos below were made under.
     options: Option<Options>,
+    policies: Policies,
     routing: Routing,
     backends: Backends,
+    statuses: StatusMemo,
 }
 
 impl Translator {
@@ -68,10 +77,46 @@ impl Translator {
         }
         let config_map = options.config_map.as_ref().and_then(|name| objects.config_maps.get(name));
         let process = settings::read(options, config_map.map(|config_map| config_map.as_ref()));
-        let routed = self.routing.update(objects, options, &process.defaults);
+        let new_policies = self.policies.update(objects);
+        let rerouted = self.routing.update(objects, options, &process.defaults, (&self.policies, new_policies));
         let default_backend = backend::default_backend(objects, options);
-        self.backends.update(&used(routed, default_backend.as_ref()), objects, options);
-        assemble(process, routed, &self.backends, default_backend)
+        let used = used(self.routing.routed(), default_backend.as_ref());
+        self.backends.update(used, Sources { objects, options, policies: &self.policies });
+        let mut of_backends = Reports::default();
+        report_backends(self.routing.routed(), &self.backends, default_backend.as_ref(), &mut of_backends);
+        let (classes, routed) = (self.routing.classes(), self.routing.routed());
+        let around = Surroundings { objects, classes, routed, backends: &of_backends };
+        self.statuses.update(&self.policies, new_policies || rerouted, around);
+        self.assemble(process, default_backend, &of_backends)
+    }
+
+    fn assemble(
+        &self,
+        process: ProcessSettings,
+        default_backend: Option<BackendId>,
+        of_backends: &Reports,
+    ) -> Translation {
+        let (routed, backends) = (self.routing.routed(), &self.backends);
+        let Statuses { statuses, reports: of_policies } = self.statuses.statuses();
+        let mut reports = process.reports;
+        for more in [&routed.reports, of_backends, of_policies] {
+            reports.merge(more);
+        }
+        let served = reached(routed, backends, default_backend.as_ref());
+        Translation {
+            names_to_resolve: backends.iter().filter_map(|(_, resolved)| resolved.name.clone()).collect(),
+            snapshot: Snapshot {
+                hosts: routed.hosts.clone(),
+                backends: served.map(|(id, resolved)| (id.clone(), resolved.backend.clone())).collect(),
+                certificates: routed.certificates.clone(),
+                secrets: routed.secrets.clone(),
+                default_certificate: routed.default_certificate.clone(),
+                default_backend,
+                settings: process.settings,
+            },
+            reports: reports.into_vec(),
+            policies: statuses.clone(),
+        }
     }
 }
 
@@ -82,51 +127,30 @@ impl fmt::Debug for Translator {
     }
 }
 
-fn assemble(
-    process: ProcessSettings,
-    routed: &Routed,
-    backends: &Backends,
-    default_backend: Option<BackendId>,
-) -> Translation {
-    let mut reports = process.reports;
-    reports.merge(&routed.reports);
-    report_backends(routed, backends, default_backend.as_ref(), &mut reports);
-    let names = backends.iter().filter_map(|(_, resolved)| resolved.name.clone());
-    let reached = |id: &BackendId| {
-        default_backend.as_ref() == Some(id)
-            || routed.uses.get(id).is_some_and(|uses| uses.iter().any(|place| !place.denied))
-    };
-    let served = backends.iter().filter(|(id, _)| reached(id));
-    Translation {
-        names_to_resolve: names.collect(),
-        snapshot: Snapshot {
-            hosts: routed.hosts.clone(),
-            backends: served.map(|(id, resolved)| (id.clone(), resolved.backend.clone())).collect(),
-            certificates: routed.certificates.clone(),
-            secrets: routed.secrets.clone(),
-            default_certificate: routed.default_certificate.clone(),
-            default_backend,
-            settings: process.settings,
-        },
-        reports: reports.into_vec(),
-    }
+/// The backends that a route (also a denied one) or a flag names.
+fn used(routed: &Routed, default: Option<&BackendId>) -> BTreeSet<BackendId> {
+    routed.uses.keys().chain(default).cloned().collect()
 }
 
-/// The backends that a route (also a denied one) or a flag names, in order.
-fn used<'a>(routed: &'a Routed, default: Option<&'a BackendId>) -> Vec<&'a BackendId> {
-    let mut used: Vec<_> = routed.uses.keys().collect();
-    if let Some(default) = default
-        && let Err(place) = used.binary_search(&default)
-    {
-        used.insert(place, default);
-    }
-    used
+/// The backends that a request can get to: by a route that is not denied, by a flag, or as part of a split.
+fn reached<'a>(
+    routed: &'a Routed,
+    backends: &'a Backends,
+    default: Option<&'a BackendId>,
+) -> impl Iterator<Item = (&'a BackendId, &'a Resolved)> {
+    let named = move |id: &BackendId| {
+        default == Some(id) || routed.uses.get(id).is_some_and(|uses| uses.iter().any(|place| !place.denied))
+    };
+    let members = backends.iter().filter(|(id, _)| named(id)).flat_map(|(_, resolved)| &resolved.backend.split);
+    let members: BTreeSet<&BackendId> = members.map(|member| &member.backend).collect();
+    backends.iter().filter(move |(id, _)| named(id) || members.contains(id))
 }
 
 /// A backend that cannot be used is told to the owner of each route to it; where a flag names it, to its own.
 fn report_backends(routed: &Routed, backends: &Backends, default: Option<&BackendId>, reports: &mut Reports) {
     for (id, resolved) in backends.iter() {
         reports.merge(&resolved.reports);
+        report_split(resolved, backends, reports);
         let Some(refusal) = &resolved.refusal else { continue };
         for place in routed.uses.get(id).into_iter().flatten() {
             let problem = refusal.problem(id, &place.field);
@@ -138,6 +162,16 @@ fn report_backends(routed: &Routed, backends: &Backends, default: Option<&Backen
             let problem = refusal.problem(id, "");
             reports.add(object, Problem { field: "--default-backend-service".to_owned(), ..problem });
         }
+    }
+}
+
+/// Members of a split that cannot be used are told to the owner of the policy.
+fn report_split(resolved: &Resolved, backends: &Backends, reports: &mut Reports) {
+    let Some(policy) = &resolved.split_by else { return };
+    for (index, member) in resolved.backend.split.iter().enumerate() {
+        let Some(refusal) = backends.find(&member.backend).and_then(|member| member.refusal.as_ref()) else { continue };
+        let object = ObjectRef::new(ObjectKind::ProxyPolicy, policy);
+        reports.add(object, refusal.of_member(&member.backend, &format!("spec.trafficSplit[{index}]")));
     }
 }
 

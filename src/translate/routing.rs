@@ -3,7 +3,7 @@
 //!
 //! What is behind those ports is another matter (`backend`), so a change of endpoints does not come here at all.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Secret;
@@ -16,7 +16,8 @@ use super::ingress::{self, Parsed};
 use super::memo::{Memo, Seen};
 use super::objects::Objects;
 use super::options::Options;
-use super::problem::{ObjectKind, ObjectRef};
+use super::policy::{Attached, Policies, treat};
+use super::problem::{ObjectKind, ObjectRef, Problem, Reason};
 use super::reports::Reports;
 use super::settings::Defaults;
 use crate::snapshot::{BackendId, Certificate, Host, HostPattern, Reference};
@@ -29,6 +30,8 @@ pub(super) struct Routed {
     pub secrets: BTreeMap<Reference, Arc<Certificate>>,
     pub default_certificate: Option<Reference>,
     pub uses: BTreeMap<BackendId, Vec<Use>>,
+    /// The Ingresses that are ours.
+    pub served: BTreeSet<Reference>,
     pub reports: Reports,
 }
 
@@ -44,13 +47,29 @@ pub(super) struct Routing {
     class_reports: Reports,
     ingresses: Memo<Reference, Ingress, Parsed>,
     secrets: SecretMemo,
+    /// Ingresses that have policies, with the rules of those.
+    treated: BTreeMap<Reference, Treated>,
     hosts: Hosts,
     routed: Routed,
 }
 
+/// An Ingress with the rules of its policies, and what it was made of.
+struct Treated {
+    parsed: Arc<Parsed>,
+    attached: Attached,
+    treated: Arc<Parsed>,
+}
+
 impl Routing {
-    pub(super) fn update(&mut self, objects: &Objects, options: &Options, defaults: &Defaults) -> &Routed {
-        let mut changed = !self.seen_secrets.same(&objects.secrets);
+    /// `new_policies`: some policy differs from the last time. `true`: something was worked out anew.
+    pub(super) fn update(
+        &mut self,
+        objects: &Objects,
+        options: &Options,
+        defaults: &Defaults,
+        (policies, new_policies): (&Policies, bool),
+    ) -> bool {
+        let mut changed = !self.seen_secrets.same(&objects.secrets) || new_policies;
         if !self.seen_classes.same(&objects.ingress_classes) {
             (self.classes, self.class_reports) = Classes::read(&objects.ingress_classes, options);
             changed = true;
@@ -66,14 +85,23 @@ impl Routing {
             changed |= self.ingresses.update(&objects.ingresses, parse);
         }
         if changed {
-            self.route(objects, options);
+            self.route(objects, options, policies);
         }
+        changed
+    }
+
+    pub(super) fn routed(&self) -> &Routed {
         &self.routed
     }
 
-    fn route(&mut self, objects: &Objects, options: &Options) {
+    pub(super) fn classes(&self) -> &Classes {
+        &self.classes
+    }
+
+    fn route(&mut self, objects: &Objects, options: &Options, policies: &Policies) {
         let mut reports = self.class_reports.clone();
-        let served = self.served(options, &mut reports);
+        report_classes(&self.classes, policies, &mut reports);
+        let served = self.served(options, policies, &mut reports);
         let certificates = Certificates::read(&served, &objects.secrets, options, &mut self.secrets);
         reports.merge(&certificates.reports);
         self.hosts.update(&served, &certificates.tls);
@@ -94,25 +122,70 @@ impl Routing {
             secrets: certificates.secrets,
             default_certificate: certificates.default,
             uses,
+            served: served.iter().map(|parsed| parsed.age.owner.clone()).collect(),
             reports,
         };
     }
 
-    /// The Ingresses that are ours, oldest first.
-    fn served(&self, options: &Options, reports: &mut Reports) -> Vec<Arc<Parsed>> {
+    /// The Ingresses that are ours, oldest first, with the rules of their policies.
+    fn served(&mut self, options: &Options, policies: &Policies, reports: &mut Reports) -> Vec<Arc<Parsed>> {
         let mut served = Vec::new();
+        let mut before = std::mem::take(&mut self.treated);
         for parsed in self.ingresses.outputs() {
-            let object = ObjectRef::new(ObjectKind::Ingress, &parsed.age.owner);
-            match self.classes.refuses(&parsed.class, options) {
-                Some(problem) => reports.add(object, problem),
-                None => {
-                    reports.extend(&object, parsed.problems.iter().cloned());
-                    served.push(parsed.clone());
-                }
+            let owner = &parsed.age.owner;
+            let object = ObjectRef::new(ObjectKind::Ingress, owner);
+            if let Some(problem) = self.classes.refuses(&parsed.class, options) {
+                reports.add(object, problem);
+                continue;
             }
+            let attached = attached(parsed, &self.classes, policies, options);
+            let mut parsed = parsed.clone();
+            if !attached.is_empty() {
+                let treated = Treated::of(parsed, attached, before.remove(owner));
+                parsed = treated.treated.clone();
+                self.treated.insert(parsed.age.owner.clone(), treated);
+            }
+            reports.extend(&object, parsed.problems.iter().cloned());
+            served.push(parsed);
         }
         served.sort_by(|one, other| one.age.cmp(&other.age));
         served
+    }
+}
+
+impl Treated {
+    fn of(parsed: Arc<Parsed>, attached: Attached, before: Option<Treated>) -> Self {
+        let before = match before {
+            Some(before) if Arc::ptr_eq(&before.parsed, &parsed) && before.attached.is_same(&attached) => {
+                return before;
+            }
+            before => before.map(|before| before.treated),
+        };
+        let fresh = treat(&parsed, &attached);
+        let treated = before.filter(|before| **before == fresh).unwrap_or_else(|| Arc::new(fresh));
+        Treated { parsed, attached, treated }
+    }
+}
+
+fn attached(parsed: &Parsed, classes: &Classes, policies: &Policies, options: &Options) -> Attached {
+    let class = classes.policy(&parsed.class, options).map(|(class, policy)| match policy {
+        Ok(name) => policies.find(name).cloned().ok_or_else(|| {
+            format!("ProxyPolicy {name}, which IngressClass {class} names, does not exist: 503 is answered; create it")
+        }),
+        Err(why) => Err(format!("{why}: 503 is answered; correct the class")),
+    });
+    Attached { own: policies.on_ingress(&parsed.age.owner).to_vec(), class }
+}
+
+/// Classes that name a policy which is not there.
+fn report_classes(classes: &Classes, policies: &Policies, reports: &mut Reports) {
+    for (class, name) in classes.policies().filter(|(_, name)| policies.find(name).is_none()) {
+        let object = ObjectRef { kind: ObjectKind::IngressClass, namespace: String::new(), name: class.to_owned() };
+        let message = format!(
+            "ProxyPolicy {name} does not exist: the Ingresses of the class answer 503, since it is not known what guards \
+             them; create it, or remove the parameters"
+        );
+        reports.add(object, Problem::new("spec.parameters", Reason::TargetNotFound, message));
     }
 }
 

@@ -29,6 +29,7 @@ pub(super) struct Pair {
 const TYPE: &str = "kubernetes.io/tls";
 const CERTIFICATE: &str = "tls.crt";
 const KEY: &str = "tls.key";
+const AUTHORITIES: &str = "ca.crt";
 
 pub(super) fn load(secret: &Secret) -> Loaded {
     let kind = secret.type_.as_deref().filter(|kind| !kind.is_empty()).unwrap_or("Opaque");
@@ -48,6 +49,24 @@ pub(super) fn load(secret: &Secret) -> Loaded {
     let key_type = certified.key.algorithm();
     let chain = certified.cert.iter().map(|certificate| certificate.to_vec()).collect();
     Ok(Pair { certificate: Arc::new(Certificate { chain, key: der, names, not_after }), key_type })
+}
+
+/// The certificates of `ca.crt`, DER: those whose word is taken for a peer's certificate.
+pub(super) fn authorities(secret: &Secret) -> Result<Vec<Vec<u8>>, String> {
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(value(secret, AUTHORITIES)?).collect();
+    let certificates = certificates.map_err(|_| format!("holds no legible PEM in {AUTHORITIES}"))?;
+    let mut authorities = Vec::new();
+    for (index, der) in certificates.iter().enumerate() {
+        let whole = x509_parser::parse_x509_certificate(der).is_ok_and(|(rest, _)| rest.is_empty());
+        if !whole {
+            return Err(format!("holds no certificate in {AUTHORITIES} as number {}", index + 1));
+        }
+        authorities.push(der.to_vec());
+    }
+    if authorities.is_empty() {
+        return Err(format!("holds no certificate in {AUTHORITIES}"));
+    }
+    Ok(authorities)
 }
 
 fn value<'a>(secret: &'a Secret, key: &str) -> Result<&'a [u8], String> {

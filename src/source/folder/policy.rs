@@ -166,17 +166,18 @@ impl Reading {
                 Vec::new()
             }
         };
-        let read = |(index, element)| self.target_ref(&format!("spec.{name}[{index}]"), element);
+        let read = |(index, element)| self.target_ref(&format!("spec.{name}[{index}]"), at, element);
         elements.iter().enumerate().map(read).collect()
     }
 
     /// What is legible of a target is kept, so that what it means is guarded.
-    fn target_ref(&mut self, field: &str, element: &Node<'_>) -> TargetRef {
+    fn target_ref(&mut self, field: &str, at: Option<usize>, element: &Node<'_>) -> TargetRef {
         decode::<TargetRef>(element).map(|decoded| decoded.value).unwrap_or_else(|mut finding| {
             finding.field = match finding.field.as_str() {
                 "" => field.to_owned(),
                 inner => format!("{field}.{inner}"),
             };
+            finding.at = finding.at.or(at);
             self.flaws.push(finding);
             let text = |name| element.text(name).map(str::to_owned);
             let [group, kind, name] = ["group", "kind", "name"].map(|name| text(name).unwrap_or_default());

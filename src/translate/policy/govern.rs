@@ -1,0 +1,152 @@
+//! Makes policies the way in which a backend is talked to.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::Secret;
+
+use super::super::problem::{ObjectKind, ObjectRef, Problem, Reason};
+use super::super::secret;
+use super::read::{BackendWishes, Policy, Wish};
+use super::shown;
+use crate::snapshot::{Backend, BackendId, BackendTls, HealthCheck, Protocol, Reference, SplitMember};
+
+/// What the policies of a Service port make of its backend.
+#[derive(Debug, Default)]
+pub(in crate::translate) struct Governed {
+    /// Why the backend cannot be used.
+    pub refused: Option<(Reason, String)>,
+    /// What is wrong with policies once their Secrets are looked at.
+    pub problems: Vec<(ObjectRef, Problem)>,
+    /// The certificate is verified, or the protocol is a policy's: what appProtocol alone means is not told.
+    pub protocol_told: bool,
+}
+
+type Secrets = BTreeMap<Reference, Arc<Secret>>;
+
+/// The first that was understood; a field that was not is as good as absent.
+fn first<T>(policies: &[Arc<Policy>], field: fn(&BackendWishes) -> &Wish<T>) -> Option<(&Policy, &T)> {
+    policies.iter().find_map(|policy| match field(&policy.backend) {
+        Some(Ok(value)) => Some((&**policy, value)),
+        _ => None,
+    })
+}
+
+/// The backends that stand in for one that has these policies.
+pub(in crate::translate) fn split_of(policies: &[Arc<Policy>]) -> Option<(&Policy, &[SplitMember])> {
+    first(policies, |wishes| &wishes.traffic_split).map(|(policy, members)| (policy, members.as_slice()))
+}
+
+/// Applies `policies` (those that count first in front) to the backend of `id`.
+pub(in crate::translate) fn govern(
+    id: &BackendId,
+    backend: &mut Backend,
+    policies: &[Arc<Policy>],
+    secrets: &Secrets,
+) -> Governed {
+    let mut governed = Governed::default();
+    let policy = &mut backend.policy;
+    if let Some((_, algorithm)) = first(policies, |wishes| &wishes.algorithm) {
+        policy.algorithm = *algorithm;
+    }
+    if let Some((_, outlier)) = first(policies, |wishes| &wishes.outlier) {
+        policy.outlier.clone_from(outlier);
+    }
+    if let Some((_, retry)) = first(policies, |wishes| &wishes.retry) {
+        policy.retry.clone_from(retry);
+    }
+    policy.max_connections = first(policies, |wishes| &wishes.max_connections).map(|(_, most)| *most);
+    policy.connect_timeout = first(policies, |wishes| &wishes.connect_timeout).map(|(_, timeout)| *timeout);
+    policy.health_check = first(policies, |wishes| &wishes.health_check).map(|(_, health)| HealthCheck {
+        path: health.path.clone(),
+        host: health.host.clone().unwrap_or_else(|| format!("{}.{}", id.service, id.namespace)),
+        port: health.port,
+        interval: health.interval,
+        timeout: health.timeout,
+        healthy_threshold: health.healthy_threshold,
+        unhealthy_threshold: health.unhealthy_threshold,
+        expected: health.expected.clone(),
+    });
+    backend.split = split_of(policies).map(|(_, members)| members.to_vec()).unwrap_or_default();
+    governed.encryption(backend, policies, secrets);
+    governed
+}
+
+impl Governed {
+    fn encryption(&mut self, backend: &mut Backend, policies: &[Arc<Policy>], secrets: &Secrets) {
+        let chosen = first(policies, |wishes| &wishes.protocol);
+        if let Some((_, protocol)) = chosen {
+            backend.protocol = *protocol;
+            self.protocol_told = true;
+        }
+        let https = backend.protocol == Protocol::Https;
+        let wish = policies.iter().find_map(|policy| policy.backend.tls.as_ref().map(|wish| (policy, wish)));
+        let Some((policy, wish)) = wish else {
+            if let Some((policy, _)) = chosen.filter(|_| https) {
+                self.unverified(policy, "spec.protocol");
+            }
+            return;
+        };
+        if !https {
+            let message =
+                "backendTLS has no effect here: the protocol is not HTTPS; write protocol: HTTPS, or remove it";
+            return self.tell(policy, "spec.backendTLS", Reason::Unsupported, message.into());
+        }
+        self.protocol_told = true;
+        let tls = match wish {
+            Ok(tls) => tls,
+            Err(flaw) => {
+                let what = format!("({}: {})", flaw.field, flaw.what);
+                return self.refuse(policy, Reason::Invalid, &what);
+            }
+        };
+        if tls.ca.is_none() {
+            self.unverified(policy, "spec.backendTLS");
+        }
+        let authorities = tls.ca.as_ref().map_or(Ok(Vec::new()), |name| load(name, secrets, secret::authorities));
+        let client = tls.client.as_ref().map(|name| load(name, secrets, secret::load)).transpose();
+        match (authorities, client) {
+            (Ok(authorities), Ok(client)) => {
+                let client = client.map(|pair| pair.certificate);
+                backend.policy.tls = Some(BackendTls { authorities, server_name: tls.server_name.clone(), client });
+            }
+            (Err((reason, what)), _) => self.broken(policy, "caSecret", reason, &what),
+            (_, Err((reason, what))) => self.broken(policy, "clientCertSecret", reason, &what),
+        }
+    }
+
+    fn broken(&mut self, policy: &Policy, part: &str, reason: Reason, what: &str) {
+        let message = format!("{what}: 503 is answered; correct it or name another");
+        self.tell(policy, &format!("spec.backendTLS.{part}"), reason, message);
+        self.refuse(policy, reason, &format!("({what})"));
+    }
+
+    fn unverified(&mut self, policy: &Policy, field: &str) {
+        let message = "the connection is encrypted, but the backend's certificate is not verified; name the Secret of its \
+                       authority in backendTLS.caSecret";
+        self.tell(policy, field, Reason::Insecure, message.into());
+    }
+
+    fn refuse(&mut self, policy: &Policy, reason: Reason, what: &str) {
+        self.refused = Some((reason, format!("has a backendTLS in {} that cannot be honoured {what}", shown(policy))));
+    }
+
+    fn tell(&mut self, policy: &Policy, field: &str, reason: Reason, message: String) {
+        let object = ObjectRef::new(ObjectKind::ProxyPolicy, &policy.age.owner);
+        self.problems.push((object, Problem::new(field, reason, message)));
+    }
+}
+
+fn load<T>(name: &Reference, secrets: &Secrets, read: fn(&Secret) -> Result<T, String>) -> Result<T, (Reason, String)> {
+    let secret = secrets.get(name).ok_or_else(|| (Reason::SecretNotFound, format!("Secret {name} does not exist")))?;
+    read(secret).map_err(|what| (Reason::InvalidCertificate, format!("Secret {name} {what}")))
+}
+
+/// The Secrets that these policies may look at.
+pub(in crate::translate) fn secrets(policies: &[Arc<Policy>]) -> impl Iterator<Item = &Reference> {
+    policies
+        .iter()
+        .filter_map(|policy| policy.backend.tls.as_ref()?.as_ref().ok())
+        .flat_map(|tls| [&tls.ca, &tls.client])
+        .flatten()
+}

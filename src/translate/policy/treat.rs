@@ -1,0 +1,148 @@
+//! Makes policies rules of the routes of an Ingress.
+//!
+//! Rules that answer ACME challenges keep what the Ingress itself says, and the timeouts: access lists, limits and
+//! rules for requests do not count for them.
+
+use std::sync::Arc;
+
+use super::super::ingress::Parsed;
+use super::super::problem::{Problem, Reason};
+use super::read::{ClientWishes, Policy, Wish};
+use super::shown;
+use super::values::Flaw;
+use crate::snapshot::{ConnectionLimit, LimitScope, RateLimit, Reference, RoutePolicy};
+
+/// The policies of one Ingress.
+#[derive(Debug, Default)]
+pub(in crate::translate) struct Attached {
+    /// On the Ingress itself, oldest first.
+    pub own: Vec<Arc<Policy>>,
+    /// The one that its class names; or why it cannot be known what that asks for.
+    pub class: Option<Result<Arc<Policy>, String>>,
+}
+
+impl Attached {
+    pub(in crate::translate) fn is_empty(&self) -> bool {
+        self.own.is_empty() && self.class.is_none()
+    }
+
+    /// The very same policies.
+    pub(in crate::translate) fn is_same(&self, other: &Attached) -> bool {
+        let same_class = match (&self.class, &other.class) {
+            (Some(Ok(one)), Some(Ok(other))) => Arc::ptr_eq(one, other),
+            (Some(Err(one)), Some(Err(other))) => one == other,
+            (one, other) => one.is_none() && other.is_none(),
+        };
+        same_class
+            && self.own.len() == other.own.len()
+            && self.own.iter().zip(&other.own).all(|(one, other)| Arc::ptr_eq(one, other))
+    }
+
+    /// What is said of one field: by the policies on the Ingress, else by that of its class. Those that were not
+    /// understood are left out.
+    fn said<T>(&self, field: fn(&ClientWishes) -> &Wish<T>) -> Said<'_, T> {
+        fn of<T>(policy: &Arc<Policy>, field: fn(&ClientWishes) -> &Wish<T>) -> Option<(&Policy, &T)> {
+            field(&policy.client).as_ref().and_then(|wish| wish.as_ref().ok()).map(|value| (&**policy, value))
+        }
+        let own: Vec<_> = self.own.iter().filter_map(|policy| of(policy, field)).collect();
+        if !own.is_empty() {
+            return Said { values: own, by_class: false };
+        }
+        let class = self.class.iter().flatten();
+        Said { values: class.filter_map(|policy| of(policy, field)).collect(), by_class: true }
+    }
+
+    /// Why the Ingress is denied.
+    fn denied(&self) -> Option<String> {
+        let of_class = self.class.as_ref().and_then(|class| match class {
+            Ok(policy) => policy.denies().map(|flaw| cannot_be_understood(policy, flaw)),
+            Err(why) => Some(why.clone()),
+        });
+        let of_own = self.own.iter().find_map(|policy| policy.denies().map(|flaw| cannot_be_understood(policy, flaw)));
+        of_own.or(of_class)
+    }
+}
+
+struct Said<'a, T> {
+    /// The oldest policy first.
+    values: Vec<(&'a Policy, &'a T)>,
+    by_class: bool,
+}
+
+impl<'a, T: PartialEq> Said<'a, T> {
+    /// All that differ: what guards is not lost because another policy is older.
+    fn different(&self) -> Vec<(&'a Policy, &'a T)> {
+        let mut different: Vec<(&Policy, &T)> = Vec::new();
+        for (policy, value) in &self.values {
+            if !different.iter().any(|(_, known)| known == value) {
+                different.push((policy, value));
+            }
+        }
+        different
+    }
+}
+
+fn cannot_be_understood(policy: &Policy, Flaw { field, what, .. }: &Flaw) -> String {
+    format!("{} cannot be understood ({field}: {what}): 503 is answered; correct the policy", shown(policy))
+}
+
+/// The Ingress with the rules of its policies.
+pub(in crate::translate) fn treat(parsed: &Parsed, attached: &Attached) -> Parsed {
+    let mut parsed = parsed.clone();
+    let timeouts = attached.said(|wishes| &wishes.timeouts);
+    if let Some((_, wanted)) = timeouts.values.first() {
+        for policy in [&mut parsed.policy, &mut parsed.challenge_policy] {
+            policy.request_timeout = wanted.request.or(policy.request_timeout);
+            // What an Ingress says itself counts before what is only a default.
+            if let Some(idle) = wanted.idle.filter(|_| !(timeouts.by_class && parsed.annotated.idle_timeout)) {
+                policy.idle_timeout = idle;
+            }
+        }
+    }
+    guard(&mut parsed.policy, attached, &parsed.age.owner, parsed.annotated.body_size);
+    if let Some(why) = attached.denied() {
+        deny(&mut parsed, &why);
+    }
+    parsed
+}
+
+fn guard(policy: &mut RoutePolicy, attached: &Attached, ingress: &Reference, annotated: bool) {
+    let scope = |policy: &Policy| LimitScope { policy: policy.age.owner.clone(), ingress: ingress.clone() };
+    let access = attached.said(|wishes| &wishes.access).different();
+    policy.access = access.into_iter().map(|(_, access)| access.clone()).collect();
+    let rates = attached.said(|wishes| &wishes.rate_limit).different();
+    let rate_limit = |(policy, rate): (&Policy, &super::client::Rate)| RateLimit {
+        scope: scope(policy),
+        requests: rate.requests,
+        per: rate.per,
+        burst: rate.burst,
+        key: rate.key.clone(),
+        status: rate.status,
+        headers: rate.headers,
+    };
+    policy.rate_limits = rates.into_iter().map(rate_limit).collect();
+    let limits = attached.said(|wishes| &wishes.connection_limit).different();
+    let connection_limit =
+        |(policy, limit): (&Policy, &u32)| ConnectionLimit { scope: scope(policy), per_client: *limit };
+    policy.connection_limits = limits.into_iter().map(connection_limit).collect();
+    let said = attached.said(|wishes| &wishes.request);
+    let rules = said.different().into_iter().map(|(_, rules)| rules.clone()).reduce(|one, other| one.and(&other));
+    if let Some(rules) = rules {
+        if !(said.by_class && annotated) {
+            policy.max_body_size = rules.max_body_size.or(policy.max_body_size);
+        }
+        policy.methods = rules.methods;
+        policy.required_headers = rules.required_headers;
+    }
+}
+
+/// Denies all claims but those of ACME challenges; what has nothing to deny is not told.
+fn deny(parsed: &mut Parsed, why: &str) {
+    if parsed.serves_only_challenges() {
+        return;
+    }
+    for claim in parsed.hosts.values_mut().flatten().filter(|claim| !claim.is_acme()) {
+        claim.denied.get_or_insert_with(|| why.to_owned());
+    }
+    parsed.problems.push(Problem::new("ProxyPolicy", Reason::Denied, why));
+}
