@@ -34,6 +34,21 @@ pub enum ProxyError {
     BodyTooLarge,
     #[error("the request target is too long")]
     UriTooLong,
+    /// The client's address may not use the route.
+    #[error("the client's address is not allowed")]
+    Forbidden,
+    /// The route's policy does not list the method.
+    #[error("the method is not listed")]
+    MethodNotListed,
+    /// A field that the route's policy requires is missing.
+    #[error("a required field is missing")]
+    FieldMissing,
+    /// A rate limit refuses the request, with this status.
+    #[error("too many requests")]
+    RateLimited(u16),
+    /// The client has as many requests in flight as it may have.
+    #[error("too many requests in flight")]
+    ConnectionLimited,
     /// `Expect` asks for something other than `100-continue`.
     #[error("the expectation is not met")]
     ExpectationFailed,
@@ -89,19 +104,24 @@ pub(super) const ALLOWED_METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, O
 
 impl ProxyError {
     /// Every failure once, in the order of its status.
-    pub fn all() -> [ProxyError; 25] {
+    pub fn all() -> [ProxyError; 30] {
         use ProxyError::*;
         [
             BadRequest(""),
             AmbiguousPath,
+            FieldMissing,
+            Forbidden,
             NoRoute,
             MethodNotAllowed(""),
+            MethodNotListed,
             ConnectRefused,
             RequestTimeout,
             BodyTooLarge,
             UriTooLong,
             ExpectationFailed,
             Misdirected,
+            RateLimited(429),
+            ConnectionLimited,
             HeadTooLarge,
             ClientGone,
             Panic,
@@ -167,7 +187,12 @@ impl ProxyError {
             | ProxyError::Panic
             | ProxyError::Draining => true,
             ProxyError::NoRoute
+            | ProxyError::Forbidden
+            | ProxyError::FieldMissing
             | ProxyError::MethodNotAllowed(_)
+            | ProxyError::MethodNotListed
+            | ProxyError::RateLimited(_)
+            | ProxyError::ConnectionLimited
             | ProxyError::Misdirected
             | ProxyError::NotImplemented
             | ProxyError::Connect
@@ -188,14 +213,19 @@ impl ProxyError {
         match self {
             ProxyError::BadRequest(_) => (400, "DPE"),
             ProxyError::AmbiguousPath => (400, "AP"),
+            ProxyError::FieldMissing => (400, "FM"),
+            ProxyError::Forbidden => (403, "AD"),
             ProxyError::NoRoute => (404, "NR"),
             ProxyError::MethodNotAllowed(_) => (405, "MA"),
+            ProxyError::MethodNotListed => (405, "MA"),
             ProxyError::ConnectRefused => (405, "CR"),
             ProxyError::RequestTimeout => (408, "DT"),
             ProxyError::BodyTooLarge => (413, "BL"),
             ProxyError::UriTooLong => (414, "DPE"),
             ProxyError::ExpectationFailed => (417, "DPE"),
             ProxyError::Misdirected => (421, "MD"),
+            ProxyError::RateLimited(status) => (*status, "RL"),
+            ProxyError::ConnectionLimited => (429, "CL"),
             ProxyError::HeadTooLarge => (431, "DPE"),
             ProxyError::ClientGone => (499, "DC"),
             ProxyError::Panic => (500, "IE"),

@@ -23,11 +23,11 @@ use super::connection::Connection;
 use super::error::ProxyError;
 use super::executor::Cut;
 use super::head_check::Checked;
-use super::headers::{self, Marks};
+use super::headers::{self, LimitFields, Marks};
 use super::request_body::ClientBody;
 use super::respond::Asker;
 use crate::snapshot::Protocol;
-use crate::tables::{Held, LiveBackend, LiveRoute, Tables};
+use crate::tables::{Counted, Decision, Held, LiveAction, LiveBackend, LiveRoute, RateLimiter};
 use crate::telemetry::access_log::Try;
 use crate::telemetry::{BackendError, RouteMetrics, RouteShard};
 
@@ -47,6 +47,12 @@ pub(super) struct Exchange {
     pub(super) host_is_certified: Cell<bool>,
     /// The true client address; the peer's until the head is read.
     pub(super) client: Cell<IpAddr>,
+    /// The member of the backend's split that takes the request, where there is a split.
+    member: OnceCell<Arc<LiveBackend>>,
+    /// What a rate limit tells the client.
+    pub(super) limit: OnceCell<Box<LimitFields>>,
+    /// In flight for limits on that; let go of at the end.
+    pub(super) counted: RefCell<SmallVec<[Counted; 1]>>,
     waits: Waits,
     /// The client's body, for as long as a try may need it.
     pub(super) body: ClientBody,
@@ -91,6 +97,9 @@ impl Exchange {
             route: OnceCell::new(),
             host_is_certified: Cell::new(false),
             client: Cell::new(connection.facts.peer.ip()),
+            member: OnceCell::new(),
+            limit: OnceCell::new(),
+            counted: RefCell::default(),
             waits: Waits::default(),
             body: ClientBody::default(),
             body_complete: Cell::new(false),
@@ -112,10 +121,41 @@ impl Exchange {
     pub(super) fn enter(&self, route: &Arc<LiveRoute>) {
         if self.route.set(route.clone()).is_ok() {
             self.shard_of(&route.metrics).started();
-            // That it is gRPC is believed only where the backend speaks it: else any client could switch the limit off.
-            let h2c = backend_of(&self.tables, route).is_some_and(|backend| backend.protocol == Protocol::H2c);
-            self.waits.hold_to(&route.policy, self.head.grpc && h2c, self.now());
+            self.waits.hold_to(&route.policy, self.now());
         }
+    }
+
+    /// The backend that takes the request: that of its route, or a member of its split. Asked for once.
+    pub(super) fn choose_backend(&self, route: &LiveRoute) -> Result<&Arc<LiveBackend>, ProxyError> {
+        let LiveAction::Forward(slot) = route.action else { return Err(ProxyError::Denied) };
+        let backend = self.tables.choose(slot, self.connection.worker.random())?;
+        if !std::ptr::eq(backend, &self.tables.backends[slot]) {
+            self.member.get_or_init(|| backend.clone());
+        }
+        // That it is gRPC is believed only where the backend speaks it: else any client could switch the limit off.
+        self.waits.expect_of(&route.policy, self.head.grpc && backend.protocol == Protocol::H2c);
+        Ok(backend)
+    }
+
+    /// The backend as far as it is chosen.
+    fn backend(&self) -> Option<&Arc<LiveBackend>> {
+        let by_route = || match self.route()?.action {
+            LiveAction::Forward(slot) => self.tables.backends.get(slot),
+            LiveAction::Deny => None,
+        };
+        self.member.get().or_else(by_route)
+    }
+
+    /// A rate limit has counted the request.
+    pub(super) fn tell_limit(&self, limit: &RateLimiter, decision: &Decision) {
+        let retry_after = (!decision.admitted).then_some(decision.seconds);
+        let fields = LimitFields { policy: limit.policy_field.clone(), state: limit.field(decision), retry_after };
+        self.limit.get_or_init(|| Box::new(fields));
+    }
+
+    /// A rate limit refuses the request.
+    pub(super) fn rate_limited(&self, route: &LiveRoute) {
+        self.shard_of(&route.metrics).rate_limited();
     }
 
     pub(super) fn route(&self) -> Option<&Arc<LiveRoute>> {
@@ -138,7 +178,8 @@ impl Exchange {
     pub(super) fn marks(&self) -> Marks<'_> {
         let hsts = self.tables.settings.hsts.as_ref();
         let certified = self.is_tls() && self.route().map_or(self.host_is_certified.get(), |route| route.tls);
-        Marks { server: self.connection.worker.shared.server_header.as_ref(), hsts: hsts.filter(|_| certified) }
+        let server = self.connection.worker.shared.server_header.as_ref();
+        Marks { server, hsts: hsts.filter(|_| certified), limit: self.limit.get().map(|limit| &**limit) }
     }
 
     fn shard_of<'a>(&self, metrics: &'a RouteMetrics) -> &'a RouteShard {
@@ -258,13 +299,5 @@ impl Head {
     /// The answer may be a 101, after which the connection is a tunnel.
     pub(super) fn asks_to_switch(&self) -> bool {
         self.upgrade.is_some()
-    }
-}
-
-/// The backend that `route` forwards to.
-pub(super) fn backend_of<'a>(tables: &'a Tables, route: &LiveRoute) -> Option<&'a Arc<LiveBackend>> {
-    match route.action {
-        crate::tables::LiveAction::Forward(index) => tables.backends.get(index),
-        crate::tables::LiveAction::Deny => None,
     }
 }

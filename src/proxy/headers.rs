@@ -17,7 +17,7 @@ use smallvec::SmallVec;
 use crate::snapshot::host;
 
 pub use connection::{takes_trailers, upgrade_of};
-pub use response::{Framing, Marks, to_client};
+pub use response::{Framing, LimitFields, Marks, to_client};
 pub use trailers::{request_trailers, response_trailers};
 pub use websocket::Handshake;
 

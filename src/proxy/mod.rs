@@ -7,6 +7,7 @@
 mod accept;
 mod activity;
 pub mod admission;
+mod admit;
 mod body;
 pub mod client_address;
 mod clock;

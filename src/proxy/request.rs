@@ -9,10 +9,11 @@ use http::{Request, Response, header};
 use http_body::Body;
 use hyper::body::Incoming;
 
+use super::admit::admit;
 use super::body::ResponseBody;
 use super::connection::Connection;
 use super::error::ProxyError;
-use super::exchange::{Exchange, Head, backend_of};
+use super::exchange::{Exchange, Head};
 use super::headers::{self, Scheme};
 use super::{forward, head_check, message, respond};
 use crate::tables::NoRoute;
@@ -56,10 +57,8 @@ async fn treat(exchange: &Rc<Exchange>, head: Parts) -> Result<Response<Response
         let answer = respond::redirect(target.host(), port, &head.uri, exchange.head.asker, exchange.marks())?;
         return Ok(message::own(exchange, answer));
     }
-    if route.policy.max_body_size.is_some_and(|limit| exchange.body.least_size() > limit) {
-        return Err(ProxyError::BodyTooLarge);
-    }
-    let backend = backend_of(tables, route).ok_or(ProxyError::Denied)?;
+    admit(exchange, route, &head)?;
+    let backend = exchange.choose_backend(route)?;
     let outgoing = message::outgoing(exchange, head, target, client, backend.protocol)?;
     let (response, upstream) = forward::forward(exchange, backend, &route.policy, outgoing.request).await?;
     message::incoming(exchange, response, upstream, outgoing.upgrade)
@@ -93,7 +92,13 @@ fn refuse(exchange: &Rc<Exchange>, error: ProxyError) -> Response<ResponseBody> 
     exchange.fail(error);
     // A client that broke off its body may still listen; 499 is for the log alone.
     let told = if error == ProxyError::ClientGone { ProxyError::BadRequest("the body broke off") } else { error };
-    let answer = message::own(exchange, respond::refuse(&told, exchange.head.asker, exchange.marks()));
+    let mut answer = respond::refuse(&told, exchange.head.asker, exchange.marks());
+    if error == ProxyError::MethodNotListed
+        && let Some(allow) = exchange.route().and_then(|route| route.allow.clone())
+    {
+        answer.headers_mut().insert(header::ALLOW, allow);
+    }
+    let answer = message::own(exchange, answer);
     exchange.responds(error.status());
     answer
 }

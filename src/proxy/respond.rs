@@ -103,6 +103,7 @@ fn text(status: StatusCode) -> (&'static str, &'static str) {
     match status.as_u16() {
         308 => ("308 Permanent Redirect\n", "23"),
         400 => ("400 Bad Request\n", "16"),
+        403 => ("403 Forbidden\n", "14"),
         404 => ("404 Not Found\n", "14"),
         405 => ("405 Method Not Allowed\n", "23"),
         408 => ("408 Request Timeout\n", "20"),
@@ -110,6 +111,7 @@ fn text(status: StatusCode) -> (&'static str, &'static str) {
         414 => ("414 URI Too Long\n", "17"),
         417 => ("417 Expectation Failed\n", "23"),
         421 => ("421 Misdirected Request\n", "24"),
+        429 => ("429 Too Many Requests\n", "22"),
         431 => ("431 Request Header Fields Too Large\n", "36"),
         499 => ("499 Client Closed Request\n", "26"),
         501 => ("501 Not Implemented\n", "20"),

@@ -97,6 +97,7 @@ fn shared(
         backend_tls: tls::backend_connector(),
         server_header: server_header.map(HeaderValue::from_str).transpose().context("--server-header")?,
         https_redirect_port: config.https_redirect_port,
+        origin: std::time::Instant::now(),
         limits,
         published,
         metrics,

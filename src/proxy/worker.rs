@@ -23,7 +23,7 @@ use super::executor::StreamExecutor;
 use super::listener;
 use super::pool::Pools;
 use crate::config::Limits;
-use crate::tables::{Published, Reader};
+use crate::tables::{Nanos, Published, Reader};
 use crate::telemetry::access_log::Buffer;
 use crate::telemetry::{AccessLog, Metrics, Refusal, WorkerShard};
 
@@ -42,6 +42,15 @@ pub(super) struct Shared {
     /// `None`: no Server field is sent.
     pub(super) server_header: Option<HeaderValue>,
     pub(super) https_redirect_port: Option<u16>,
+    /// Where the time of rate limits begins, which all workers have in common.
+    pub(super) origin: std::time::Instant,
+}
+
+impl Shared {
+    /// Since the start, for rate limits.
+    pub(super) fn nanos(&self) -> Nanos {
+        u64::try_from(self.origin.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
 }
 
 /// One thread's part. Everything here is used by that thread alone.
@@ -175,6 +184,7 @@ async fn tick(worker: Rc<Worker>) -> Infallible {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut draining_since = None;
+    let mut turn = 0;
     loop {
         ticks.tick().await;
         #[cfg(test)]
@@ -184,6 +194,10 @@ async fn tick(worker: Rc<Worker>) -> Infallible {
             draining_since = Some(now);
         }
         worker.check(now, draining_since);
+        if worker.index == 0 {
+            turn += 1;
+            worker.reader.current().sweep(turn, worker.shared.nanos());
+        }
         if worker.connections.borrow().is_empty() && worker.pools.is_empty() {
             // Not for ever: a generation that was published meanwhile is to be let go of.
             let _: Result<(), _> = timeout(PAUSE, worker.stirred.notified()).await;

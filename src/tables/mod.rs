@@ -20,7 +20,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32};
 
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 
 use crate::snapshot::{Backend, Protocol, RoutePolicy, Snapshot};
@@ -60,6 +60,10 @@ pub struct LiveRoute {
     pub policy: RoutePolicy,
     /// Of `policy.access`: a client has to pass all of them.
     pub access: Box<[Arc<AccessList>]>,
+    /// Of `policy.required_headers`.
+    pub required_headers: Box<[HeaderName]>,
+    /// Of `policy.methods`: the value of Allow.
+    pub allow: Option<HeaderValue>,
     /// Of `policy.rate_limits`, for [`take_all`].
     pub rate_limits: Box<[RateLimiter]>,
     /// Of `policy.connection_limits`, for [`enter_all`].

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use http::{HeaderValue, StatusCode, Version};
 
-use super::{Exchange, backend_of};
+use super::Exchange;
 use crate::proxy::error::ProxyError;
 use crate::telemetry::access_log::Entry;
 
@@ -30,6 +30,7 @@ impl Exchange {
             self.status
                 .set(self.failure.get().map_or(StatusCode::INTERNAL_SERVER_ERROR, |error| error.status()).as_u16());
         }
+        self.counted.borrow_mut().clear();
         self.end_try();
         let duration = self.start.elapsed();
         let metrics = match self.route.get() {
@@ -53,7 +54,7 @@ impl Exchange {
         let connection = &self.connection;
         let route = self.route.get();
         let labels = route.map(|route| route.metrics.labels());
-        let backend = route.and_then(|route| backend_of(&self.tables, route));
+        let backend = self.backend();
         let (host, path) = self.asked_for();
         connection.worker.log.borrow_mut().record(&Entry {
             start: SystemTime::now() - duration,

@@ -34,9 +34,13 @@ pub(super) struct Waits {
 }
 
 impl Waits {
-    /// The limits of the route count from `now` on; `endless`: but for the backend's silence.
-    pub(super) fn hold_to(&self, policy: &RoutePolicy, endless: bool, now: Millis) {
+    /// The route's deadline counts from `now` on.
+    pub(super) fn hold_to(&self, policy: &RoutePolicy, now: Millis) {
         self.deadline.set(policy.request_timeout.map_or(0, |limit| now + millis(limit)));
+    }
+
+    /// A backend will be waited for; `endless`: however long it is silent.
+    pub(super) fn expect_of(&self, policy: &RoutePolicy, endless: bool) {
         self.backend_silence.set(Some(policy.idle_timeout).filter(|_| !endless));
     }
 }

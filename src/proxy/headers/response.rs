@@ -1,12 +1,15 @@
 //! The fields of a backend's answer, as the client gets them.
 
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, SERVER, STRICT_TRANSPORT_SECURITY,
-    TRAILER, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, SERVER,
+    STRICT_TRANSPORT_SECURITY, TRAILER, UPGRADE,
 };
 use smallvec::SmallVec;
 
 use super::{connection, fields};
+
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
 /// The fields that all our answers carry, a backend's as well as our own.
 #[derive(Clone, Copy, Debug, Default)]
@@ -15,6 +18,17 @@ pub struct Marks<'a> {
     pub server: Option<&'a HeaderValue>,
     /// Strict-Transport-Security: to be given only over https, for a host that has a certificate.
     pub hsts: Option<&'a HeaderValue>,
+    /// What a rate limit tells, of those that hold for the request.
+    pub limit: Option<&'a LimitFields>,
+}
+
+/// RateLimit and its kin (draft-ietf-httpapi-ratelimit-headers), and Retry-After (RFC 9110 §10.2.3).
+#[derive(Clone, Debug)]
+pub struct LimitFields {
+    pub policy: HeaderValue,
+    pub state: HeaderValue,
+    /// Seconds, where the request is refused.
+    pub retry_after: Option<u64>,
 }
 
 impl Marks<'_> {
@@ -25,6 +39,13 @@ impl Marks<'_> {
         }
         if let Some(hsts) = self.hsts {
             headers.insert(STRICT_TRANSPORT_SECURITY, hsts.clone());
+        }
+        if let Some(limit) = self.limit {
+            headers.insert(RATE_LIMIT_POLICY, limit.policy.clone());
+            headers.insert(RATE_LIMIT, limit.state.clone());
+            if let Some(seconds) = limit.retry_after {
+                headers.insert(RETRY_AFTER, seconds.into());
+            }
         }
     }
 }

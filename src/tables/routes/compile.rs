@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
+use http::{HeaderName, HeaderValue};
 
 use super::{DefaultRoute, HostRoutes, PathTree, Routes};
 use crate::snapshot::{Access, Action, BackendId, Host, HostPattern, Reference, Route, RoutePolicy, Snapshot};
@@ -87,11 +88,13 @@ impl Compiler<'_> {
             Action::Forward(backend) => backend.service.as_str(),
             Action::Deny(_) => "",
         };
-        let RoutePolicy { access, rate_limits, connection_limits, .. } = &route.policy;
+        let RoutePolicy { access, methods, required_headers, rate_limits, connection_limits, .. } = &route.policy;
         let Counts { rates, in_flight } = self.counts;
         Arc::new(LiveRoute {
             action: self.action(&route.action),
             access: access.iter().map(|access| self.list(access)).collect(),
+            required_headers: required_headers.iter().filter_map(|name| HeaderName::try_from(name).ok()).collect(),
+            allow: methods.as_ref().and_then(|methods| HeaderValue::try_from(methods.join(", ")).ok()),
             rate_limits: rate_limits.iter().map(|limit| RateLimiter::new(limit, rates)).collect(),
             connection_limits: connection_limits.iter().map(|limit| ConnectionLimiter::new(limit, in_flight)).collect(),
             policy: route.policy.clone(),
@@ -109,6 +112,8 @@ impl Compiler<'_> {
             action: self.forward(backend),
             policy: RoutePolicy::default(),
             access: Box::default(),
+            required_headers: Box::default(),
+            allow: None,
             rate_limits: Box::default(),
             connection_limits: Box::default(),
             tls,

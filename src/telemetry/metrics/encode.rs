@@ -31,6 +31,7 @@ pub(super) struct RouteFamilies {
     sent: Vec<Metric>,
     backend_errors: Vec<Metric>,
     retries: Vec<Metric>,
+    rate_limited: Vec<Metric>,
 }
 
 impl RouteFamilies {
@@ -51,6 +52,9 @@ impl RouteFamilies {
         if total.retries > 0 {
             self.retries.push(counter_of(route.clone(), total.retries));
         }
+        if total.rate_limited > 0 {
+            self.rate_limited.push(counter_of(route.clone(), total.rate_limited));
+        }
         if total.backend_errors.iter().any(|count| *count > 0) {
             for (reason, count) in BackendError::ALL.iter().zip(total.backend_errors) {
                 let reason = pairs(&[("reason", reason.label())]);
@@ -66,6 +70,7 @@ impl RouteFamilies {
             ("proxy_response_bytes_total", "Bytes of response bodies.", self.sent),
             ("proxy_backend_errors_total", "Tries at an endpoint that failed.", self.backend_errors),
             ("proxy_retries_total", "Tries after the first.", self.retries),
+            ("proxy_rate_limit_exceeded_total", "Requests that a rate limit refused.", self.rate_limited),
         ];
         let mut families = vec![
             family(

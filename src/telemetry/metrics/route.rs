@@ -34,6 +34,7 @@ pub struct RouteShard {
     received: Counter,
     sent: Counter,
     retries: Counter,
+    rate_limited: Counter,
     requests: Tally,
     /// By [`BackendError`].
     backend_errors: [Counter; BackendError::ALL.len()],
@@ -57,6 +58,7 @@ pub(super) struct RouteTotal {
     pub(super) received: u64,
     pub(super) sent: u64,
     pub(super) retries: u64,
+    pub(super) rate_limited: u64,
     pub(super) requests: BTreeMap<Pair, u64>,
     pub(super) backend_errors: [u64; BackendError::ALL.len()],
 }
@@ -85,6 +87,7 @@ impl RouteMetrics {
             total.received += shard.received.value();
             total.sent += shard.sent.value();
             total.retries += shard.retries.value();
+            total.rate_limited += shard.rate_limited.value();
             shard.requests.for_each(|pair, count| *total.requests.entry(pair).or_default() += count);
             for (sum, counter) in total.backend_errors.iter_mut().zip(&shard.backend_errors) {
                 *sum += counter.value();
@@ -115,6 +118,11 @@ impl RouteShard {
 
     pub fn retried(&self) {
         self.retries.add(1);
+    }
+
+    /// A rate limit refused a request.
+    pub fn rate_limited(&self) {
+        self.rate_limited.add(1);
     }
 }
 
