@@ -3,6 +3,8 @@
 
 mod events;
 mod memo;
+mod policies;
+mod policies_over_time;
 mod refused;
 
 use std::collections::BTreeMap;
@@ -13,6 +15,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::api::ProxyPolicy;
 use crate::snapshot::Reference;
 
 /// PEM of a certificate and its key.
@@ -67,6 +70,16 @@ fn slice(service: &str, addresses: &[&str]) -> Value {
 fn secret((certificate, key): Pem) -> Value {
     let bytes = |text: &str| serde_json::to_value(ByteString(text.as_bytes().to_vec())).unwrap();
     json!({"type": "kubernetes.io/tls", "data": {"tls.crt": bytes(certificate), "tls.key": bytes(key)}})
+}
+
+/// A policy on one target, an Ingress or a Service.
+fn policy(target: (&str, &str), fields: Value) -> Arc<PolicyObject> {
+    let (kind, name) = target;
+    let group = if kind == "Service" { "" } else { "networking.k8s.io" };
+    let mut spec = json!({"targetRefs": [{"group": group, "kind": kind, "name": name}]});
+    spec.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+    let spec = serde_json::from_value(spec).unwrap();
+    Arc::new(PolicyObject { policy: ProxyPolicy { spec, ..ProxyPolicy::default() }, illegible: Vec::new() })
 }
 
 fn translate(objects: &Objects) -> Translation {

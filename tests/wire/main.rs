@@ -29,6 +29,7 @@ mod metrics;
 mod opening;
 mod order;
 mod pairs;
+mod policy_files;
 mod pool;
 mod raw_heads;
 mod routing;

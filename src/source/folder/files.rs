@@ -1,13 +1,15 @@
 //! The last good objects of every file, and the view that they give together. Pure.
 //!
 //! A file that cannot be read keeps all it had. A readable file keeps, of what it had, the objects that its broken
-//! documents mean; if it is not known which one a document means, it keeps all that it no longer shows. An object that
+//! documents mean; if it is not known which one a document means, it keeps all that it no longer shows. Of a file that
+//! could never be read, `guess` says what its policies might guard. An object that
 //! did not change keeps its `Arc` from one view to the next, wherever it moves.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::guess::Guess;
 use super::object::Object;
 use super::parse::{Located, Parsed, parse_documents};
 use super::problem::SourceProblem;
@@ -51,6 +53,8 @@ struct File {
     objects: BTreeMap<ObjectRef, Located>,
     problems: Vec<SourceProblem>,
     notes: Vec<SourceProblem>,
+    /// It cannot be read, never could, and seems to hold policies.
+    guess: Option<Guess>,
 }
 
 /// One file as it would be.
@@ -82,8 +86,8 @@ impl Files {
         // Bytes that break the parser itself must not end the process.
         let file = match std::panic::catch_unwind(|| parse_documents(path, bytes)) {
             Ok(Ok(parsed)) => old.parsed(path, parsed),
-            Ok(Err(problem)) => old.broken(*problem),
-            Err(_) => old.broken(of_file(path, "the parser does not survive this file".into())),
+            Ok(Err(problem)) => old.broken(*problem, Guess::of(bytes)),
+            Err(_) => old.broken(of_file(path, "the parser does not survive this file".into()), Guess::of(bytes)),
         };
         let loses = file.problems.len() > old.problems.len()
             || old.objects.keys().any(|object| !file.objects.contains_key(object));
@@ -94,7 +98,8 @@ impl Files {
     pub(super) fn unreadable(&self, path: &Path, reason: String) -> Option<Change> {
         let problem = of_file(path, reason);
         let old = self.files.get(path);
-        let file = old.cloned().unwrap_or_default().broken(problem);
+        let guess = old.and_then(|old| old.guess.clone());
+        let file = old.cloned().unwrap_or_default().broken(problem, guess);
         let is_new = old.is_none_or(|old| old.problems != file.problems);
         is_new.then(|| Change { path: path.to_owned(), file: Some(file), loses: true })
     }
@@ -153,6 +158,16 @@ impl Files {
                 chosen.insert(id, (path, located.line));
             }
         }
+        for (path, guess) in self.files.iter().filter_map(|(path, file)| Some((path, file.guess.as_ref()?))) {
+            for object in guess.policies(path, &objects.ingresses) {
+                let id = object.reference();
+                let known = before.get(&id).filter(|known| known.is_equal(&object)).cloned();
+                changed |= known.is_none();
+                let object = known.unwrap_or(object);
+                object.insert_into(&mut objects, &id);
+                self.live.insert(id, object);
+            }
+        }
         changed |= before.len() != self.live.len();
         let notes: Vec<_> = self.files.values().flat_map(|file| file.notes.iter().cloned()).collect();
         changed |= problems != self.view.problems || notes != self.view.notes;
@@ -164,7 +179,7 @@ impl Files {
 impl File {
     /// This file after a reading that gave `parsed`.
     fn parsed(&self, path: &Path, parsed: Parsed) -> File {
-        let mut file = File { problems: Vec::new(), notes: parsed.notes, objects: BTreeMap::new() };
+        let mut file = File { notes: parsed.notes, ..File::default() };
         for located in parsed.objects {
             let id = located.object.reference();
             match file.objects.get(&id) {
@@ -197,13 +212,15 @@ impl File {
         self.problems.push(problem);
     }
 
-    /// This file after a reading that failed.
-    fn broken(&self, mut problem: SourceProblem) -> File {
-        match self.objects.len() {
-            0 => problem.reason += "; the file is left out",
-            count => problem.reason += &format!("; its last good objects ({count}) stay"),
+    /// This file after a reading that failed; `guess` counts if there is nothing better.
+    fn broken(&self, mut problem: SourceProblem, guess: Option<Guess>) -> File {
+        let guess = guess.filter(|_| self.objects.is_empty());
+        match (self.objects.len(), &guess) {
+            (0, None) => problem.reason += "; the file is left out",
+            (0, Some(_)) => problem.reason += "; the file is left out, and the Ingresses that it names answer 503",
+            (count, _) => problem.reason += &format!("; its last good objects ({count}) stay"),
         }
-        File { objects: self.objects.clone(), problems: vec![problem], notes: Vec::new() }
+        File { objects: self.objects.clone(), problems: vec![problem], notes: Vec::new(), guess }
     }
 }
 

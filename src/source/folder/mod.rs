@@ -22,6 +22,7 @@ mod decode;
 mod directories;
 mod disk;
 mod files;
+mod guess;
 mod list;
 mod log;
 mod node;

@@ -165,16 +165,13 @@ impl Reading<'_> {
 
     fn policy(&mut self, node: Node<'_>, version: Option<Finding>) {
         let at = node.at;
-        match policy::read(node, version) {
-            Ok(Read { object, flaws, unknown }) => {
-                let object = Object::ProxyPolicy(Arc::new(object));
-                let id = object.reference();
-                let flaws: Vec<_> = flaws.into_iter().map(|flaw| self.describe(Some(id.clone()), flaw)).collect();
-                self.parsed.flaws.extend(flaws);
-                self.take(object, at, unknown);
-            }
-            Err(finding) => self.problem(None, finding),
-        }
+        let line = at.map_or(1, |at| self.lines.place(at).0);
+        let Read { object, flaws, unknown } = policy::read(node, version, &format!("in {}:{line}", self.file));
+        let object = Object::ProxyPolicy(Arc::new(object));
+        let id = object.reference();
+        let flaws: Vec<_> = flaws.into_iter().map(|flaw| self.describe(Some(id.clone()), flaw)).collect();
+        self.parsed.flaws.extend(flaws);
+        self.take(object, at, unknown);
     }
 
     fn typed<T: Admit + DeserializeOwned>(&mut self, node: &Node<'_>, kind: ObjectKind, wrap: fn(Arc<T>) -> Object) {

@@ -22,10 +22,10 @@ pub(super) struct Read {
     pub(super) unknown: Vec<Finding>,
 }
 
-/// `version`: what is wrong with its apiVersion. Fails if it is not known which policy is meant.
-pub(super) fn read(node: Node<'_>, version: Option<Finding>) -> Result<Read, Finding> {
+/// `version`: what is wrong with its apiVersion; `unnamed`: what it is called if it has no name.
+pub(super) fn read(node: Node<'_>, version: Option<Finding>, unnamed: &str) -> Read {
     let (at, name_at) = (node.at, node.locate("metadata.name"));
-    let Value::Map(entries) = node.value else { unreachable!("an object has a kind") };
+    let entries = if let Value::Map(entries) = node.value { entries } else { Vec::new() };
     let mut reading = Reading { flaws: Vec::from_iter(version), unknown: Vec::new() };
     let mut policy = ProxyPolicy::default();
     let mut has_spec = false;
@@ -48,16 +48,13 @@ pub(super) fn read(node: Node<'_>, version: Option<Finding>) -> Result<Read, Fin
     if !has_spec {
         reading.flaws.push(Finding { field: "spec".into(), at, reason: "is required".into() });
     }
-    if let Err((field, reason)) = identify(&mut policy.metadata, true, false) {
-        if policy.metadata.name.as_deref().unwrap_or_default().is_empty() {
-            return Err(Finding { field, at: name_at, reason });
-        }
-        reading.refused(&mut policy.metadata, (field, reason), name_at);
+    if let Err(refused) = identify(&mut policy.metadata, true, false) {
+        reading.refused(&mut policy.metadata, refused, name_at, unnamed);
     }
     let Reading { flaws, unknown } = reading;
     let illegible = |flaw: &Finding| Illegible { field: flaw.field.clone(), reason: flaw.reason.clone() };
     let object = PolicyObject { illegible: flaws.iter().map(illegible).collect(), policy };
-    Ok(Read { object, flaws, unknown })
+    Read { object, flaws, unknown }
 }
 
 struct Reading {
@@ -88,7 +85,10 @@ impl Reading {
     }
 
     /// A name that no API server takes still says which policy is meant.
-    fn refused(&mut self, metadata: &mut ObjectMeta, (field, reason): Refused, at: Option<usize>) {
+    fn refused(&mut self, metadata: &mut ObjectMeta, (field, reason): Refused, at: Option<usize>, unnamed: &str) {
+        if metadata.name.as_deref().unwrap_or_default().is_empty() {
+            metadata.name = Some(unnamed.to_owned());
+        }
         metadata.namespace.get_or_insert_with(|| "default".into());
         self.flaws.push(Finding { field, at, reason });
     }

@@ -129,7 +129,7 @@ pub(super) fn max_connections(most: &i32) -> Read<u32> {
     values::number("spec.maxConnections", *most, 1..=MOST)
 }
 
-pub(super) fn connect_timeout(text: &String) -> Read<Duration> {
+pub(super) fn connect_timeout(text: &str) -> Read<Duration> {
     values::duration("spec.connectTimeout", text)
 }
 

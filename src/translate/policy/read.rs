@@ -124,12 +124,12 @@ impl Fields<'_> {
             max_connections: self.wish("maxConnections", max_connections, backend::max_connections),
             protocol: self.wish("protocol", spec.protocol.as_ref(), backend::protocol),
             tls: self.wish("backendTLS", spec.backend_tls.as_ref(), tls),
-            connect_timeout: self.wish("connectTimeout", spec.connect_timeout.as_ref(), backend::connect_timeout),
+            connect_timeout: self.wish("connectTimeout", spec.connect_timeout.as_deref(), backend::connect_timeout),
             retry: self.wish("retry", spec.retry.as_ref(), backend::retry),
         }
     }
 
-    fn wish<S, T>(&self, name: &str, value: Option<&S>, read: impl FnOnce(&S) -> Read<T>) -> Wish<T> {
+    fn wish<S: ?Sized, T>(&self, name: &str, value: Option<&S>, read: impl FnOnce(&S) -> Read<T>) -> Wish<T> {
         match self.illegible.iter().find(|illegible| top_field(&illegible.field) == Some(name)) {
             Some(illegible) => Some(Err(flaw(illegible))),
             None => value.map(read),

@@ -1,5 +1,6 @@
 use super::*;
 use crate::snapshot::Reference;
+use crate::translate::PolicyObject;
 
 fn config_map(name: &str, value: &str) -> String {
     format!("---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\ndata: {{k: {value}}}\n")
@@ -177,4 +178,34 @@ fn texts_give_a_view_without_a_folder() {
     let (a, b) = (config_map("a", "one"), "nonsense");
     let view = view_of([("a.yaml", a.as_str()), ("b.yaml", b)]);
     assert_eq!((view.count(), view.problems.len()), (1, 1));
+}
+
+#[test]
+fn a_guess_ends_when_the_file_is_read_and_does_not_come_again() {
+    let mut folder = Folder::default();
+    let ingress = "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: shop}\nspec: {rules: []}\n";
+    let policy = "apiVersion: headgate.dev/v1alpha1\nkind: ProxyPolicy\nmetadata: {name: p}\n\
+                  spec: {targetRefs: [{group: networking.k8s.io, kind: Ingress, name: shop}]}\n";
+    let broken = format!("{policy}[");
+    let policies = |folder: &mut Folder| -> Vec<(String, Arc<PolicyObject>)> {
+        folder.0.assemble();
+        let policies = folder.0.view().objects.policies.iter();
+        policies.map(|(id, policy)| (id.name.clone(), policy.clone())).collect()
+    };
+    folder.write("shop.yaml", ingress);
+    folder.write("p.yaml", &broken);
+    let guessed = policies(&mut folder);
+    assert_eq!(guessed[0].0, "in p.yaml");
+    folder.write("other.yaml", &config_map("a", "1"));
+    assert!(Arc::ptr_eq(&guessed[0].1, &policies(&mut folder)[0].1));
+    folder.write("p.yaml", policy);
+    assert_eq!(policies(&mut folder)[0].0, "p");
+    folder.write("p.yaml", &broken);
+    assert_eq!(policies(&mut folder)[0].0, "p");
+    assert_eq!(policies(&mut folder).len(), 1);
+    folder.remove("p.yaml");
+    folder.write("p.yaml", &broken);
+    assert_eq!(policies(&mut folder)[0].0, "in p.yaml");
+    folder.remove("shop.yaml");
+    assert!(policies(&mut folder).is_empty());
 }

@@ -183,12 +183,49 @@ fn another_version_and_a_bad_name_still_tell_the_targets() {
 }
 
 #[test]
-fn a_policy_without_a_name_is_left_out_and_one_of_another_group_is_none() {
-    let parsed = parse(&HEAD.replace("name: shop", "namespace: shop"));
-    assert!(parsed.objects.is_empty());
-    assert_eq!(parsed.problems[0].to_string(), "a.yaml:3:1: metadata.name: is required");
+fn a_policy_without_a_name_is_called_by_its_place() {
+    for name in ["namespace: default", "name: \"\"", "generateName: shop-"] {
+        let (read, told) = read(&format!("{}{TARGET}", HEAD.replace("name: shop", name)));
+        assert_eq!(read.policy.metadata.name.as_deref(), Some("in a.yaml:1"));
+        assert_eq!(read.policy.metadata.namespace.as_deref(), Some("default"));
+        assert!(told.len() == 1 && told[0].contains("metadata.name: is required"), "{told:?}");
+    }
+}
+
+#[test]
+fn a_policy_of_another_group_is_none() {
     let parsed = parse(&HEAD.replace("headgate.dev", "example.com"));
     assert!(parsed.objects.is_empty() && parsed.problems.is_empty() && parsed.notes.len() == 1);
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_guessed_to_guard_the_ingresses_it_names() {
+    let ingresses = |names: &[(&str, &str)]| -> String {
+        let ingress = |(namespace, name): &(&str, &str)| {
+            format!(
+                "---\napiVersion: networking.k8s.io/v1\nkind: Ingress\n\
+                 metadata: {{namespace: {namespace}, name: {name}}}\nspec: {{defaultBackend: {{resource: {{kind: a, name: b}}}}}}\n"
+            )
+        };
+        names.iter().map(ingress).collect()
+    };
+    let names = [("default", "shop"), ("default", "blog"), ("other", "shop"), ("web", "shop"), ("web", "blog")];
+    let broken = format!("{}{TARGET}  access: [\n", HEAD.replace("name: shop", "name: guard, namespace: web"));
+    let view = view_of([("a.yaml", ingresses(&names).as_str()), ("b.yaml", broken.as_str())]);
+    assert!(view.problems[0].reason.ends_with("; the file is left out, and the Ingresses that it names answer 503"));
+    let policies = &view.objects.policies;
+    let targets: Vec<_> = policies
+        .iter()
+        .map(|(id, policy)| {
+            let names = policy.policy.spec.target_refs.iter().map(|target| target.name.as_str());
+            assert_eq!(policy.illegible[0].field, "spec");
+            (id.namespace.as_str(), id.name.as_str(), names.collect::<Vec<_>>().join(","))
+        })
+        .collect();
+    assert_eq!(targets, [("default", "in b.yaml", "shop".to_owned()), ("web", "in b.yaml", "shop".to_owned())]);
+    let other = broken.replace("ProxyPolicy", "ConfigMap");
+    let view = view_of([("a.yaml", ingresses(&names).as_str()), ("b.yaml", other.as_str())]);
+    assert!(view.objects.policies.is_empty() && view.problems[0].reason.ends_with("; the file is left out"));
 }
 
 #[test]
