@@ -8,7 +8,8 @@ use super::super::object::Object;
 use super::super::parse::{Parsed, parse_documents};
 use super::*;
 use crate::api::{Access, Algorithm};
-use crate::snapshot::Reference;
+use crate::snapshot::{Action, HostPattern, Reference};
+use crate::translate::{Options, Translator};
 
 const HEAD: &str = "apiVersion: headgate.dev/v1alpha1\nkind: ProxyPolicy\nmetadata: {name: shop}\nspec:\n";
 const TARGET: &str = "  targetRefs: [{group: networking.k8s.io, kind: Ingress, name: shop}]\n";
@@ -245,4 +246,38 @@ fn a_flaw_is_a_problem_of_the_folder_and_the_policy_is_there() {
         view.problems[0].to_string(),
         "a.yaml:6:3: ProxyPolicy default/shop: spec.access: must be a mapping, not a list"
     );
+}
+
+/// Whether the only route of a folder that holds `policy` is denied, or guarded by a list or limit.
+fn is_guarded(policy: &str) -> bool {
+    let ingress = "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: shop}\n\
+                   spec: {defaultBackend: {service: {name: shop, port: {number: 80}}}}\n";
+    let objects = view_of([("ingress.yaml", ingress), ("policy.yaml", policy)]).objects;
+    let translation = Translator::default().translate(&objects, &Options::default());
+    let route = &translation.snapshot.hosts[&HostPattern::Any].routes[0];
+    let rules = &route.policy;
+    matches!(route.action, Action::Deny(_)) || !(rules.access.is_empty() && rules.rate_limits.is_empty())
+}
+
+#[test]
+fn no_slip_of_one_character_opens_what_a_policy_guards() {
+    let specs = [
+        "  access: {allow: [10.0.0.0/8]}\n",
+        "  access:\n    deny:\n    - 10.0.0.0/8\n",
+        "  rateLimit: {requests: 5, per: 1s}\n",
+    ];
+    for spec in specs {
+        let whole = |spec: &str| format!("{HEAD}{TARGET}{spec}");
+        assert!(is_guarded(&whole(spec)) && !is_guarded(&whole("")));
+        for at in 2..spec.len() - 1 {
+            // What means something to YAML, but for the number sign: a comment is no slip.
+            let others = " \n\t:,[]{}&*!|>'\"%-~0xA".chars().map(String::from);
+            for other in others.chain(["".into(), "é".into()]) {
+                for slip in [[&spec[..at], &other, &spec[at + 1..]], [&spec[..at], &other, &spec[at..]]] {
+                    let slip = slip.concat();
+                    assert!(is_guarded(&whole(&slip)), "{slip}");
+                }
+            }
+        }
+    }
 }
