@@ -110,3 +110,6 @@ impl Policies {
 pub(super) fn shown(policy: &Policy) -> String {
     format!("ProxyPolicy {}", policy.age.owner)
 }
+
+#[cfg(test)]
+mod tests;
