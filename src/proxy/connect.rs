@@ -13,6 +13,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
 
+use super::backend_sockets::{self, Place};
 use super::executor::LocalExecutor;
 use super::http1::Http1;
 use super::io::BackendTransport;
@@ -38,20 +39,28 @@ pub(super) async fn connect(
 ) -> io::Result<Sender> {
     let endpoint = lease.endpoint();
     let tcp = async || {
+        let place = backend_sockets::place(worker)?;
         let stream = TcpStream::connect(endpoint.address).await?;
         stream.set_nodelay(true)?;
-        Ok::<_, io::Error>(stream)
+        Ok::<_, io::Error>((stream, place))
     };
     let connecting = async {
         match endpoint.protocol {
-            Protocol::Http1 => Http1::open(BackendTransport::Plain(tcp().await?)).await.map(Sender::Http1),
+            Protocol::Http1 => {
+                let (stream, place) = tcp().await?;
+                Http1::open(BackendTransport::Plain(stream), place).await.map(Sender::Http1)
+            }
             Protocol::Https => {
                 let name = server_name(headers.get(header::HOST), endpoint.address);
-                let stream = worker.shared.backend_tls.connect(name, tcp().await?).await?;
-                Http1::open(BackendTransport::Tls(Box::new(stream))).await.map(Sender::Http1)
+                let (stream, place) = tcp().await?;
+                let stream = worker.shared.backend_tls.connect(name, stream).await?;
+                Http1::open(BackendTransport::Tls(Box::new(stream)), place).await.map(Sender::Http1)
             }
             Protocol::H2c => {
-                let open = async || http2(BackendTransport::Plain(tcp().await?), worker).await;
+                let open = async || {
+                    let (stream, place) = tcp().await?;
+                    http2(BackendTransport::Plain(stream), place, worker).await
+                };
                 opening::join(worker, endpoint, open).await
             }
         }
@@ -62,7 +71,7 @@ pub(super) async fn connect(
     }
 }
 
-async fn http2(transport: BackendTransport, worker: &Worker) -> io::Result<Shared> {
+async fn http2(transport: BackendTransport, place: Place, worker: &Worker) -> io::Result<Shared> {
     let mut builder = http2::Builder::new(LocalExecutor);
     builder
         .timer(TokioTimer::new())
@@ -76,11 +85,15 @@ async fn http2(transport: BackendTransport, worker: &Worker) -> io::Result<Share
     let limit = Rc::new(Cell::new(MAX_SHARED));
     let told = limit.clone();
     let mut connection = Box::pin(connection);
-    tokio::task::spawn_local(poll_fn(move |cx| {
+    let driven = poll_fn(move |cx| {
         let ended = connection.as_mut().poll(cx);
         told.set(connection.current_max_send_streams());
         ended.map(drop)
-    }));
+    });
+    tokio::task::spawn_local(async move {
+        driven.await;
+        drop(place);
+    });
     Ok(Shared::new(sender, limit, worker.clock.now()))
 }
 

@@ -7,6 +7,7 @@
 mod accept;
 mod activity;
 pub mod admission;
+mod backend_sockets;
 mod body;
 pub mod client_address;
 mod clock;
