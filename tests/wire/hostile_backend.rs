@@ -274,3 +274,27 @@ fn a_head_over_http_2_may_have_64_kib() {
     }
     assert_eq!(proxy.metrics().value("proxy_backend_errors_total", &[("reason", "protocol")]), 1.0);
 }
+
+#[test]
+fn a_timeout_behind_a_client_that_reads_nothing_is_counted_once() {
+    let backend = Backend::scripted(|exchange| {
+        exchange.send("HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n")?;
+        let block = vec![b'x'; 64 << 10];
+        loop {
+            exchange.send(&block)?;
+        }
+    });
+    let mut site = objects::site("a.example", &[backend.address]);
+    site.push(objects::config_map("settings", json!({ "proxy-send-timeout": "1" })));
+    let proxy = Headgate::with(&site).flag("--configmap", "default/settings").start();
+    let mut client = Client::connect(proxy.http);
+    client.send("POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 1000000000\r\n\r\n");
+    let mut sender = client.stream.try_clone().unwrap();
+    let sender = std::thread::spawn(move || while sender.write_all(&[b'x'; 64 << 10]).is_ok() {});
+    proxy.counted("proxy_backend_errors_total", &[("reason", "timeout")], 1.0);
+    // The exchange is looked at ten times meanwhile.
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!(proxy.metrics().value("proxy_backend_errors_total", &[("reason", "timeout")]), 1.0);
+    client.stream.shutdown(std::net::Shutdown::Both).unwrap();
+    sender.join().unwrap();
+}
