@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
+use crate::support::h2_client::{H2Client, finish};
 use crate::support::wait::{until, within};
 use crate::support::{Backend, Client, Headgate, TestCertificate, Then, get, objects, request};
 
@@ -77,6 +78,22 @@ fn a_backend_that_closes_silently_after_each_answer_costs_nobody_a_request() {
         }
         assert_eq!(client.response().status, 200, "{number}");
     }
+}
+
+#[tokio::test]
+async fn a_body_whose_length_came_is_complete_before_http_2_says_so() {
+    let backend = Backend::answering("ok");
+    let proxy = one_worker(&[&backend]);
+    let client = H2Client::plain(proxy.http).await;
+    for _ in 0..5 {
+        let post = http::Request::post("http://a.example/").header("content-length", "3").body(()).unwrap();
+        let (response, mut send) = client.open(post, false).await.unwrap();
+        send.send_data("abc".into(), false).unwrap();
+        assert_eq!(finish(response).await.unwrap().text(), "ok");
+        // The stream may be reset by now, as nobody waits for this.
+        drop(send.send_data("".into(), true));
+    }
+    assert_eq!(backend.accepted(), 1);
 }
 
 #[test]
