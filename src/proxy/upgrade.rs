@@ -17,7 +17,7 @@ use super::http1;
 use super::io::{BackendTransport, ClientIo, ClientTransport, Transport};
 use super::message::{self, Asked, Upgrade};
 use super::pool::Upstream;
-use super::tunnel::{self, Duplex, Side};
+use super::tunnel::{self, Duplex, End, Side};
 
 /// Answers the client and starts the tunnel; the exchange ends with it. `response` is the backend's 101.
 pub(super) fn start(
@@ -68,21 +68,24 @@ impl Drop for Ending {
 
 async fn tunnel(exchange: Rc<Exchange>, client: OnUpgrade, backend: OnUpgrade, upstream: Upstream) {
     let mut ending = Ending { exchange: exchange.clone(), complete: false };
-    let (client, backend) = tokio::join!(client, backend);
-    ending.complete = match (client, backend) {
-        (Ok(client), Ok(backend)) => {
-            let limit = exchange.connection.worker.shared.limits.tunnel_idle_timeout;
-            // Undone when the tunnel ends: what was counted for the client's stream.
-            let (client, _open) = client_side(client);
-            let progress = |sent: u64, received: u64| {
-                exchange.sent.set(exchange.sent.get() + sent);
-                exchange.received.set(exchange.received.get() + received);
-            };
-            tunnel::run(client, backend_side(backend), limit, progress).await;
-            true
+    if let (Ok(client), Ok(backend)) = tokio::join!(client, backend) {
+        let limit = exchange.connection.worker.shared.limits.tunnel_idle_timeout;
+        // Undone when the tunnel ends: what was counted for the client's stream.
+        let (client, _open) = client_side(client);
+        let progress = |sent: u64, received: u64| {
+            exchange.sent.set(exchange.sent.get() + sent);
+            exchange.received.set(exchange.received.get() + received);
+        };
+        match tunnel::run(client, backend_side(backend), limit, progress).await {
+            End::Closed => ending.complete = true,
+            End::Idle => exchange.fail(ProxyError::ResponseTimeout),
+            End::ClientFailed => exchange.fail(ProxyError::ClientGone),
+            End::BackendFailed => {
+                exchange.backend_failed(ProxyError::Reset);
+                exchange.fail(ProxyError::Reset);
+            }
         }
-        _ => false,
-    };
+    }
     // The endpoint counts the tunnel as in flight until here.
     drop(upstream);
 }

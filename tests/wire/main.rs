@@ -38,5 +38,6 @@ mod smuggling;
 mod streaming;
 mod timeouts;
 mod tls;
+mod tunnels;
 mod unread_bodies;
 mod upgrade;

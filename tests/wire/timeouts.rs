@@ -283,4 +283,6 @@ fn a_tunnel_idle_both_ways_is_closed_in_time() {
     assert_eq!(client.response().status, 101);
     assert_eq!(client.exactly(16), b"ticktickticktick", "traffic one way keeps it");
     at(SECOND, || client.expect_close());
+    let line = proxy.log_of("/");
+    assert_eq!((&line["status"], &line["flag"]), (&101.into(), &"UT".into()));
 }
