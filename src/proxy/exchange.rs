@@ -191,6 +191,8 @@ impl Exchange {
         // The first try starts with the request, near enough.
         self.try_start.set(Some(if tries.is_empty() { self.start } else { Instant::now() }));
         tries.push(Try { endpoint, duration: Duration::ZERO, status: 0, response_bytes: 0 });
+        // The silence of an earlier one is none of its.
+        self.waits.backend.set(0);
     }
 
     /// The try at hand failed with `error`. Counted once a try: not again, if the status was an error before.

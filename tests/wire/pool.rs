@@ -125,6 +125,27 @@ fn a_request_that_is_sent_again_is_a_retry_in_the_log_and_in_the_metric() {
 }
 
 #[test]
+fn a_try_that_follows_another_has_the_whole_time_to_answer() {
+    let backend = Backend::scripted(|exchange| {
+        std::thread::sleep(match exchange.number {
+            0 => Duration::ZERO,
+            _ => Duration::from_millis(1400),
+        });
+        match exchange.on_connection {
+            0 => exchange.reply("200 OK", "late"),
+            _ => Ok(Then::Reset),
+        }
+    });
+    let mut site = objects::site("a.example", &[backend.address]);
+    site.push(objects::config_map("settings", serde_json::json!({ "proxy-read-timeout": "2" })));
+    let proxy = Headgate::with(&site).flag("--workers", "1").flag("--configmap", "default/settings").start();
+    get(proxy.http, "a.example", "/");
+    // The connection that is there is reset after 1.4 s, and a new one answers after as long again.
+    assert_eq!(get(proxy.http, "a.example", "/").text(), "late");
+    assert_eq!(backend.seen().len(), 3);
+}
+
+#[test]
 fn a_backend_that_closes_a_reused_connection_without_an_answer_costs_no_get() {
     let backend = Backend::scripted(|exchange| match exchange.on_connection {
         0 => exchange.reply("200 OK", "first"),
