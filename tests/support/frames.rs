@@ -103,10 +103,10 @@ impl Frames {
         }
     }
 
-    /// The error code of the GOAWAY that ends the connection; `None` if it just closed.
+    /// The error code of the first GOAWAY; `None` if the connection just closed.
     #[track_caller]
     pub fn goaway_code(&mut self) -> Option<u32> {
-        self.until(GOAWAY, |frame| code(&frame.payload[4..]) != 0).map(|frame| code(&frame.payload[4..]))
+        self.until(GOAWAY, |_| true).map(|frame| code(&frame.payload[4..]))
     }
 
     /// The error code with which this stream is reset; `None` if the connection closed instead.
