@@ -128,7 +128,7 @@ impl Exchange {
 
     /// Who the client is, as far as anybody believable tells; for the log as well.
     pub(super) fn resolve_client(&self, headers: &HeaderMap) -> Resolved {
-        let chain = headers.get_all("x-forwarded-for").iter();
+        let chain = || headers.get_all(headers::X_FORWARDED_FOR).iter();
         let resolved = client_address::resolve(self.client.get(), chain, &self.tables.settings.trusted_proxies);
         self.client.set(resolved.client);
         resolved
