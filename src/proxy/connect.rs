@@ -1,6 +1,5 @@
 //! Opens connections to endpoints: TCP, TLS where the backend wants it, and hyper's handshake.
 
-use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
@@ -18,7 +17,7 @@ use super::executor::LocalExecutor;
 use super::http1::Http1;
 use super::io::BackendTransport;
 use super::opening;
-use super::pool::{MAX_SHARED, Sender, Shared};
+use super::pool::{Allowance, Sender, Shared};
 use super::request_body::RequestBody;
 use super::tls;
 use super::worker::Worker;
@@ -82,19 +81,20 @@ async fn http2(transport: BackendTransport, place: Place, worker: &Worker) -> io
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_TIMEOUT);
     let (sender, connection) = builder.handshake::<_, RequestBody>(TokioIo::new(transport)).await.map_err(other)?;
-    let limit = Rc::new(Cell::new(MAX_SHARED));
-    let told = limit.clone();
+    let allowance = Allowance::new();
+    let told = allowance.clone();
     let mut connection = Box::pin(connection);
-    let driven = poll_fn(move |cx| {
-        let ended = connection.as_mut().poll(cx);
-        told.set(connection.current_max_send_streams());
-        ended.map(drop)
-    });
     tokio::task::spawn_local(async move {
+        let driven = poll_fn(|cx| {
+            let ended = connection.as_mut().poll(cx);
+            told.tell(connection.current_max_send_streams(), cx);
+            ended.map(drop)
+        });
         driven.await;
-        drop(place);
+        drop((connection, place));
+        told.end();
     });
-    Ok(Shared::new(sender, limit, worker.clock.now()))
+    Ok(Shared::new(sender, allowance, worker.clock.now()))
 }
 
 /// The name asked for in TLS: the request's host, if it is a DNS name.

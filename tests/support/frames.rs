@@ -1,7 +1,7 @@
 //! HTTP/2 written by hand, for what no library would send.
 
 use std::io::Read;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 
 use super::client::{Client, closed, tcp};
 
@@ -36,6 +36,15 @@ pub struct Frames {
 impl Frames {
     pub fn connect(address: SocketAddr) -> Self {
         Self::with_settings(address, &[])
+    }
+
+    /// The other side: the next connection of `listener`, after its preface was read.
+    pub fn accept(listener: &TcpListener) -> Self {
+        let mut client = Client::over(listener.accept().unwrap().0);
+        client.stream.read_exact(&mut [0; b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".len()]).unwrap();
+        let mut frames = Frames { client };
+        frames.send(SETTINGS, 0, 0, &[]);
+        frames
     }
 
     /// With these settings (identifier, value). The peer's header table is switched off, so that [`Frames::status`] needs
