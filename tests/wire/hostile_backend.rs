@@ -94,6 +94,7 @@ fn a_head_that_is_none_is_502() {
         refused("HTTP/1.1 200 OK\r\nX: a\0b\r\nContent-Length: 0\r\n\r\n"),
         refused("HTTP/1.1 200 OK\r\nX: a\rb\r\nContent-Length: 0\r\n\r\n"),
         refused("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"),
+        ("HTTP/1.1 200 OK\nContent-Length: 0\n\n".into(), Whole(200), "", ""),
     ]);
 }
 

@@ -275,3 +275,20 @@ async fn a_protocol_over_http_2_that_we_do_not_translate_is_501() {
     let (response, _send) = client.open(request.body(()).unwrap(), false).await.unwrap();
     assert_eq!(soon(response).await.unwrap().status(), 501);
 }
+
+#[tokio::test]
+async fn a_websocket_over_http_2_to_an_h2c_backend_is_501() {
+    let backend = Backend::answering("ok");
+    let mut site = vec![objects::ingress("a", &[objects::rule("a.example", "/", "Prefix", "a")])];
+    site.extend(objects::service_speaking("a", &[backend.address], Some("kubernetes.io/h2c")));
+    let proxy = Headgate::serve(&site);
+    let client = H2Client::plain(proxy.http).await;
+    assert_eq!(client.get("http://b.example/").await.status, 404);
+    let request = Request::builder()
+        .method(Method::CONNECT)
+        .uri("http://a.example/")
+        .extension(Protocol::from_static("websocket"));
+    let (response, _send) = client.open(request.body(()).unwrap(), false).await.unwrap();
+    assert_eq!(soon(response).await.unwrap().status(), 501);
+    assert_eq!(backend.accepted(), 0);
+}
