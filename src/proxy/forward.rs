@@ -22,6 +22,9 @@ use crate::tables::{Lease, LiveBackend};
 /// Endpoints that one request tries to connect to.
 const CONNECT_TRIES: usize = 3;
 
+/// Fields in the head of an answer. hyper sees to it in HTTP/1.1; h2 knows no such bound.
+const MAX_FIELDS: usize = 100;
+
 /// What is needed to send a request again; its body is the exchange's.
 struct Replay {
     method: Method,
@@ -196,6 +199,10 @@ async fn on_connection(
         Sender::Http2(shared, _) => exchange.unless_failed(shared.sender().try_send_request(request)).await,
     };
     let result = match result {
+        Ok(Ok(response)) if response.headers().len() > MAX_FIELDS => {
+            exchange.backend_failed(ProxyError::Protocol);
+            Err(Lost::Failed(ProxyError::Protocol))
+        }
         Ok(Ok(response)) => Ok(response),
         Ok(Err(unanswered)) => Err(lost(exchange, unanswered, again, replay)),
         Err(error) => Err(Lost::Failed(error)),

@@ -260,20 +260,34 @@ fn endless_interim_answers_are_502_before_long() {
 }
 
 #[test]
-fn a_head_over_http_2_may_have_64_kib() {
+fn a_head_over_http_2_may_have_100_fields_and_64_kib() {
     let backend = H2Backend::scripted(async |mut exchange: H2Exchange| {
-        let length = exchange.request.uri().path()[1..].parse().unwrap();
-        exchange.reply(http::Response::builder().header("x", "v".repeat(length)).body(()).unwrap(), "ok")
+        let (fields, length) = exchange.request.uri().path()[1..].split_once('/').unwrap();
+        let (fields, value) = (fields.parse::<usize>().unwrap(), "v".repeat(length.parse().unwrap()));
+        let builder = (0..fields).fold(http::Response::builder(), |builder, _| builder.header("x", &value));
+        exchange.reply(builder.body(()).unwrap(), "ok")
     });
     let mut site = vec![objects::ingress("a", &[objects::rule("a.example", "/", "Prefix", "a")])];
     site.extend(objects::service_speaking("a", &[backend.address], Some("kubernetes.io/h2c")));
     let proxy = Headgate::with(&site).flag("--workers", "1").start();
-    for (length, status, flag) in [(60_000, 200, ""), (66_000, 502, "UPE"), (1_000, 200, "")] {
-        let path = format!("/{length}");
-        assert_eq!(get(proxy.http, "a.example", &path).status, status, "{length}");
-        assert_eq!(proxy.log_of(&path)["flag"], flag, "{length}");
+    let ok = (200, "");
+    let refused = (502, "UPE");
+    let heads = [
+        ("/1/20000", ok),
+        ("/1/60000", ok),
+        ("/1/66000", refused),
+        ("/99/1", ok),
+        ("/100/1", ok),
+        ("/101/1", refused),
+        ("/300/1", refused),
+        ("/1/1000", ok),
+    ];
+    for (path, (status, flag)) in heads {
+        assert_eq!(get(proxy.http, "a.example", path).status, status, "{path}");
+        assert_eq!(proxy.log_of(path)["flag"], flag, "{path}");
     }
-    assert_eq!(proxy.metrics().value("proxy_backend_errors_total", &[("reason", "protocol")]), 1.0);
+    assert_eq!(proxy.metrics().value("proxy_backend_errors_total", &[("reason", "protocol")]), 3.0);
+    assert_eq!(backend.accepted(), 1);
 }
 
 #[test]
