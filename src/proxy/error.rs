@@ -37,9 +37,6 @@ pub enum ProxyError {
     /// `Expect` asks for something other than `100-continue`.
     #[error("the expectation is not met")]
     ExpectationFailed,
-    /// The connection's TLS settings are not those of the host that is asked for.
-    #[error("the host is not served on this connection")]
-    Misdirected,
     #[error("the request head is too large")]
     HeadTooLarge,
     /// The client went away before the response head; the status is only logged.
@@ -86,7 +83,7 @@ pub(super) const ALLOWED_METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, O
 
 impl ProxyError {
     /// Every failure once, in the order of its status.
-    pub fn all() -> [ProxyError; 24] {
+    pub fn all() -> [ProxyError; 23] {
         use ProxyError::*;
         [
             BadRequest(""),
@@ -98,7 +95,6 @@ impl ProxyError {
             BodyTooLarge,
             UriTooLong,
             ExpectationFailed,
-            Misdirected,
             HeadTooLarge,
             ClientGone,
             Panic,
@@ -164,7 +160,6 @@ impl ProxyError {
             | ProxyError::Draining => true,
             ProxyError::NoRoute
             | ProxyError::MethodNotAllowed(_)
-            | ProxyError::Misdirected
             | ProxyError::NotImplemented
             | ProxyError::Connect
             | ProxyError::Reset
@@ -190,7 +185,6 @@ impl ProxyError {
             ProxyError::BodyTooLarge => (413, "BL"),
             ProxyError::UriTooLong => (414, "DPE"),
             ProxyError::ExpectationFailed => (417, "DPE"),
-            ProxyError::Misdirected => (421, "MD"),
             ProxyError::HeadTooLarge => (431, "DPE"),
             ProxyError::ClientGone => (499, "DC"),
             ProxyError::Panic => (500, "IE"),
