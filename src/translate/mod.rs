@@ -37,6 +37,7 @@ use reports::Reports;
 use routing::{Routed, Routing};
 use settings::ProcessSettings;
 
+pub use class::class_of;
 pub use objects::Objects;
 pub use options::Options;
 pub use problem::{ObjectKind, ObjectRef, Problem, Reason, Report};
