@@ -26,6 +26,11 @@ use crate::tables::Lease;
 
 /// The most that waits for an HTTP/2 backend to take it, and the largest head of its answers.
 const BUFFER: usize = 64 << 10;
+/// What an endpoint may send ahead of a client that reads slowly.
+const STREAM_WINDOW: u32 = 256 << 10;
+/// The most there is: h2 ends a connection with too many small frames unread for its window, and here one slow client
+/// would end the requests of others. The windows of streams bound what is in flight.
+const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -74,8 +79,8 @@ async fn http2(transport: BackendTransport, place: Place, worker: &Worker) -> io
     let mut builder = http2::Builder::new(LocalExecutor);
     builder
         .timer(TokioTimer::new())
-        .initial_stream_window_size(1 << 20)
-        .initial_connection_window_size(4 << 20)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buf_size(BUFFER)
         .max_header_list_size(BUFFER as u32)
         .keep_alive_interval(PING_INTERVAL)

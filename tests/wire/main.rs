@@ -34,6 +34,7 @@ mod raw_heads;
 mod routing;
 mod signals;
 mod slow_clients;
+mod small_messages;
 mod smuggling;
 mod streaming;
 mod timeouts;
