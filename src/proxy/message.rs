@@ -54,13 +54,12 @@ pub(super) fn outgoing(
     client: Resolved,
     protocol: Protocol,
 ) -> Result<Outgoing, ProxyError> {
-    let extended_connect = target.websocket;
     let http2 = protocol == Protocol::H2c;
-    if extended_connect && http2 {
+    if target.websocket && http2 {
         return Err(ProxyError::NotImplemented);
     }
-    let protocol = exchange.head.upgrade.clone().filter(|_| !http2);
     let stream = head.extensions.remove::<OnUpgrade>();
+    let switch = exchange.head.upgrade.clone().filter(|_| !http2);
     let facts = headers::Facts {
         host: target.authority(),
         peer: &exchange.connection.facts.peer_text,
@@ -69,34 +68,42 @@ pub(super) fn outgoing(
         client_only: exchange.tables.settings.client_only_forwarded_for,
         tls: exchange.is_tls(),
         request_id: exchange.request_id.clone(),
-        upgrade: protocol.clone(),
+        upgrade: switch.clone(),
         http2,
     };
     headers::to_backend(&mut head.headers, facts);
-    let asked = if extended_connect {
-        head.method = Method::GET;
-        Some(Asked::Http2(Handshake::offer(&mut head.headers, fastrand::u128(..))))
-    } else {
-        protocol.map(Asked::Http1)
+    let asked = match target.websocket {
+        true => Some(Asked::Http2(handshake(&mut head))),
+        false => switch.map(Asked::Http1),
     };
     let upgrade = stream.zip(asked).map(|(client, asked)| Upgrade { client, asked });
-    let http2_client = head.version == Version::HTTP_2;
-    let limit = exchange.route().and_then(|route| route.policy.max_body_size);
-    let body = RequestBody::new(exchange.clone(), limit, http2 && http2_client);
-    if !http2 && body.size_hint().exact().is_none() {
-        // hyper drops a body of unknown size on methods that seldom have one, unless it is told.
-        head.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-    }
-    if !http2 && body.is_end_stream() && matches!(head.method, Method::POST | Method::PUT | Method::PATCH) {
-        // Where a body is usual, its absence is to be said (RFC 9110 §8.6); hyper leaves it to us.
-        head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
-    }
-    let mut request = Request::new(body);
+    let mut request = Request::new(body(exchange, &mut head, http2));
     *request.method_mut() = head.method;
     *request.uri_mut() = uri(&head.uri, target, http2)?;
     *request.version_mut() = if http2 { Version::HTTP_2 } else { Version::HTTP_11 };
     *request.headers_mut() = head.headers;
     Ok(Outgoing { request, upgrade })
+}
+
+/// Makes of an extended CONNECT what opens a websocket over HTTP/1.1.
+fn handshake(head: &mut Parts) -> Handshake {
+    head.method = Method::GET;
+    Handshake::offer(&mut head.headers, fastrand::u128(..))
+}
+
+/// The client's body, and in `head` what hyper has to be told of it towards HTTP/1.1.
+fn body(exchange: &Rc<Exchange>, head: &mut Parts, http2: bool) -> RequestBody {
+    let limit = exchange.route().and_then(|route| route.policy.max_body_size);
+    let body = RequestBody::new(exchange.clone(), limit, http2 && head.version == Version::HTTP_2);
+    if !http2 && body.size_hint().exact().is_none() {
+        // It drops a body of unknown size on methods that seldom have one.
+        head.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+    if !http2 && body.is_end_stream() && matches!(head.method, Method::POST | Method::PUT | Method::PATCH) {
+        // Where a body is usual, its absence is to be said (RFC 9110 §8.6); it leaves that to us.
+        head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+    }
+    body
 }
 
 /// The answer for the client, made of the backend's `response`.
