@@ -17,7 +17,6 @@ pub mod error;
 mod exchange;
 mod executor;
 mod failure;
-mod fallback;
 #[cfg(test)]
 mod faults;
 mod forward;
@@ -36,11 +35,12 @@ mod request;
 mod request_body;
 pub mod respond;
 mod seldom;
+mod self_made;
 mod start;
 pub mod tls;
 pub mod tunnel;
 mod upgrade;
 mod worker;
 
-pub use fallback::self_made_certificate;
+pub use self_made::self_made_certificate;
 pub use start::Proxy;
