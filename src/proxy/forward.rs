@@ -2,6 +2,7 @@
 //! cannot be reached, and never a request twice that must not be.
 
 use std::future::poll_fn;
+use std::ops::ControlFlow;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
@@ -84,7 +85,8 @@ async fn to_backend(
 ) -> Result<(Response<Incoming>, Upstream), ProxyError> {
     let mut tried = SmallVec::<[u64; CONNECT_TRIES]>::new();
     let mut failure = None;
-    let mut once_more = backend.endpoints.len() == 1;
+    // The only endpoint may be asked again.
+    let mut alone = backend.endpoints.len() == 1;
     while tried.len() < CONNECT_TRIES
         && let Some(lease) = backend.pick(&tried)
     {
@@ -98,7 +100,7 @@ async fn to_backend(
             Err(Unserved::Unreached(unsent, error)) => (request, failure) = (unsent, Some(error)),
             Err(Unserved::Refused(unsent)) => {
                 (request, failure) = (unsent, Some(ProxyError::Reset));
-                if std::mem::take(&mut once_more) {
+                if std::mem::take(&mut alone) {
                     tried.clear();
                 }
             }
@@ -128,26 +130,37 @@ async fn to_endpoint(
                 Err(error) => return Err(Unserved::Failed(error)),
             },
         };
-        let reused = upstream.reused;
         match on_connection(exchange, upstream, request).await {
             (Ok(response), upstream) => return Ok((response, upstream)),
-            (Err(Lost::Unsent(unsent)), upstream) if reused => (request, lease) = (unsent, upstream.lease),
-            (Err(Lost::Unsent(unsent)), _) => {
-                exchange.backend_failed(ProxyError::Reset);
-                return Err(Unserved::Unreached(unsent, ProxyError::Reset));
-            }
-            (Err(Lost::Stale(replay)), upstream) if reused => {
-                exchange.retries(upstream.lease.endpoint().address);
-                (request, lease) = (replay.request(exchange), upstream.lease);
-                // Not another pooled one: a request that makes its endpoint close must not do so to all of them.
-                pooled = false;
-            }
-            (Err(Lost::Stale(replay)), _) => {
-                return Err(Unserved::Unreached(replay.request(exchange), ProxyError::Reset));
-            }
-            (Err(Lost::Refused(replay)), _) => return Err(Unserved::Refused(replay.request(exchange))),
-            (Err(Lost::Failed(error)), _) => return Err(Unserved::Failed(error)),
+            (Err(lost), upstream) => match once_more(exchange, lost, upstream) {
+                ControlFlow::Continue(next) => (request, lease, pooled) = next,
+                ControlFlow::Break(unserved) => return Err(unserved),
+            },
         }
+    }
+}
+
+/// What to send to the same endpoint again, and whether a pooled connection may be used for that.
+fn once_more(
+    exchange: &Rc<Exchange>,
+    lost: Lost,
+    upstream: Upstream,
+) -> ControlFlow<Unserved, (Request<RequestBody>, Lease, bool)> {
+    match lost {
+        Lost::Unsent(unsent) if upstream.reused => ControlFlow::Continue((unsent, upstream.lease, true)),
+        Lost::Unsent(unsent) => {
+            exchange.backend_failed(ProxyError::Reset);
+            ControlFlow::Break(Unserved::Unreached(unsent, ProxyError::Reset))
+        }
+        Lost::Stale(replay) if upstream.reused => {
+            exchange.retries(upstream.lease.endpoint().address);
+            // Not another pooled one: a request that makes its endpoint close must not do so to all of them.
+            ControlFlow::Continue((replay.request(exchange), upstream.lease, false))
+        }
+        // A new connection does not help where one has just failed: another endpoint may.
+        Lost::Stale(replay) => ControlFlow::Break(Unserved::Unreached(replay.request(exchange), ProxyError::Reset)),
+        Lost::Refused(replay) => ControlFlow::Break(Unserved::Refused(replay.request(exchange))),
+        Lost::Failed(error) => ControlFlow::Break(Unserved::Failed(error)),
     }
 }
 
@@ -199,15 +212,19 @@ async fn on_connection(
         Sender::Http2(shared, _) => exchange.unless_failed(shared.sender().try_send_request(request)).await,
     };
     let result = match result {
-        Ok(Ok(response)) if response.headers().len() > MAX_FIELDS => {
-            exchange.backend_failed(ProxyError::Protocol);
-            Err(Lost::Failed(ProxyError::Protocol))
-        }
-        Ok(Ok(response)) => Ok(response),
+        Ok(Ok(response)) => bounded(exchange, response).map_err(Lost::Failed),
         Ok(Err(unanswered)) => Err(lost(exchange, unanswered, again, replay)),
         Err(error) => Err(Lost::Failed(error)),
     };
     (result, upstream)
+}
+
+fn bounded(exchange: &Exchange, response: Response<Incoming>) -> Result<Response<Incoming>, ProxyError> {
+    if response.headers().len() <= MAX_FIELDS {
+        return Ok(response);
+    }
+    exchange.backend_failed(ProxyError::Protocol);
+    Err(ProxyError::Protocol)
 }
 
 fn lost(
