@@ -172,7 +172,8 @@ impl Process {
         if problems.is_empty() {
             control.source_succeeded(SystemTime::now());
         }
-        self.admin.set_source_problems(serde_json::json!(problems));
+        let told: Vec<_> = problems.iter().chain(self.folder.notes()).collect();
+        self.admin.set_source_problems(serde_json::json!(told));
     }
 
     /// Breaks when the process is to end now.
