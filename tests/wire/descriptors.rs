@@ -43,6 +43,7 @@ fn connections_to_backends_leave_room_for_every_client() {
         streams.get(2 * stream + 1, "busy.example", "/");
     }
     let refused = || proxy.log().iter().filter(|line| line["status"] == 503 && line["flag"] == "UO").count();
+    busy.wait_for(10);
     until("the others' refusal", || (refused() == 90).then_some(()));
     assert_eq!((busy.seen().len(), busy.open()), (10, 10));
     let mut clients: Vec<_> = (0..9).map(|_| Client::connect(proxy.http)).collect();
