@@ -14,7 +14,7 @@ use smallvec::SmallVec;
 
 use super::error::ProxyError;
 use super::exchange::Exchange;
-use super::pool::{Sender, Upstream};
+use super::pool::{Connected, Sender};
 use super::request_body::RequestBody;
 use super::{connect, failure};
 use crate::snapshot::RoutePolicy;
@@ -67,7 +67,7 @@ pub(super) async fn forward(
     backend: &LiveBackend,
     policy: &RoutePolicy,
     request: Request<RequestBody>,
-) -> Result<(Response<Incoming>, Upstream), ProxyError> {
+) -> Result<(Response<Incoming>, Connected), ProxyError> {
     exchange.body.keep();
     let answer = to_backend(exchange, backend, policy, request).await;
     if answer.is_ok() {
@@ -82,7 +82,7 @@ async fn to_backend(
     backend: &LiveBackend,
     policy: &RoutePolicy,
     mut request: Request<RequestBody>,
-) -> Result<(Response<Incoming>, Upstream), ProxyError> {
+) -> Result<(Response<Incoming>, Connected), ProxyError> {
     let mut tried = SmallVec::<[u64; CONNECT_TRIES]>::new();
     let mut failure = None;
     // The only endpoint may be asked again.
@@ -116,23 +116,23 @@ async fn to_endpoint(
     policy: &RoutePolicy,
     mut lease: Lease,
     mut request: Request<RequestBody>,
-) -> Result<(Response<Incoming>, Upstream), Unserved> {
+) -> Result<(Response<Incoming>, Connected), Unserved> {
     let worker = &exchange.connection.worker;
     let mut pooled = true;
     loop {
         let checkout = if pooled { worker.pools.checkout(worker, lease) } else { Err(lease) };
-        let upstream = match checkout {
-            Ok(upstream) => upstream,
+        let connected = match checkout {
+            Ok(connected) => connected,
             // Boxed, since it is seldom needed and most of this future's size.
             Err(lease) => match Box::pin(fresh(exchange, policy, lease, request.headers())).await {
-                Ok(Ok(upstream)) => upstream,
+                Ok(Ok(connected)) => connected,
                 Ok(Err(unreachable)) => return Err(Unserved::Unreached(request, unreachable)),
                 Err(error) => return Err(Unserved::Failed(error)),
             },
         };
-        match on_connection(exchange, upstream, request).await {
-            (Ok(response), upstream) => return Ok((response, upstream)),
-            (Err(lost), upstream) => match once_more(exchange, lost, upstream) {
+        match on_connection(exchange, connected, request).await {
+            (Ok(response), connected) => return Ok((response, connected)),
+            (Err(lost), connected) => match once_more(exchange, lost, connected) {
                 ControlFlow::Continue(next) => (request, lease, pooled) = next,
                 ControlFlow::Break(unserved) => return Err(unserved),
             },
@@ -144,18 +144,18 @@ async fn to_endpoint(
 fn once_more(
     exchange: &Rc<Exchange>,
     lost: Lost,
-    upstream: Upstream,
+    connected: Connected,
 ) -> ControlFlow<Unserved, (Request<RequestBody>, Lease, bool)> {
     match lost {
-        Lost::Unsent(unsent) if upstream.reused => ControlFlow::Continue((unsent, upstream.lease, true)),
+        Lost::Unsent(unsent) if connected.reused => ControlFlow::Continue((unsent, connected.lease, true)),
         Lost::Unsent(unsent) => {
             exchange.backend_failed(ProxyError::Reset);
             ControlFlow::Break(Unserved::Unreached(unsent, ProxyError::Reset))
         }
-        Lost::Stale(replay) if upstream.reused => {
-            exchange.retries(upstream.lease.endpoint().address);
+        Lost::Stale(replay) if connected.reused => {
+            exchange.retries(connected.lease.endpoint().address);
             // Not another pooled one: a request that makes its endpoint close must not do so to all of them.
-            ControlFlow::Continue((replay.request(exchange), upstream.lease, false))
+            ControlFlow::Continue((replay.request(exchange), connected.lease, false))
         }
         // A new connection does not help where one has just failed: another endpoint may.
         Lost::Stale(replay) => ControlFlow::Break(Unserved::Unreached(replay.request(exchange), ProxyError::Reset)),
@@ -170,11 +170,11 @@ async fn fresh(
     policy: &RoutePolicy,
     lease: Lease,
     headers: &HeaderMap,
-) -> Result<Result<Upstream, ProxyError>, ProxyError> {
+) -> Result<Result<Connected, ProxyError>, ProxyError> {
     let worker = &exchange.connection.worker;
     let connecting = connect::connect(worker, &lease, headers, policy.connect_timeout);
     Ok(match exchange.unless_failed(connecting).await? {
-        Ok(sender) => Ok(Upstream::fresh(sender, lease, worker.clone())),
+        Ok(sender) => Ok(Connected::fresh(sender, lease, worker.clone())),
         Err(error) => {
             let failure = failure::of_connecting(&error);
             exchange.backend_failed(failure);
@@ -186,28 +186,28 @@ async fn fresh(
 /// One request on one connection, to the response head.
 async fn on_connection(
     exchange: &Rc<Exchange>,
-    mut upstream: Upstream,
+    mut connected: Connected,
     request: Request<RequestBody>,
-) -> (Result<Response<Incoming>, Lost>, Upstream) {
+) -> (Result<Response<Incoming>, Lost>, Connected) {
     let again = Again {
         // A reused connection may have been closing when the request went out (RFC 9110 §9.2.2).
-        if_reset: upstream.reused && request.method().is_idempotent(),
+        if_reset: connected.reused && request.method().is_idempotent(),
         // The endpoint tells of a stream that it has not processed (RFC 9113 §8.7).
-        if_undone: matches!(upstream.sender, Sender::Http2(..)),
+        if_undone: matches!(connected.sender, Sender::Http2(..)),
     };
     let repeatable = again.if_reset && request.body().is_end_stream();
-    if upstream.reused && !repeatable && upstream.idle_since != exchange.connection.worker.clock.now() {
+    if connected.reused && !repeatable && connected.idle_since != exchange.connection.worker.clock.now() {
         // This request may not be sendable twice: let the reactor deliver a close that has already arrived.
         tokio::task::yield_now().await;
     }
     exchange.waits_for_backend();
-    match exchange.unless_failed(poll_fn(|cx| upstream.sender.poll_ready(cx))).await {
+    match exchange.unless_failed(poll_fn(|cx| connected.sender.poll_ready(cx))).await {
         Ok(Ok(())) => {}
-        Ok(Err(_)) => return (Err(Lost::Unsent(request)), upstream),
-        Err(error) => return (Err(Lost::Failed(error)), upstream),
+        Ok(Err(_)) => return (Err(Lost::Unsent(request)), connected),
+        Err(error) => return (Err(Lost::Failed(error)), connected),
     }
     let replay = (again.if_reset || again.if_undone).then(|| Replay::of(&request));
-    let result = match &mut upstream.sender {
+    let result = match &mut connected.sender {
         Sender::Http1(sender) => exchange.unless_failed(sender.send(request)).await,
         Sender::Http2(shared, _) => exchange.unless_failed(shared.sender().try_send_request(request)).await,
     };
@@ -216,7 +216,7 @@ async fn on_connection(
         Ok(Err(unanswered)) => Err(lost(exchange, unanswered, again, replay)),
         Err(error) => Err(Lost::Failed(error)),
     };
-    (result, upstream)
+    (result, connected)
 }
 
 fn bounded(exchange: &Exchange, response: Response<Incoming>) -> Result<Response<Incoming>, ProxyError> {

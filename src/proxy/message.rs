@@ -20,7 +20,7 @@ use super::error::ProxyError;
 use super::exchange::Exchange;
 use super::head_check::Checked;
 use super::headers::{Framing, Handshake};
-use super::pool::Upstream;
+use super::pool::Connected;
 use super::request_body::RequestBody;
 use super::{headers, upgrade};
 use crate::snapshot::Protocol;
@@ -110,7 +110,7 @@ fn body(exchange: &Rc<Exchange>, head: &mut Parts, http2: bool) -> RequestBody {
 pub(super) fn incoming(
     exchange: &Rc<Exchange>,
     response: Response<Incoming>,
-    upstream: Upstream,
+    connected: Connected,
     upgrade: Option<Upgrade>,
 ) -> Result<Response<ResponseBody>, ProxyError> {
     let status = response.status();
@@ -118,7 +118,7 @@ pub(super) fn incoming(
     let extended_connect = exchange.head.method == Method::CONNECT;
     if status == StatusCode::SWITCHING_PROTOCOLS {
         let upgrade = upgrade.ok_or(ProxyError::Protocol)?;
-        return upgrade::start(exchange, upgrade, response, upstream);
+        return upgrade::start(exchange, upgrade, response, connected);
     }
     if extended_connect && status.is_success() {
         // To the client it would mean that the websocket is open.
@@ -134,7 +134,7 @@ pub(super) fn incoming(
     head.version = response_version(exchange);
     let bodyless =
         exchange.head.method == Method::HEAD || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    let body = ResponseBody::backend(body, exchange.clone(), upstream, trailers, bodyless)?;
+    let body = ResponseBody::backend(body, exchange.clone(), connected, trailers, bodyless)?;
     exchange.responds(status);
     let mut answer = Response::from_parts(head, body);
     announce_end(exchange, &mut answer);

@@ -64,7 +64,7 @@ pub(super) struct Allowance {
 }
 
 /// A connection in use by one request.
-pub(super) struct Upstream {
+pub(super) struct Connected {
     pub(super) sender: Sender,
     /// It has served a request before, so the endpoint may be about to close it.
     pub(super) reused: bool,
@@ -96,17 +96,17 @@ impl Drop for InUse {
 
 impl Pools {
     /// A connection to `lease`'s endpoint that is open as far as is known. Gives the lease back if there is none.
-    pub(super) fn checkout(&self, worker: &Rc<Worker>, lease: Lease) -> Result<Upstream, Lease> {
+    pub(super) fn checkout(&self, worker: &Rc<Worker>, lease: Lease) -> Result<Connected, Lease> {
         let mut pools = self.by_endpoint.borrow_mut();
         let Some(pool) = pools.get_mut(&lease.endpoint().id) else { return Err(lease) };
-        let limit = worker.shared.limits.upstream_idle_timeout;
+        let limit = worker.shared.limits.backend_idle_timeout;
         if let Some(sender) = pool.join(worker) {
-            return Ok(Upstream { sender, reused: true, idle_since: 0, lease, worker: worker.clone() });
+            return Ok(Connected { sender, reused: true, idle_since: 0, lease, worker: worker.clone() });
         }
         while let Some(Idle { sender, since }) = pool.idle.pop() {
             if !sender.is_closed() && !passed(since, limit, worker.clock.now()) {
                 let sender = Sender::Http1(sender);
-                return Ok(Upstream { sender, reused: true, idle_since: since, lease, worker: worker.clone() });
+                return Ok(Connected { sender, reused: true, idle_since: since, lease, worker: worker.clone() });
             }
         }
         Err(lease)
@@ -220,9 +220,9 @@ impl Allowance {
     }
 }
 
-impl Upstream {
+impl Connected {
     pub(super) fn fresh(sender: Sender, lease: Lease, worker: Rc<Worker>) -> Self {
-        Upstream { sender, reused: false, idle_since: 0, lease, worker }
+        Connected { sender, reused: false, idle_since: 0, lease, worker }
     }
 
     /// The exchange on it is complete: the next request may have the connection.

@@ -61,8 +61,8 @@ async fn treat(exchange: &Rc<Exchange>, head: Parts) -> Result<Response<Response
     }
     let backend = backend_of(tables, route).ok_or(ProxyError::Denied)?;
     let outgoing = message::outgoing(exchange, head, target, client, backend.protocol)?;
-    let (response, upstream) = forward::forward(exchange, backend, &route.policy, outgoing.request).await?;
-    message::incoming(exchange, response, upstream, outgoing.upgrade)
+    let (response, connected) = forward::forward(exchange, backend, &route.policy, outgoing.request).await?;
+    message::incoming(exchange, response, connected, outgoing.upgrade)
         .inspect_err(|error| exchange.backend_failed(*error))
 }
 

@@ -16,7 +16,7 @@ use super::headers::{self, Framing};
 use super::http1;
 use super::io::{BackendTransport, ClientIo, ClientTransport, Transport};
 use super::message::{self, Asked, Upgrade};
-use super::pool::Upstream;
+use super::pool::Connected;
 use super::tunnel::{self, Duplex, End, Side};
 
 /// Answers the client and starts the tunnel; the exchange ends with it. `response` is the backend's 101.
@@ -24,7 +24,7 @@ pub(super) fn start(
     exchange: &Rc<Exchange>,
     upgrade: Upgrade,
     mut response: Response<Incoming>,
-    upstream: Upstream,
+    connected: Connected,
 ) -> Result<Response<ResponseBody>, ProxyError> {
     let backend = hyper::upgrade::on(&mut response);
     let (mut head, _) = response.into_parts();
@@ -50,7 +50,7 @@ pub(super) fn start(
     head.version = message::response_version(exchange);
     exchange.responds(head.status);
     exchange.becomes_tunnel();
-    spawn_local(tunnel(exchange.clone(), upgrade.client, backend, upstream));
+    spawn_local(tunnel(exchange.clone(), upgrade.client, backend, connected));
     Ok(Response::from_parts(head, ResponseBody::Tunnel))
 }
 
@@ -66,7 +66,7 @@ impl Drop for Ending {
     }
 }
 
-async fn tunnel(exchange: Rc<Exchange>, client: OnUpgrade, backend: OnUpgrade, upstream: Upstream) {
+async fn tunnel(exchange: Rc<Exchange>, client: OnUpgrade, backend: OnUpgrade, connected: Connected) {
     let mut ending = Ending { exchange: exchange.clone(), complete: false };
     if let (Ok(client), Ok(backend)) = tokio::join!(client, backend) {
         let limit = exchange.connection.worker.shared.limits.tunnel_idle_timeout;
@@ -87,7 +87,7 @@ async fn tunnel(exchange: Rc<Exchange>, client: OnUpgrade, backend: OnUpgrade, u
         }
     }
     // The endpoint counts the tunnel as in flight until here.
-    drop(upstream);
+    drop(connected);
 }
 
 fn client_side(upgraded: Upgraded) -> (Side, Option<Box<dyn Send>>) {

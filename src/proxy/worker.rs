@@ -250,7 +250,7 @@ impl Worker {
             }
             None => false,
         });
-        self.pools.sweep(now, self.shared.limits.upstream_idle_timeout);
+        self.pools.sweep(now, self.shared.limits.backend_idle_timeout);
         self.log.borrow_mut().flush();
         // Lets go of a generation that no request has asked past.
         drop(self.reader.current());

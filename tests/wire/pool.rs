@@ -44,7 +44,7 @@ fn concurrent_requests_use_connections_of_their_own() {
 fn an_idle_backend_connection_is_closed_by_us_first() {
     let backend = Backend::answering("ok");
     let site = objects::site("a.example", &[backend.address]);
-    let proxy = Headgate::with(&site).flag("--workers", "1").flag("--upstream-idle-timeout", "1s").start();
+    let proxy = Headgate::with(&site).flag("--workers", "1").flag("--backend-idle-timeout", "1s").start();
     get(proxy.http, "a.example", "/");
     assert!(within(Duration::from_millis(600), || (backend.open() == 0).then_some(())).is_none(), "closed too early");
     until("the close", || (backend.open() == 0).then_some(()));
@@ -276,7 +276,7 @@ fn an_idle_tls_connection_is_closed_in_due_form() {
     });
     let mut site = vec![objects::ingress("a", &[objects::rule("a.example", "/", "Prefix", "a")])];
     site.extend(objects::service_speaking("a", &[backend.address], Some("https")));
-    let proxy = Headgate::with(&site).flag("--upstream-idle-timeout", "1s").start();
+    let proxy = Headgate::with(&site).flag("--backend-idle-timeout", "1s").start();
     assert_eq!(get(proxy.http, "a.example", "/").text(), "ok");
     assert_eq!(end.recv().unwrap().unwrap(), 0);
 }

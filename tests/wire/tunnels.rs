@@ -93,7 +93,7 @@ fn an_idle_tunnel_outlives_every_timeout_of_requests() {
         "--keep-alive-timeout",
         "--body-idle-timeout",
         "--write-timeout",
-        "--upstream-idle-timeout",
+        "--backend-idle-timeout",
         "--max-connection-age",
     ] {
         builder = builder.flag(flag, "1s");
