@@ -134,15 +134,19 @@ fn a_body_with_two_ends_is_502() {
 #[test]
 fn a_body_that_is_broken_from_its_start_is_502() {
     let chunk = |sent: &str| (format!("{CHUNKED}{sent}"), Whole(502), "UPE", "protocol");
-    hold(&[
-        chunk("xyz\r\n"),
-        chunk("-1\r\n"),
-        chunk("\r\n"),
-        chunk("fffffffffffffffff\r\n"),
-        chunk("2;\n\r\nok\r\n"),
-        (CHUNKED.to_owned(), Whole(502), "UC", "reset"),
-        (format!("{OK}Content-Length: 2\r\n\r\n"), Whole(502), "UC", "reset"),
-    ]);
+    hold(&[chunk("xyz\r\n"), chunk("-1\r\n"), chunk("\r\n"), chunk("fffffffffffffffff\r\n"), chunk("2;\n\r\nok\r\n")]);
+}
+
+#[test]
+fn a_body_that_never_begins_is_never_complete() {
+    for sent in [CHUNKED.to_owned(), format!("{OK}Content-Length: 2\r\n\r\n")] {
+        let row = (sent, Whole(502), "UC", "reset");
+        let (proxy, _backend) = proxy_before(std::slice::from_ref(&row));
+        // The end may come with the head or after it.
+        assert!(matches!(asked(&proxy, "/0"), Whole(502) | Broken(200)), "{:?}", row.0);
+        assert_eq!(proxy.log_of("/0")["flag"], "UC", "{:?}", row.0);
+        assert_eq!(proxy.metrics().value("proxy_backend_errors_total", &[("reason", "reset")]), 1.0, "{:?}", row.0);
+    }
 }
 
 #[test]
@@ -220,7 +224,11 @@ fn a_backend_that_takes_no_body_is_504_and_let_go() {
     });
     let mut site = objects::site("a.example", &[backend.address]);
     site.push(objects::config_map("settings", json!({ "proxy-send-timeout": "1" })));
-    let proxy = Headgate::with(&site).flag("--configmap", "default/settings").start();
+    let settled = [("--configmap", "default/settings"), ("--workers", "1"), ("--backend-idle-timeout", "1s")];
+    let proxy = settled.iter().fold(Headgate::with(&site), |proxy, (flag, value)| proxy.flag(flag, value)).start();
+    // A worker may open its descriptors after the process is ready, so one request first.
+    assert_eq!(get(proxy.http, "a.example", "/next").text(), "fine");
+    until("the end of the idle connection", || (backend.open() == 0).then_some(()));
     let before = proxy.descriptors();
     let mut client = Client::connect(proxy.http);
     client.send("POST /deaf HTTP/1.1\r\nHost: a.example\r\nContent-Length: 1000000000\r\n\r\n");

@@ -51,7 +51,8 @@ fn backend_errors_are_counted_by_reason_once_a_try() {
         _ => exchange.send("nonsense\r\n\r\n").map(|()| Then::Close),
     });
     let proxy = Headgate::before(&backend);
-    for path in ["/5xx", "/reset", "/protocol"] {
+    // In an order that leaves no connection which the next could try first.
+    for path in ["/reset", "/protocol", "/5xx"] {
         get(proxy.http, "a.example", path);
     }
     for reason in ["5xx", "reset", "protocol"] {
