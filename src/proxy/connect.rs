@@ -12,9 +12,9 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
 
+use super::backend_http1::Http1;
 use super::backend_sockets::{self, Place};
 use super::executor::LocalExecutor;
-use super::http1::Http1;
 use super::io::BackendTransport;
 use super::opening;
 use super::pool::{Allowance, Sender, Shared};

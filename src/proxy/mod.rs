@@ -7,6 +7,7 @@
 mod accept;
 mod activity;
 pub mod admission;
+mod backend_http1;
 mod backend_sockets;
 mod body;
 pub mod client_address;
@@ -23,7 +24,6 @@ mod forward;
 pub mod framing;
 pub mod head_check;
 pub mod headers;
-mod http1;
 mod inlet;
 mod io;
 pub mod listener;

@@ -12,8 +12,8 @@ use hashbrown::HashMap;
 use hyper::client::conn::http2;
 use tokio::sync::Notify;
 
+use super::backend_http1::Http1;
 use super::clock::{Millis, passed};
-use super::http1::Http1;
 use super::opening::Opening;
 use super::request_body::RequestBody;
 use super::worker::Worker;

@@ -9,11 +9,11 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::task::spawn_local;
 
+use super::backend_http1;
 use super::body::ResponseBody;
 use super::error::ProxyError;
 use super::exchange::Exchange;
 use super::headers::{self, Framing};
-use super::http1;
 use super::io::{BackendTransport, ClientIo, ClientTransport, Transport};
 use super::message::{self, Asked, Upgrade};
 use super::pool::Connected;
@@ -107,7 +107,7 @@ fn client_side(upgraded: Upgraded) -> (Side, Option<Box<dyn Send>>) {
 }
 
 fn backend_side(upgraded: Upgraded) -> Side {
-    match upgraded.downcast::<TokioIo<http1::Stream>>() {
+    match upgraded.downcast::<TokioIo<backend_http1::Stream>>() {
         Ok(parts) => match parts.io.into_inner().into_transport() {
             BackendTransport::Plain(stream) => Side::Plain { stream, read: parts.read_buf },
             Transport::Tls(stream) => other(*stream, parts.read_buf),
