@@ -24,6 +24,7 @@ use crate::config::Config;
 use crate::proxy::{Proxy, listener};
 use crate::source::folder::{Folder, OpenError};
 use crate::source::resolve::Resolver;
+use crate::tables::Published;
 use crate::telemetry::{AccessLog, Metrics, init_application_log};
 use crate::translate::Objects;
 use control::{Control, Outcome};
@@ -88,28 +89,21 @@ impl Process {
         let readiness = Readiness::new();
         let pending = readiness.wait_for("the listeners");
         let admin = admin::State::new(control.published(), metrics.clone(), readiness.clone(), config.debug_remote);
-        let (admin_address, admin_listener) = bind_admin(&config)?;
-        let proxy = Proxy::start(&config, control.published(), metrics.clone(), access_log.clone())?;
-        tokio::spawn(admin::serve(admin_listener, admin.clone()));
-        let (http, https) = (proxy.http_address(), proxy.https_address());
-        tracing::info!(%http, %https, admin = %admin_address, "listening");
+        let proxy = listen(&config, control.published(), &metrics, &access_log, &admin)?;
         pending.done();
-
-        let phase = Phase::Serving;
-        let pace = Pace::default();
         let process = Process {
             config,
             signals,
             folder,
             resolver,
             control,
-            pace,
             metrics,
             access_log,
             proxy,
             admin,
             readiness,
-            phase,
+            pace: Pace::default(),
+            phase: Phase::Serving,
         };
         process.account_for_source();
         process.adopt(&outcome);
@@ -178,7 +172,8 @@ impl Process {
         if problems.is_empty() {
             control.source_succeeded(SystemTime::now());
         }
-        self.admin.set_source_problems(serde_json::json!(problems));
+        let told: Vec<_> = problems.iter().chain(self.folder.notes()).collect();
+        self.admin.set_source_problems(serde_json::json!(told));
     }
 
     /// Breaks when the process is to end now.
@@ -208,6 +203,22 @@ impl Process {
         self.proxy.drain(deadline);
         self.phase = Phase::Draining;
     }
+}
+
+/// Opens all ports, those for traffic and that of `admin`.
+fn listen(
+    config: &Config,
+    published: Arc<Published>,
+    metrics: &Arc<Metrics>,
+    access_log: &Arc<AccessLog>,
+    admin: &Arc<admin::State>,
+) -> anyhow::Result<Proxy> {
+    let (admin_address, admin_listener) = bind_admin(config)?;
+    let proxy = Proxy::start(config, published, metrics.clone(), access_log.clone())?;
+    tokio::spawn(admin::serve(admin_listener, admin.clone()));
+    let (http, https) = (proxy.http_address(), proxy.https_address());
+    tracing::info!(%http, %https, admin = %admin_address, "listening");
+    Ok(proxy)
 }
 
 fn no_access_log(error: io::Error) -> anyhow::Error {

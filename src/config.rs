@@ -45,6 +45,8 @@ pub struct Config {
     pub log_filter: String,
     pub log_format: LogFormat,
     pub limits: Limits,
+    /// Connections to backends that the process holds at most; set by `app` from the limit of open files.
+    pub backend_connections: usize,
     pub translate: Options,
 }
 
@@ -82,6 +84,7 @@ impl Config {
             log_filter: logs.log_level,
             log_format: logs.log_format,
             limits,
+            backend_connections: usize::MAX,
             translate,
         })
     }

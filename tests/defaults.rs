@@ -3,6 +3,8 @@
 //! the longest default.
 #![allow(clippy::unwrap_used, reason = "in a test an unexpected error is a failure, and this is where it shows")]
 
+#[path = "defaults/backend.rs"]
+mod backend;
 #[path = "defaults/caps.rs"]
 mod caps;
 #[path = "defaults/client.rs"]
@@ -12,8 +14,6 @@ mod http2;
 #[path = "defaults/site.rs"]
 mod site;
 mod support;
-#[path = "defaults/upstream.rs"]
-mod upstream;
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -60,16 +60,16 @@ const AT_ONCE: &[Edge] = &[
     edge("--tls-handshake-timeout", "10s", "no hello", client::no_hello),
     edge("--http2-max-concurrent-streams", "100", "as announced, and the 101st", http2::streams),
     edge("--http2-max-header-list-size", "16Ki", "one byte below, at and above", http2::header_list),
-    edge("windows", "64Ki/1Mi", "as announced", http2::windows),
+    edge("windows", "64Ki/32Mi", "as announced", http2::windows),
     edge("--http2-max-resets", "100", "100, 100 more once 30 s are over, then one more", http2::resets),
     edge("--http2-ping-interval", "30s", "the first ping", http2::ping),
     edge("--http2-ping-timeout", "10s", "a ping without an answer", http2::unanswered_ping),
-    edge("--upstream-idle-timeout", "4s", "an idle connection to a backend", upstream::idle_connection),
-    edge("connect timeout", "1s", "an endpoint that does not answer", upstream::connect),
-    edge("connect timeout", "1s x3", "four of them", upstream::connect_thrice),
-    edge("idle timeout", "60s", "no response head", upstream::no_head),
-    edge("idle timeout", "60s", "half a response body", upstream::half_a_body),
-    edge("send timeout", "60s", "a backend that takes no body", upstream::takes_nothing),
+    edge("--backend-idle-timeout", "4s", "an idle connection to a backend", backend::idle_connection),
+    edge("connect timeout", "1s", "an endpoint that does not answer", backend::connect),
+    edge("connect timeout", "1s x3", "four of them", backend::connect_thrice),
+    edge("idle timeout", "60s", "no response head", backend::no_head),
+    edge("idle timeout", "60s", "half a response body", backend::half_a_body),
+    edge("send timeout", "60s", "a backend that takes no body", backend::takes_nothing),
 ];
 
 /// Measured one after the other when the others are done, for they take all connections, or end the process.

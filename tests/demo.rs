@@ -86,6 +86,8 @@ fn a_signal_to_the_script_alone_ends_all() {
         let mut demo = Demo::start(&[]).ready();
         kill_process(Pid::from_child(&demo.script), signal).unwrap();
         assert_eq!(demo.end().code(), Some(0), "{signal:?}");
+        // As it would say on a second signal, which cuts what is in flight.
+        assert!(!demo.complaints().contains("asked again"), "{signal:?}");
     }
 }
 
@@ -95,6 +97,8 @@ fn a_signal_to_the_whole_terminal_ends_all() {
         let mut demo = Demo::start(&[]).ready();
         kill_process_group(Pid::from_child(&demo.script), signal).unwrap();
         assert_eq!(demo.end().code(), Some(0), "{signal:?}");
+        // As it would say on a second signal, which cuts what is in flight.
+        assert!(!demo.complaints().contains("asked again"), "{signal:?}");
     }
 }
 

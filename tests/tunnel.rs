@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use headgate::app::descriptors::raise_limit;
-use headgate::proxy::tunnel::{self, End, Reason, Side};
+use headgate::proxy::tunnel::{self, End, Side};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -110,9 +110,7 @@ fn a_hundred_megabytes_each_way_arrive_whole_and_cost_no_memory() {
         // What an earlier test has left may be given back meanwhile.
         let grown = peak_memory().saturating_sub(before);
         assert!(grown < 8 * MEBIBYTE, "{grown} bytes more");
-        let end = tunnel.await.unwrap();
-        assert_eq!((end.received, end.sent), (size as u64, size as u64));
-        assert!(matches!(end.reason, Reason::ClientClosed | Reason::BackendClosed), "{end:?}");
+        assert_eq!(tunnel.await.unwrap(), End::Closed);
     });
 }
 

@@ -3,6 +3,8 @@
 # and so does closing the terminal.
 #   deploy/demo/run.sh PATH-OF-HEADGATE
 set -euo pipefail
+# Each child in a process group of its own: Ctrl-C is for this script alone, which then ends them in order.
+set -m
 headgate=${1:?give the path of the headgate binary}
 cd "$(dirname "$0")/../.."
 
@@ -18,7 +20,9 @@ end() {
     trap '' HUP INT QUIT TERM
     trap - EXIT
     rm -rf "$pipes"
-    local started=("${children[@]}" ${!:-})
+    local started=("${children[@]}")
+    # Once each: the proxy takes a second signal as "now".
+    [[ -z ${!:-} || " ${children[*]} " == *" $! "* ]] || started+=("$!")
     kill -TERM "${started[@]}" 2>/dev/null || true
     for _ in {1..100}; do
         kill -0 "${started[@]}" 2>/dev/null || return 0
@@ -88,15 +92,17 @@ Ready. In another terminal:
   Live: in deploy/demo/backends.yaml set a "ready" to false, save, and ask the first URL again.
 
   curl http://localhost:$admin/debug/routes         what is served
+  curl http://localhost:$admin/debug/problems       what is wrong with objects and files
   curl http://localhost:$admin/metrics              and how it goes
 
 The lines below are the access log. Ctrl-C ends all.
 
 TRY
 # Asks rather than waits: `wait -n` says nothing of a child that is gone before it begins.
+mkfifo "$pipes/silence"
+exec {silence}<>"$pipes/silence"
 while alive; do
-    sleep 1 &
-    wait $!
+    read -r -t 1 _ <&"$silence" || true
 done
 echo "One process of the demo has ended: so do the others." >&2
 exit 1

@@ -70,7 +70,7 @@ impl State {
         self.findings().reports = reports;
     }
 
-    /// What the source cannot read at present, an array; shown as it is.
+    /// What the source cannot read at present, and what it passes over, an array; shown as it is.
     pub fn set_source_problems(&self, problems: Value) {
         self.findings().source = Arc::new(problems);
     }

@@ -1,4 +1,5 @@
-//! How many file descriptors the process may open, and what follows for `--max-connections`.
+//! How many file descriptors the process may open, and what follows for `--max-connections` and for connections to
+//! backends.
 
 use anyhow::bail;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -15,8 +16,8 @@ const PER_WORKER: u64 = 8;
 /// A connection may need another one, to a backend.
 const PER_CONNECTION: u64 = 2;
 
-/// Raises the limit of open files as far as it goes, and lowers `--max-connections` to what it then holds. An error if that
-/// is none.
+/// Raises the limit of open files as far as it goes, and lowers `--max-connections` to what it then holds; what clients
+/// leave is for backends. An error if that is none.
 pub(super) fn fit(config: &mut Config) -> anyhow::Result<()> {
     let allowed = raise_limit();
     let wanted = config.limits.max_connections;
@@ -37,6 +38,7 @@ pub(super) fn fit(config: &mut Config) -> anyhow::Result<()> {
         );
         config.limits.max_connections = connections;
     }
+    config.backend_connections = backends_beside(config.limits.max_connections, allowed, config.workers);
     Ok(())
 }
 
@@ -67,6 +69,12 @@ fn connections_within(descriptors: u64, workers: usize) -> usize {
     usize::try_from(connections).unwrap_or(usize::MAX)
 }
 
+/// How many connections to backends these descriptors hold while all clients are there that may be.
+fn backends_beside(connections: usize, descriptors: u64, workers: usize) -> usize {
+    let backends = descriptors.saturating_sub(own(workers)).saturating_sub(connections as u64);
+    usize::try_from(backends).unwrap_or(usize::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -84,6 +92,15 @@ mod tests {
             (0, 1024, 0),
         ] {
             assert_eq!(connections_within(descriptors, workers), connections, "{descriptors} {workers}");
+        }
+    }
+
+    #[test]
+    fn backends_have_what_all_clients_leave() {
+        for (descriptors, workers, connections, backends) in
+            [(20_056, 1, 10_000, 10_000), (1024, 2, 480, 480), (1024, 2, 100, 860), (58, 1, 1, 1), (64, 4, 1, 0)]
+        {
+            assert_eq!(backends_beside(connections, descriptors, workers), backends, "{descriptors} {connections}");
         }
     }
 }

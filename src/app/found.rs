@@ -4,13 +4,8 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use k8s_openapi::api::networking::v1::Ingress;
-
 use crate::source::folder::View;
-use crate::translate::{Reason, Report};
-
-/// The annotation by which objects named their class before there was a field.
-const CLASS_ANNOTATION: &str = "kubernetes.io/ingress.class";
+use crate::translate::{Reason, Report, class_of};
 
 /// `hosts`: how many are served, `reports`: of all objects in `view`, which was read from `dir`.
 pub(super) fn tell(dir: &Path, view: &View, reports: &[Report], hosts: usize) {
@@ -39,7 +34,7 @@ fn missing(dir: &Path, view: &View, served: usize, hosts: usize) -> Option<Strin
         ));
     }
     if served == 0 {
-        let classes: BTreeSet<_> = ingresses.values().filter_map(|ingress| class(ingress)).collect();
+        let classes: BTreeSet<_> = ingresses.values().filter_map(|ingress| class_of(ingress)).collect();
         let classes = Vec::from_iter(classes).join(", ");
         return Some(format!(
             "all name another class ({classes}); start with --ingress-class and that name, or remove the class from them"
@@ -47,12 +42,6 @@ fn missing(dir: &Path, view: &View, served: usize, hosts: usize) -> Option<Strin
     }
     (hosts == 0)
         .then(|| "none has a rule that can be served; what is wrong is told above and on /debug/problems".into())
-}
-
-fn class(ingress: &Ingress) -> Option<&str> {
-    let field = ingress.spec.as_ref().and_then(|spec| spec.ingress_class_name.as_deref());
-    let annotation = ingress.metadata.annotations.as_ref().and_then(|all| all.get(CLASS_ANNOTATION));
-    field.filter(|name| !name.is_empty()).or(annotation.map(String::as_str))
 }
 
 #[cfg(test)]

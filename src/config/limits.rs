@@ -79,7 +79,7 @@ pub struct Limits {
 
     /// How long an idle connection to a backend is kept; should be below the backend's own keep-alive
     #[arg(long, value_name = "DURATION", default_value = "4s", value_parser = duration::parse_bound)]
-    pub upstream_idle_timeout: Duration,
+    pub backend_idle_timeout: Duration,
 
     /// Silence both ways after which a tunnel (websocket and other upgrades) is closed
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = duration::parse_bound)]
@@ -126,7 +126,7 @@ mod tests {
             http2_max_resets: 100,
             http2_ping_interval: seconds(30),
             http2_ping_timeout: seconds(10),
-            upstream_idle_timeout: seconds(4),
+            backend_idle_timeout: seconds(4),
             tunnel_idle_timeout: seconds(3600),
         };
         assert_eq!(Limits::default(), documented);

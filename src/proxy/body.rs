@@ -14,7 +14,7 @@ use super::error::ProxyError;
 use super::exchange::Exchange;
 use super::failure;
 use super::headers;
-use super::pool::{Sender, Upstream};
+use super::pool::{Connected, Sender};
 
 /// Of a larger piece for an HTTP/2 client, the last byte goes by itself. hyper hands a piece on whole as soon as the client
 /// has window for its first byte, and the next one when there is window for all before. So that byte keeps the exchange,
@@ -37,7 +37,7 @@ pub(super) enum ResponseBody {
 pub(super) struct BackendBody {
     inner: Incoming,
     exchange: Rc<Exchange>,
-    upstream: Option<Upstream>,
+    connected: Option<Connected>,
     trailers: bool,
     /// What of the body came with the head; boxed where it is trailers, which is seldom and large.
     first: Option<Result<Bytes, Box<Frame<Bytes>>>>,
@@ -56,13 +56,13 @@ impl ResponseBody {
     pub(super) fn backend(
         inner: Incoming,
         exchange: Rc<Exchange>,
-        upstream: Upstream,
+        connected: Connected,
         trailers: bool,
         bodyless: bool,
     ) -> Result<Self, ProxyError> {
         exchange.waits_for_backend();
-        let upstream = Some(upstream);
-        let mut body = BackendBody { inner, exchange, upstream, trailers, first: None, last: Bytes::new() };
+        let connected = Some(connected);
+        let mut body = BackendBody { inner, exchange, connected, trailers, first: None, last: Bytes::new() };
         if body.inner.is_end_stream() || bodyless {
             body.complete();
         } else {
@@ -131,7 +131,7 @@ impl BackendBody {
     /// What hyper gives as the end is none: to it, a stream that is reset with NO_ERROR has ended, also if the endpoint has
     /// not said so.
     fn is_cut(&self) -> bool {
-        let http2 = self.upstream.as_ref().is_some_and(|upstream| matches!(upstream.sender, Sender::Http2(..)));
+        let http2 = self.connected.as_ref().is_some_and(|connected| matches!(connected.sender, Sender::Http2(..)));
         http2 && !self.inner.is_end_stream()
     }
 
@@ -198,12 +198,12 @@ impl BackendBody {
         }
     }
 
-    /// The whole body was read: the upstream connection can serve the next request.
+    /// The whole body was read: the connection can serve the next request.
     fn complete(&mut self) {
-        if let Some(upstream) = self.upstream.take()
+        if let Some(connected) = self.connected.take()
             && self.exchange.body_complete.get()
         {
-            upstream.give_back();
+            connected.give_back();
         }
     }
 }
@@ -223,7 +223,7 @@ impl Drop for ResponseBody {
                     body.complete();
                 }
                 let handed_on = body.first.is_none() && body.last.is_empty();
-                body.exchange.finish(body.upstream.is_none() && handed_on);
+                body.exchange.finish(body.connected.is_none() && handed_on);
             }
             ResponseBody::Tunnel => {}
         }

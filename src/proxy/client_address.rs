@@ -21,17 +21,17 @@ pub struct Resolved {
 /// Walks `forwarded_for` (the values of X-Forwarded-For in the order received) from its right end: each entry was
 /// written by the hop right of it, so it is believed as long as that hop is trusted. The first untrusted one is the
 /// client; if all are trusted, the leftmost is. An entry that is no address ends the walk at the hop that wrote it:
-/// nothing left of it is believed.
-pub fn resolve<'a>(
+/// nothing left of it is believed. Of a peer that is not trusted it is not even looked for.
+pub fn resolve<'a, I: DoubleEndedIterator<Item = &'a HeaderValue>>(
     peer: IpAddr,
-    forwarded_for: impl DoubleEndedIterator<Item = &'a HeaderValue>,
+    forwarded_for: impl FnOnce() -> I,
     trusted: &[IpNet],
 ) -> Resolved {
     let mut client = peer.to_canonical();
     if !covers(trusted, client) {
         return Resolved { client, trusted_peer: false };
     }
-    let entries = forwarded_for.rev().flat_map(|value| value.as_bytes().rsplit(|byte| *byte == b','));
+    let entries = forwarded_for().rev().flat_map(|value| value.as_bytes().rsplit(|byte| *byte == b','));
     for entry in entries.map(<[u8]>::trim_ascii).filter(|entry| !entry.is_empty()) {
         let Some(address) = parse(entry) else { break };
         client = address;

@@ -1,6 +1,5 @@
 //! Opens connections to endpoints: TCP, TLS where the backend wants it, and hyper's handshake.
 
-use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
@@ -13,11 +12,12 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
 
+use super::backend_http1::Http1;
+use super::backend_sockets::{self, Place};
 use super::executor::LocalExecutor;
-use super::http1::Http1;
 use super::io::BackendTransport;
 use super::opening;
-use super::pool::{MAX_SHARED, Sender, Shared};
+use super::pool::{Allowance, Sender, Shared};
 use super::request_body::RequestBody;
 use super::tls;
 use super::worker::Worker;
@@ -26,6 +26,11 @@ use crate::tables::Lease;
 
 /// The most that waits for an HTTP/2 backend to take it, and the largest head of its answers.
 const BUFFER: usize = 64 << 10;
+/// What an endpoint may send ahead of a client that reads slowly.
+const STREAM_WINDOW: u32 = 256 << 10;
+/// The most there is: h2 ends a connection with too many small frames unread for its window, and here one slow client
+/// would end the requests of others. The windows of streams bound what is in flight.
+const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -38,20 +43,28 @@ pub(super) async fn connect(
 ) -> io::Result<Sender> {
     let endpoint = lease.endpoint();
     let tcp = async || {
+        let place = backend_sockets::place(worker)?;
         let stream = TcpStream::connect(endpoint.address).await?;
         stream.set_nodelay(true)?;
-        Ok::<_, io::Error>(stream)
+        Ok::<_, io::Error>((stream, place))
     };
     let connecting = async {
         match endpoint.protocol {
-            Protocol::Http1 => Http1::open(BackendTransport::Plain(tcp().await?)).await.map(Sender::Http1),
+            Protocol::Http1 => {
+                let (stream, place) = tcp().await?;
+                Http1::open(BackendTransport::Plain(stream), place).await.map(Sender::Http1)
+            }
             Protocol::Https => {
                 let name = server_name(headers.get(header::HOST), endpoint.address);
-                let stream = worker.shared.backend_tls.connect(name, tcp().await?).await?;
-                Http1::open(BackendTransport::Tls(Box::new(stream))).await.map(Sender::Http1)
+                let (stream, place) = tcp().await?;
+                let stream = worker.shared.backend_tls.connect(name, stream).await?;
+                Http1::open(BackendTransport::Tls(Box::new(stream)), place).await.map(Sender::Http1)
             }
             Protocol::H2c => {
-                let open = async || http2(BackendTransport::Plain(tcp().await?), worker).await;
+                let open = async || {
+                    let (stream, place) = tcp().await?;
+                    http2(BackendTransport::Plain(stream), place, worker).await
+                };
                 opening::join(worker, endpoint, open).await
             }
         }
@@ -62,26 +75,31 @@ pub(super) async fn connect(
     }
 }
 
-async fn http2(transport: BackendTransport, worker: &Worker) -> io::Result<Shared> {
+async fn http2(transport: BackendTransport, place: Place, worker: &Worker) -> io::Result<Shared> {
     let mut builder = http2::Builder::new(LocalExecutor);
     builder
         .timer(TokioTimer::new())
-        .initial_stream_window_size(1 << 20)
-        .initial_connection_window_size(4 << 20)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buf_size(BUFFER)
         .max_header_list_size(BUFFER as u32)
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_TIMEOUT);
     let (sender, connection) = builder.handshake::<_, RequestBody>(TokioIo::new(transport)).await.map_err(other)?;
-    let limit = Rc::new(Cell::new(MAX_SHARED));
-    let told = limit.clone();
+    let allowance = Allowance::new();
+    let told = allowance.clone();
     let mut connection = Box::pin(connection);
-    tokio::task::spawn_local(poll_fn(move |cx| {
-        let ended = connection.as_mut().poll(cx);
-        told.set(connection.current_max_send_streams());
-        ended.map(drop)
-    }));
-    Ok(Shared::new(sender, limit, worker.clock.now()))
+    tokio::task::spawn_local(async move {
+        let driven = poll_fn(|cx| {
+            let ended = connection.as_mut().poll(cx);
+            told.tell(connection.current_max_send_streams(), cx);
+            ended.map(drop)
+        });
+        driven.await;
+        drop((connection, place));
+        told.end();
+    });
+    Ok(Shared::new(sender, allowance, worker.clock.now()))
 }
 
 /// The name asked for in TLS: the request's host, if it is a DNS name.

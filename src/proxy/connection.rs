@@ -298,6 +298,11 @@ pub(super) fn http1_builder(limits: &crate::config::Limits) -> http1::Builder {
 /// Below it bodies would pass in small pieces.
 const LEAST_BUFFER: usize = 64 << 10;
 
+/// Streams of small messages set this, not the bytes in flight, which the windows of streams bound: h2 ends a connection
+/// that has more small frames unread than half of this can be, each counted as 256 bytes. It holds six streams that are
+/// full of messages of one byte.
+const CLIENT_WINDOW: u32 = 32 << 20;
+
 pub(super) fn http2_builder(limits: &crate::config::Limits) -> http2::Builder<StreamExecutor> {
     let mut builder = http2::Builder::new(StreamExecutor);
     builder
@@ -307,7 +312,7 @@ pub(super) fn http2_builder(limits: &crate::config::Limits) -> http2::Builder<St
         // h2 refuses a list of exactly what it is given.
         .max_header_list_size(limits.http2_max_header_list_size.saturating_add(1))
         .initial_stream_window_size(64 << 10)
-        .initial_connection_window_size(1 << 20)
+        .initial_connection_window_size(CLIENT_WINDOW)
         .max_send_buf_size(64 << 10)
         .max_local_error_reset_streams(limits.http2_max_resets as usize)
         .keep_alive_interval(limits.http2_ping_interval)

@@ -52,9 +52,6 @@ pub enum ProxyError {
     /// `Expect` asks for something other than `100-continue`.
     #[error("the expectation is not met")]
     ExpectationFailed,
-    /// The connection's TLS settings are not those of the host that is asked for.
-    #[error("the host is not served on this connection")]
-    Misdirected,
     #[error("the request head is too large")]
     HeadTooLarge,
     /// The client went away before the response head; the status is only logged.
@@ -104,7 +101,7 @@ pub(super) const ALLOWED_METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, O
 
 impl ProxyError {
     /// Every failure once, in the order of its status.
-    pub fn all() -> [ProxyError; 30] {
+    pub fn all() -> [ProxyError; 29] {
         use ProxyError::*;
         [
             BadRequest(""),
@@ -119,7 +116,6 @@ impl ProxyError {
             BodyTooLarge,
             UriTooLong,
             ExpectationFailed,
-            Misdirected,
             RateLimited(429),
             ConnectionLimited,
             HeadTooLarge,
@@ -193,7 +189,6 @@ impl ProxyError {
             | ProxyError::MethodNotListed
             | ProxyError::RateLimited(_)
             | ProxyError::ConnectionLimited
-            | ProxyError::Misdirected
             | ProxyError::NotImplemented
             | ProxyError::Connect
             | ProxyError::Reset
@@ -223,7 +218,6 @@ impl ProxyError {
             ProxyError::BodyTooLarge => (413, "BL"),
             ProxyError::UriTooLong => (414, "DPE"),
             ProxyError::ExpectationFailed => (417, "DPE"),
-            ProxyError::Misdirected => (421, "MD"),
             ProxyError::RateLimited(status) => (*status, "RL"),
             ProxyError::ConnectionLimited => (429, "CL"),
             ProxyError::HeadTooLarge => (431, "DPE"),

@@ -168,7 +168,7 @@ impl Exchange {
 
     /// Who the client is, as far as anybody believable tells; for the log as well.
     pub(super) fn resolve_client(&self, headers: &HeaderMap) -> Resolved {
-        let chain = headers.get_all("x-forwarded-for").iter();
+        let chain = || headers.get_all(headers::X_FORWARDED_FOR).iter();
         let resolved = client_address::resolve(self.client.get(), chain, &self.tables.settings.trusted_proxies);
         self.client.set(resolved.client);
         resolved
@@ -232,6 +232,8 @@ impl Exchange {
         // The first try starts with the request, near enough.
         self.try_start.set(Some(if tries.is_empty() { self.start } else { Instant::now() }));
         tries.push(Try { endpoint, duration: Duration::ZERO, status: 0, response_bytes: 0 });
+        // The silence of an earlier one is none of its.
+        self.waits.backend.set(0);
     }
 
     /// The try at hand failed with `error`. Counted once a try: not again, if the status was an error before.

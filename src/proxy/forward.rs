@@ -2,6 +2,7 @@
 //! cannot be reached, and never a request twice that must not be.
 
 use std::future::poll_fn;
+use std::ops::ControlFlow;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
@@ -13,7 +14,7 @@ use smallvec::SmallVec;
 
 use super::error::ProxyError;
 use super::exchange::Exchange;
-use super::pool::{Sender, Upstream};
+use super::pool::{Connected, Sender};
 use super::request_body::RequestBody;
 use super::{connect, failure};
 use crate::snapshot::RoutePolicy;
@@ -21,6 +22,9 @@ use crate::tables::{Lease, LiveBackend, NoLease};
 
 /// Endpoints that one request tries to connect to.
 const CONNECT_TRIES: usize = 3;
+
+/// Fields in the head of an answer. hyper sees to it in HTTP/1.1; h2 knows no such bound.
+const MAX_FIELDS: usize = 100;
 
 /// What is needed to send a request again; its body is the exchange's.
 struct Replay {
@@ -63,7 +67,7 @@ pub(super) async fn forward(
     backend: &LiveBackend,
     policy: &RoutePolicy,
     request: Request<RequestBody>,
-) -> Result<(Response<Incoming>, Upstream), ProxyError> {
+) -> Result<(Response<Incoming>, Connected), ProxyError> {
     exchange.body.keep();
     let answer = to_backend(exchange, backend, policy, request).await;
     if answer.is_ok() {
@@ -78,10 +82,11 @@ async fn to_backend(
     backend: &LiveBackend,
     policy: &RoutePolicy,
     mut request: Request<RequestBody>,
-) -> Result<(Response<Incoming>, Upstream), ProxyError> {
+) -> Result<(Response<Incoming>, Connected), ProxyError> {
     let mut tried = SmallVec::<[u64; CONNECT_TRIES]>::new();
     let mut failure = None;
-    let mut once_more = backend.endpoints.len() == 1;
+    // The only endpoint may be asked again.
+    let mut alone = backend.endpoints.len() == 1;
     while tried.len() < CONNECT_TRIES {
         let lease = match backend.pick(exchange.client.get(), exchange.connection.worker.random(), &tried) {
             Ok(lease) => lease,
@@ -97,7 +102,7 @@ async fn to_backend(
             Err(Unserved::Unreached(unsent, error)) => (request, failure) = (unsent, Some(error)),
             Err(Unserved::Refused(unsent)) => {
                 (request, failure) = (unsent, Some(ProxyError::Reset));
-                if std::mem::take(&mut once_more) {
+                if std::mem::take(&mut alone) {
                     tried.clear();
                 }
             }
@@ -113,40 +118,51 @@ async fn to_endpoint(
     policy: &RoutePolicy,
     mut lease: Lease,
     mut request: Request<RequestBody>,
-) -> Result<(Response<Incoming>, Upstream), Unserved> {
+) -> Result<(Response<Incoming>, Connected), Unserved> {
     let worker = &exchange.connection.worker;
     let mut pooled = true;
     loop {
         let checkout = if pooled { worker.pools.checkout(worker, lease) } else { Err(lease) };
-        let upstream = match checkout {
-            Ok(upstream) => upstream,
+        let connected = match checkout {
+            Ok(connected) => connected,
             // Boxed, since it is seldom needed and most of this future's size.
             Err(lease) => match Box::pin(fresh(exchange, policy, lease, request.headers())).await {
-                Ok(Ok(upstream)) => upstream,
+                Ok(Ok(connected)) => connected,
                 Ok(Err(unreachable)) => return Err(Unserved::Unreached(request, unreachable)),
                 Err(error) => return Err(Unserved::Failed(error)),
             },
         };
-        let reused = upstream.reused;
-        match on_connection(exchange, upstream, request).await {
-            (Ok(response), upstream) => return Ok((response, upstream)),
-            (Err(Lost::Unsent(unsent)), upstream) if reused => (request, lease) = (unsent, upstream.lease),
-            (Err(Lost::Unsent(unsent)), _) => {
-                exchange.backend_failed(ProxyError::Reset);
-                return Err(Unserved::Unreached(unsent, ProxyError::Reset));
-            }
-            (Err(Lost::Stale(replay)), upstream) if reused => {
-                exchange.retries(upstream.lease.endpoint().address);
-                (request, lease) = (replay.request(exchange), upstream.lease);
-                // Not another pooled one: a request that makes its endpoint close must not do so to all of them.
-                pooled = false;
-            }
-            (Err(Lost::Stale(replay)), _) => {
-                return Err(Unserved::Unreached(replay.request(exchange), ProxyError::Reset));
-            }
-            (Err(Lost::Refused(replay)), _) => return Err(Unserved::Refused(replay.request(exchange))),
-            (Err(Lost::Failed(error)), _) => return Err(Unserved::Failed(error)),
+        match on_connection(exchange, connected, request).await {
+            (Ok(response), connected) => return Ok((response, connected)),
+            (Err(lost), connected) => match once_more(exchange, lost, connected) {
+                ControlFlow::Continue(next) => (request, lease, pooled) = next,
+                ControlFlow::Break(unserved) => return Err(unserved),
+            },
         }
+    }
+}
+
+/// What to send to the same endpoint again, and whether a pooled connection may be used for that.
+fn once_more(
+    exchange: &Rc<Exchange>,
+    lost: Lost,
+    connected: Connected,
+) -> ControlFlow<Unserved, (Request<RequestBody>, Lease, bool)> {
+    match lost {
+        Lost::Unsent(unsent) if connected.reused => ControlFlow::Continue((unsent, connected.lease, true)),
+        Lost::Unsent(unsent) => {
+            exchange.backend_failed(ProxyError::Reset);
+            ControlFlow::Break(Unserved::Unreached(unsent, ProxyError::Reset))
+        }
+        Lost::Stale(replay) if connected.reused => {
+            exchange.retries(connected.lease.endpoint().address);
+            // Not another pooled one: a request that makes its endpoint close must not do so to all of them.
+            ControlFlow::Continue((replay.request(exchange), connected.lease, false))
+        }
+        // A new connection does not help where one has just failed: another endpoint may.
+        Lost::Stale(replay) => ControlFlow::Break(Unserved::Unreached(replay.request(exchange), ProxyError::Reset)),
+        Lost::Refused(replay) => ControlFlow::Break(Unserved::Refused(replay.request(exchange))),
+        Lost::Failed(error) => ControlFlow::Break(Unserved::Failed(error)),
     }
 }
 
@@ -156,11 +172,11 @@ async fn fresh(
     policy: &RoutePolicy,
     lease: Lease,
     headers: &HeaderMap,
-) -> Result<Result<Upstream, ProxyError>, ProxyError> {
+) -> Result<Result<Connected, ProxyError>, ProxyError> {
     let worker = &exchange.connection.worker;
     let connecting = connect::connect(worker, &lease, headers, policy.connect_timeout);
     Ok(match exchange.unless_failed(connecting).await? {
-        Ok(sender) => Ok(Upstream::fresh(sender, lease, worker.clone())),
+        Ok(sender) => Ok(Connected::fresh(sender, lease, worker.clone())),
         Err(error) => {
             let failure = failure::of_connecting(&error);
             exchange.backend_failed(failure);
@@ -181,37 +197,45 @@ impl From<NoLease> for ProxyError {
 /// One request on one connection, to the response head.
 async fn on_connection(
     exchange: &Rc<Exchange>,
-    mut upstream: Upstream,
+    mut connected: Connected,
     request: Request<RequestBody>,
-) -> (Result<Response<Incoming>, Lost>, Upstream) {
+) -> (Result<Response<Incoming>, Lost>, Connected) {
     let again = Again {
         // A reused connection may have been closing when the request went out (RFC 9110 §9.2.2).
-        if_reset: upstream.reused && request.method().is_idempotent(),
+        if_reset: connected.reused && request.method().is_idempotent(),
         // The endpoint tells of a stream that it has not processed (RFC 9113 §8.7).
-        if_undone: matches!(upstream.sender, Sender::Http2(..)),
+        if_undone: matches!(connected.sender, Sender::Http2(..)),
     };
     let repeatable = again.if_reset && request.body().is_end_stream();
-    if upstream.reused && !repeatable && upstream.idle_since != exchange.connection.worker.clock.now() {
+    if connected.reused && !repeatable && connected.idle_since != exchange.connection.worker.clock.now() {
         // This request may not be sendable twice: let the reactor deliver a close that has already arrived.
         tokio::task::yield_now().await;
     }
     exchange.waits_for_backend();
-    match exchange.unless_failed(poll_fn(|cx| upstream.sender.poll_ready(cx))).await {
+    match exchange.unless_failed(poll_fn(|cx| connected.sender.poll_ready(cx))).await {
         Ok(Ok(())) => {}
-        Ok(Err(_)) => return (Err(Lost::Unsent(request)), upstream),
-        Err(error) => return (Err(Lost::Failed(error)), upstream),
+        Ok(Err(_)) => return (Err(Lost::Unsent(request)), connected),
+        Err(error) => return (Err(Lost::Failed(error)), connected),
     }
     let replay = (again.if_reset || again.if_undone).then(|| Replay::of(&request));
-    let result = match &mut upstream.sender {
+    let result = match &mut connected.sender {
         Sender::Http1(sender) => exchange.unless_failed(sender.send(request)).await,
         Sender::Http2(shared, _) => exchange.unless_failed(shared.sender().try_send_request(request)).await,
     };
     let result = match result {
-        Ok(Ok(response)) => Ok(response),
+        Ok(Ok(response)) => bounded(exchange, response).map_err(Lost::Failed),
         Ok(Err(unanswered)) => Err(lost(exchange, unanswered, again, replay)),
         Err(error) => Err(Lost::Failed(error)),
     };
-    (result, upstream)
+    (result, connected)
+}
+
+fn bounded(exchange: &Exchange, response: Response<Incoming>) -> Result<Response<Incoming>, ProxyError> {
+    if response.headers().len() <= MAX_FIELDS {
+        return Ok(response);
+    }
+    exchange.backend_failed(ProxyError::Protocol);
+    Err(ProxyError::Protocol)
 }
 
 fn lost(

@@ -13,6 +13,8 @@ use std::fmt::Write;
 use chunks::Chunks;
 use head::HeadScan;
 
+pub(super) use head::{is_token, length};
+
 use super::error::ProxyError;
 
 /// Bounds on one head; those on trailers are the same.

@@ -15,6 +15,7 @@ use http::{Method, Uri, Version};
 use hyper::ext::Protocol;
 
 use super::error::{ALLOWED_METHODS, ProxyError};
+use super::framing;
 use crate::snapshot::{host, path};
 
 /// The longest method that passes; the longest registered one has 17 letters.
@@ -74,10 +75,11 @@ pub fn check(parts: &Parts, tls: bool, max_fields: usize) -> Result<Checked, Pro
 }
 
 fn check_framing(headers: &HeaderMap, version: Version) -> Result<(), ProxyError> {
-    // It is known to be a number; one that no body can have is a trap for readers with smaller integers.
-    let too_long = |length: &HeaderValue| length.to_str().is_ok_and(|digits| digits.parse::<i64>().is_err());
-    if headers.get(CONTENT_LENGTH).is_some_and(too_long) {
-        return Err(ProxyError::BadRequest("Content-Length beyond any body"));
+    // On HTTP/1 `framing` has read it; h2 knows that it is a number, but not whether a body can have it.
+    if version == Version::HTTP_2
+        && let Some(value) = headers.get(CONTENT_LENGTH)
+    {
+        framing::length(value.as_bytes())?;
     }
     let mut expectations = headers.get_all(EXPECT).iter();
     match (expectations.next(), expectations.next()) {

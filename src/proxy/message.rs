@@ -20,7 +20,7 @@ use super::error::ProxyError;
 use super::exchange::Exchange;
 use super::head_check::Checked;
 use super::headers::{Framing, Handshake};
-use super::pool::Upstream;
+use super::pool::Connected;
 use super::request_body::RequestBody;
 use super::{headers, upgrade};
 use crate::snapshot::Protocol;
@@ -54,13 +54,12 @@ pub(super) fn outgoing(
     client: Resolved,
     protocol: Protocol,
 ) -> Result<Outgoing, ProxyError> {
-    let extended_connect = target.websocket;
     let http2 = protocol == Protocol::H2c;
-    if extended_connect && http2 {
+    if target.websocket && http2 {
         return Err(ProxyError::NotImplemented);
     }
-    let protocol = exchange.head.upgrade.clone().filter(|_| !http2);
     let stream = head.extensions.remove::<OnUpgrade>();
+    let switch = exchange.head.upgrade.clone().filter(|_| !http2);
     let facts = headers::Facts {
         host: target.authority(),
         peer: &exchange.connection.facts.peer_text,
@@ -69,29 +68,16 @@ pub(super) fn outgoing(
         client_only: exchange.tables.settings.client_only_forwarded_for,
         tls: exchange.is_tls(),
         request_id: exchange.request_id.clone(),
-        upgrade: protocol.clone(),
+        upgrade: switch.clone(),
         http2,
     };
     headers::to_backend(&mut head.headers, facts);
-    let asked = if extended_connect {
-        head.method = Method::GET;
-        Some(Asked::Http2(Handshake::offer(&mut head.headers, fastrand::u128(..))))
-    } else {
-        protocol.map(Asked::Http1)
+    let asked = match target.websocket {
+        true => Some(Asked::Http2(handshake(&mut head))),
+        false => switch.map(Asked::Http1),
     };
     let upgrade = stream.zip(asked).map(|(client, asked)| Upgrade { client, asked });
-    let http2_client = head.version == Version::HTTP_2;
-    let limit = exchange.route().and_then(|route| route.policy.max_body_size);
-    let body = RequestBody::new(exchange.clone(), limit, http2 && http2_client);
-    if !http2 && body.size_hint().exact().is_none() {
-        // hyper drops a body of unknown size on methods that seldom have one, unless it is told.
-        head.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-    }
-    if !http2 && body.is_end_stream() && matches!(head.method, Method::POST | Method::PUT | Method::PATCH) {
-        // Where a body is usual, its absence is to be said (RFC 9110 §8.6); hyper leaves it to us.
-        head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
-    }
-    let mut request = Request::new(body);
+    let mut request = Request::new(body(exchange, &mut head, http2));
     *request.method_mut() = head.method;
     *request.uri_mut() = uri(&head.uri, target, http2)?;
     *request.version_mut() = if http2 { Version::HTTP_2 } else { Version::HTTP_11 };
@@ -99,11 +85,32 @@ pub(super) fn outgoing(
     Ok(Outgoing { request, upgrade })
 }
 
+/// Makes of an extended CONNECT what opens a websocket over HTTP/1.1.
+fn handshake(head: &mut Parts) -> Handshake {
+    head.method = Method::GET;
+    Handshake::offer(&mut head.headers, fastrand::u128(..))
+}
+
+/// The client's body, and in `head` what hyper has to be told of it towards HTTP/1.1.
+fn body(exchange: &Rc<Exchange>, head: &mut Parts, http2: bool) -> RequestBody {
+    let limit = exchange.route().and_then(|route| route.policy.max_body_size);
+    let body = RequestBody::new(exchange.clone(), limit, http2 && head.version == Version::HTTP_2);
+    if !http2 && body.size_hint().exact().is_none() {
+        // It drops a body of unknown size on methods that seldom have one.
+        head.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+    if !http2 && body.is_end_stream() && matches!(head.method, Method::POST | Method::PUT | Method::PATCH) {
+        // Where a body is usual, its absence is to be said (RFC 9110 §8.6); it leaves that to us.
+        head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+    }
+    body
+}
+
 /// The answer for the client, made of the backend's `response`.
 pub(super) fn incoming(
     exchange: &Rc<Exchange>,
     response: Response<Incoming>,
-    upstream: Upstream,
+    connected: Connected,
     upgrade: Option<Upgrade>,
 ) -> Result<Response<ResponseBody>, ProxyError> {
     let status = response.status();
@@ -111,7 +118,7 @@ pub(super) fn incoming(
     let extended_connect = exchange.head.method == Method::CONNECT;
     if status == StatusCode::SWITCHING_PROTOCOLS {
         let upgrade = upgrade.ok_or(ProxyError::Protocol)?;
-        return upgrade::start(exchange, upgrade, response, upstream);
+        return upgrade::start(exchange, upgrade, response, connected);
     }
     if extended_connect && status.is_success() {
         // To the client it would mean that the websocket is open.
@@ -127,7 +134,7 @@ pub(super) fn incoming(
     head.version = response_version(exchange);
     let bodyless =
         exchange.head.method == Method::HEAD || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    let body = ResponseBody::backend(body, exchange.clone(), upstream, trailers, bodyless)?;
+    let body = ResponseBody::backend(body, exchange.clone(), connected, trailers, bodyless)?;
     exchange.responds(status);
     let mut answer = Response::from_parts(head, body);
     announce_end(exchange, &mut answer);

@@ -1,5 +1,6 @@
 //! HTTP/2 connections to an endpoint are opened one at a time by a worker: who comes meanwhile waits for the one under
-//! way, and joins it. Called by `connect`; what is open already is the pool's.
+//! way, and joins it. Where the endpoint lets the open one carry nothing, everyone waits for that to change. Called by
+//! `connect`, which bounds the waiting; what is open already is the pool's.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -43,11 +44,20 @@ pub(super) async fn join<F: Future<Output = io::Result<Shared>>>(
     endpoint: &Arc<LiveEndpoint>,
     open: impl FnOnce() -> F,
 ) -> io::Result<Sender> {
-    while let Some(opening) = worker.pools.opening(endpoint) {
-        match opening.over().await {
-            Outcome::Opened(shared) if shared.takes_more() => return Ok(shared.join(worker)),
-            Outcome::Failed(failed) => return Err(failed.error()),
-            Outcome::Opened(_) | Outcome::Unknown => {}
+    loop {
+        if let Some(opening) = worker.pools.opening(endpoint) {
+            match opening.over().await {
+                Outcome::Opened(shared) if shared.takes_more() => return Ok(shared.join(worker)),
+                Outcome::Failed(failed) => return Err(failed.error()),
+                Outcome::Opened(_) | Outcome::Unknown => {}
+            }
+        } else if let Some(allowance) = worker.pools.held_back(endpoint) {
+            allowance.changed().await;
+            if let Some(sender) = worker.pools.join(worker, endpoint) {
+                return Ok(sender);
+            }
+        } else {
+            break;
         }
     }
     let opener = Opener::begin(worker, endpoint);

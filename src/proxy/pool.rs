@@ -5,13 +5,15 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use hashbrown::HashMap;
 use hyper::client::conn::http2;
+use tokio::sync::Notify;
 
+use super::backend_http1::Http1;
 use super::clock::{Millis, passed};
-use super::http1::Http1;
 use super::opening::Opening;
 use super::request_body::RequestBody;
 use super::worker::Worker;
@@ -20,7 +22,7 @@ use crate::tables::{Lease, LiveEndpoint};
 /// Idle HTTP/1.1 connections kept per endpoint and worker.
 const MAX_IDLE: usize = 256;
 /// Requests that share one HTTP/2 connection before another is opened; what most servers allow.
-pub(super) const MAX_SHARED: usize = 100;
+const MAX_SHARED: usize = 100;
 
 /// All pools of one worker, by [`LiveEndpoint::id`].
 #[derive(Default)]
@@ -48,12 +50,21 @@ pub(super) struct Shared {
     requests: Rc<Cell<u32>>,
     /// When the last request on it ended.
     idle_since: Rc<Cell<Millis>>,
-    /// Requests that the endpoint takes at a time, as far as it has said; written by the connection's task.
-    limit: Rc<Cell<usize>>,
+    allowance: Rc<Allowance>,
+}
+
+/// Requests that an endpoint takes at a time on an HTTP/2 connection, as far as it has said; written by the connection's
+/// task.
+pub(super) struct Allowance {
+    requests: Cell<usize>,
+    /// hyper does not wake the connection's task when the endpoint says another number, so the sweep does.
+    task: RefCell<Waker>,
+    /// Tells those who wait that the number is another, or that the connection has ended.
+    changed: Notify,
 }
 
 /// A connection in use by one request.
-pub(super) struct Upstream {
+pub(super) struct Connected {
     pub(super) sender: Sender,
     /// It has served a request before, so the endpoint may be about to close it.
     pub(super) reused: bool,
@@ -85,21 +96,25 @@ impl Drop for InUse {
 
 impl Pools {
     /// A connection to `lease`'s endpoint that is open as far as is known. Gives the lease back if there is none.
-    pub(super) fn checkout(&self, worker: &Rc<Worker>, lease: Lease) -> Result<Upstream, Lease> {
+    pub(super) fn checkout(&self, worker: &Rc<Worker>, lease: Lease) -> Result<Connected, Lease> {
         let mut pools = self.by_endpoint.borrow_mut();
         let Some(pool) = pools.get_mut(&lease.endpoint().id) else { return Err(lease) };
-        let limit = worker.shared.limits.upstream_idle_timeout;
-        if let Some(shared) = pool.shared.iter().find(|shared| shared.takes_more()) {
-            let sender = shared.join(worker);
-            return Ok(Upstream { sender, reused: true, idle_since: 0, lease, worker: worker.clone() });
+        let limit = worker.shared.limits.backend_idle_timeout;
+        if let Some(sender) = pool.join(worker) {
+            return Ok(Connected { sender, reused: true, idle_since: 0, lease, worker: worker.clone() });
         }
         while let Some(Idle { sender, since }) = pool.idle.pop() {
             if !sender.is_closed() && !passed(since, limit, worker.clock.now()) {
                 let sender = Sender::Http1(sender);
-                return Ok(Upstream { sender, reused: true, idle_since: since, lease, worker: worker.clone() });
+                return Ok(Connected { sender, reused: true, idle_since: since, lease, worker: worker.clone() });
             }
         }
         Err(lease)
+    }
+
+    /// A place on an HTTP/2 connection to `endpoint` that is open.
+    pub(super) fn join(&self, worker: &Rc<Worker>, endpoint: &LiveEndpoint) -> Option<Sender> {
+        self.by_endpoint.borrow().get(&endpoint.id)?.join(worker)
     }
 
     /// Makes a new HTTP/2 connection available to the requests that follow.
@@ -112,6 +127,14 @@ impl Pools {
         self.by_endpoint.borrow().get(&endpoint.id)?.opening.clone()
     }
 
+    /// What the newest HTTP/2 connection to `endpoint` may carry, if that is nothing: the endpoint asks for patience, and
+    /// another connection would not be what it wants.
+    pub(super) fn held_back(&self, endpoint: &LiveEndpoint) -> Option<Rc<Allowance>> {
+        let pools = self.by_endpoint.borrow();
+        let newest = pools.get(&endpoint.id)?.shared.iter().rfind(|shared| !shared.sender.is_closed())?;
+        (newest.allowance.requests.get() == 0).then(|| newest.allowance.clone())
+    }
+
     pub(super) fn opens(&self, endpoint: &Arc<LiveEndpoint>, opening: Option<Rc<Opening>>) {
         self.with(endpoint, |pool| pool.opening = opening);
     }
@@ -122,6 +145,7 @@ impl Pools {
             let retired = pool.endpoint.retired.load(Ordering::Relaxed);
             pool.idle.retain(|idle| !retired && !idle.sender.is_closed() && !passed(idle.since, idle_timeout, now));
             pool.shared.retain(|shared| {
+                shared.allowance.task.borrow().wake_by_ref();
                 let idle = shared.requests.get() == 0;
                 !shared.sender.is_closed() && !(idle && (retired || passed(shared.idle_since.get(), idle_timeout, now)))
             });
@@ -145,13 +169,19 @@ impl Pools {
     }
 }
 
+impl Pool {
+    fn join(&self, worker: &Rc<Worker>) -> Option<Sender> {
+        self.shared.iter().find(|shared| shared.takes_more()).map(|shared| shared.join(worker))
+    }
+}
+
 impl Shared {
-    pub(super) fn new(sender: http2::SendRequest<RequestBody>, limit: Rc<Cell<usize>>, now: Millis) -> Self {
-        Shared { sender, requests: Rc::default(), idle_since: Rc::new(Cell::new(now)), limit }
+    pub(super) fn new(sender: http2::SendRequest<RequestBody>, allowance: Rc<Allowance>, now: Millis) -> Self {
+        Shared { sender, requests: Rc::default(), idle_since: Rc::new(Cell::new(now)), allowance }
     }
 
     pub(super) fn takes_more(&self) -> bool {
-        !self.sender.is_closed() && (self.requests.get() as usize) < self.limit.get().min(MAX_SHARED)
+        !self.sender.is_closed() && (self.requests.get() as usize) < self.allowance.requests.get().min(MAX_SHARED)
     }
 
     pub(super) fn join(&self, worker: &Rc<Worker>) -> Sender {
@@ -166,9 +196,33 @@ impl Shared {
     }
 }
 
-impl Upstream {
+impl Allowance {
+    pub(super) fn new() -> Rc<Self> {
+        let task = RefCell::new(Waker::noop().clone());
+        Rc::new(Allowance { requests: Cell::new(MAX_SHARED), task, changed: Notify::new() })
+    }
+
+    /// The endpoint takes so many `requests`; told by the task of `cx`.
+    pub(super) fn tell(&self, requests: usize, cx: &Context<'_>) {
+        self.task.borrow_mut().clone_from(cx.waker());
+        if self.requests.replace(requests) != requests {
+            self.changed.notify_waiters();
+        }
+    }
+
+    /// The connection has ended.
+    pub(super) fn end(&self) {
+        self.changed.notify_waiters();
+    }
+
+    pub(super) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+}
+
+impl Connected {
     pub(super) fn fresh(sender: Sender, lease: Lease, worker: Rc<Worker>) -> Self {
-        Upstream { sender, reused: false, idle_since: 0, lease, worker }
+        Connected { sender, reused: false, idle_since: 0, lease, worker }
     }
 
     /// The exchange on it is complete: the next request may have the connection.

@@ -60,8 +60,8 @@ async fn treat(exchange: &Rc<Exchange>, head: Parts) -> Result<Response<Response
     admit(exchange, route, &head)?;
     let backend = exchange.choose_backend(route)?;
     let outgoing = message::outgoing(exchange, head, target, client, backend.protocol)?;
-    let (response, upstream) = forward::forward(exchange, backend, &route.policy, outgoing.request).await?;
-    message::incoming(exchange, response, upstream, outgoing.upgrade)
+    let (response, connected) = forward::forward(exchange, backend, &route.policy, outgoing.request).await?;
+    message::incoming(exchange, response, connected, outgoing.upgrade)
         .inspect_err(|error| exchange.backend_failed(*error))
 }
 

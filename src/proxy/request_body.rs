@@ -168,6 +168,11 @@ impl State {
     fn is_end_stream(&self) -> bool {
         self.incoming.as_ref().is_none_or(Incoming::is_end_stream)
     }
+
+    /// All of it; HTTP/2 may still say that this was the end.
+    fn has_come(&self) -> bool {
+        self.incoming.as_ref().is_none_or(|body| body.is_end_stream() || body.size_hint().exact() == Some(0))
+    }
 }
 
 /// What a backend is told of a body that breaks off, whatever the reason: hyper resets an HTTP/2 stream with the reason
@@ -214,7 +219,7 @@ impl Drop for RequestBody {
         }
         state.held = false;
         // A body whose size was known ends without a last poll.
-        self.exchange.body_ended(state.is_end_stream());
+        self.exchange.body_ended(state.has_come());
         if !state.pending || state.taken {
             state.incoming = None;
         }

@@ -110,7 +110,6 @@ fn text(status: StatusCode) -> (&'static str, &'static str) {
         413 => ("413 Payload Too Large\n", "22"),
         414 => ("414 URI Too Long\n", "17"),
         417 => ("417 Expectation Failed\n", "23"),
-        421 => ("421 Misdirected Request\n", "24"),
         429 => ("429 Too Many Requests\n", "22"),
         431 => ("431 Request Header Fields Too Large\n", "36"),
         499 => ("499 Client Closed Request\n", "26"),

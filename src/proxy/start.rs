@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::admission::Admission;
+use super::backend_sockets::BackendSockets;
 use super::worker::{self, Drain, Listeners, Shared};
 use super::{listener, tls};
 use crate::config::Config;
@@ -93,6 +94,7 @@ fn shared(
     let server_header = Some(config.server_header.as_str()).filter(|name| !name.is_empty());
     Ok(Shared {
         admission: Admission::new(limits.max_connections, limits.max_connections_per_address),
+        backend_sockets: BackendSockets::new(config.backend_connections),
         client_tls: tls::server_config(published.clone()).into(),
         backend_tls: tls::backend_connector(),
         server_header: server_header.map(HeaderValue::from_str).transpose().context("--server-header")?,

@@ -33,26 +33,15 @@ pub trait Duplex: AsyncRead + AsyncWrite + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Duplex for T {}
 
-/// What a tunnel has done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct End {
-    /// Bytes handed to the client.
-    pub sent: u64,
-    /// Bytes handed to the backend.
-    pub received: u64,
-    pub reason: Reason,
-}
-
 /// Why a tunnel ended: the first thing that happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
-    /// The client finished first; the backend was then heard to its end.
-    ClientClosed,
-    BackendClosed,
+pub enum End {
+    /// One side finished, and the other was then heard to its end.
+    Closed,
     /// Nothing moved either way for the time allowed.
     Idle,
-    ClientFailed(io::ErrorKind),
-    BackendFailed(io::ErrorKind),
+    ClientFailed,
+    BackendFailed,
 }
 
 /// Runs a tunnel to its end. The end of one side's bytes is passed on to the other, which may go on. `idle`: nothing
@@ -63,7 +52,7 @@ pub async fn run(client: Side, backend: Side, idle: Duration, progress: impl Fn(
     // One timer, moved only when it fires: a chunk costs a clock reading, not a timer operation.
     let mut timer = pin!(sleep(idle));
     let mut quiet_since = Instant::now();
-    let reason = poll_fn(|cx| {
+    poll_fn(|cx| {
         let before = (tunnel.down.carried(), tunnel.up.carried());
         let ended = tunnel.poll(cx);
         let moved = (tunnel.down.carried() - before.0, tunnel.up.carried() - before.1);
@@ -77,14 +66,13 @@ pub async fn run(client: Side, backend: Side, idle: Duration, progress: impl Fn(
         while timer.as_mut().poll(cx).is_ready() {
             let quiet = quiet_since.elapsed();
             if quiet >= idle {
-                return Poll::Ready(Reason::Idle);
+                return Poll::Ready(End::Idle);
             }
             timer.as_mut().reset(Instant::now() + (idle - quiet));
         }
         Poll::Pending
     })
-    .await;
-    End { sent: tunnel.down.carried(), received: tunnel.up.carried(), reason }
+    .await
 }
 
 struct Tunnel {
@@ -95,41 +83,35 @@ struct Tunnel {
     /// From the backend to the client.
     down: Flow,
     /// What happened first, if anything did.
-    reason: Option<Reason>,
+    first: Option<End>,
 }
 
 impl Tunnel {
     fn new(client: Side, backend: Side) -> Self {
         let (client, from_client) = client.split();
         let (backend, from_backend) = backend.split();
-        Tunnel { client, backend, up: Flow::new(from_client), down: Flow::new(from_backend), reason: None }
+        Tunnel { client, backend, up: Flow::new(from_client), down: Flow::new(from_backend), first: None }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Reason> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         let up = self.up.poll(cx, &mut self.client, &mut self.backend);
         let down = self.down.poll(cx, &mut self.backend, &mut self.client);
-        if let Some(reason) = self.happened(&up, &down) {
-            self.reason.get_or_insert(reason);
+        if let Some(happened) = self.happened(&up, &down) {
+            self.first.get_or_insert(happened);
         }
         // Who cannot be read will not read either. Who cannot be written to may have left last words.
-        let lost = [&up, &down].iter().any(|flow| matches!(flow, Poll::Ready(Err(Broken::Source(_)))));
-        match self.reason {
-            Some(reason) if lost || (up.is_ready() && down.is_ready()) => Poll::Ready(reason),
+        let lost = [&up, &down].iter().any(|flow| matches!(flow, Poll::Ready(Err(Broken::Source))));
+        match self.first {
+            Some(first) if lost || (up.is_ready() && down.is_ready()) => Poll::Ready(first),
             _ => Poll::Pending,
         }
     }
 
-    fn happened(&self, up: &Poll<Result<(), Broken>>, down: &Poll<Result<(), Broken>>) -> Option<Reason> {
+    fn happened(&self, up: &Poll<Result<(), Broken>>, down: &Poll<Result<(), Broken>>) -> Option<End> {
         match (up, down) {
-            (Poll::Ready(Err(Broken::Source(kind))), _) | (_, Poll::Ready(Err(Broken::Sink(kind)))) => {
-                Some(Reason::ClientFailed(*kind))
-            }
-            (_, Poll::Ready(Err(Broken::Source(kind)))) | (Poll::Ready(Err(Broken::Sink(kind))), _) => {
-                Some(Reason::BackendFailed(*kind))
-            }
-            _ if self.up.source_ended() => Some(Reason::ClientClosed),
-            _ if self.down.source_ended() => Some(Reason::BackendClosed),
-            _ => None,
+            (Poll::Ready(Err(Broken::Source)), _) | (_, Poll::Ready(Err(Broken::Sink))) => Some(End::ClientFailed),
+            (_, Poll::Ready(Err(Broken::Source))) | (Poll::Ready(Err(Broken::Sink)), _) => Some(End::BackendFailed),
+            _ => (self.up.source_ended() || self.down.source_ended()).then_some(End::Closed),
         }
     }
 }

@@ -9,22 +9,22 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::task::spawn_local;
 
+use super::backend_http1;
 use super::body::ResponseBody;
 use super::error::ProxyError;
 use super::exchange::Exchange;
 use super::headers::{self, Framing};
-use super::http1;
 use super::io::{BackendTransport, ClientIo, ClientTransport, Transport};
 use super::message::{self, Asked, Upgrade};
-use super::pool::Upstream;
-use super::tunnel::{self, Duplex, Side};
+use super::pool::Connected;
+use super::tunnel::{self, Duplex, End, Side};
 
 /// Answers the client and starts the tunnel; the exchange ends with it. `response` is the backend's 101.
 pub(super) fn start(
     exchange: &Rc<Exchange>,
     upgrade: Upgrade,
     mut response: Response<Incoming>,
-    upstream: Upstream,
+    connected: Connected,
 ) -> Result<Response<ResponseBody>, ProxyError> {
     let backend = hyper::upgrade::on(&mut response);
     let (mut head, _) = response.into_parts();
@@ -50,7 +50,7 @@ pub(super) fn start(
     head.version = message::response_version(exchange);
     exchange.responds(head.status);
     exchange.becomes_tunnel();
-    spawn_local(tunnel(exchange.clone(), upgrade.client, backend, upstream));
+    spawn_local(tunnel(exchange.clone(), upgrade.client, backend, connected));
     Ok(Response::from_parts(head, ResponseBody::Tunnel))
 }
 
@@ -66,25 +66,28 @@ impl Drop for Ending {
     }
 }
 
-async fn tunnel(exchange: Rc<Exchange>, client: OnUpgrade, backend: OnUpgrade, upstream: Upstream) {
+async fn tunnel(exchange: Rc<Exchange>, client: OnUpgrade, backend: OnUpgrade, connected: Connected) {
     let mut ending = Ending { exchange: exchange.clone(), complete: false };
-    let (client, backend) = tokio::join!(client, backend);
-    ending.complete = match (client, backend) {
-        (Ok(client), Ok(backend)) => {
-            let limit = exchange.connection.worker.shared.limits.tunnel_idle_timeout;
-            // Undone when the tunnel ends: what was counted for the client's stream.
-            let (client, _open) = client_side(client);
-            let progress = |sent: u64, received: u64| {
-                exchange.sent.set(exchange.sent.get() + sent);
-                exchange.received.set(exchange.received.get() + received);
-            };
-            tunnel::run(client, backend_side(backend), limit, progress).await;
-            true
+    if let (Ok(client), Ok(backend)) = tokio::join!(client, backend) {
+        let limit = exchange.connection.worker.shared.limits.tunnel_idle_timeout;
+        // Undone when the tunnel ends: what was counted for the client's stream.
+        let (client, _open) = client_side(client);
+        let progress = |sent: u64, received: u64| {
+            exchange.sent.set(exchange.sent.get() + sent);
+            exchange.received.set(exchange.received.get() + received);
+        };
+        match tunnel::run(client, backend_side(backend), limit, progress).await {
+            End::Closed => ending.complete = true,
+            End::Idle => exchange.fail(ProxyError::ResponseTimeout),
+            End::ClientFailed => exchange.fail(ProxyError::ClientGone),
+            End::BackendFailed => {
+                exchange.backend_failed(ProxyError::Reset);
+                exchange.fail(ProxyError::Reset);
+            }
         }
-        _ => false,
-    };
+    }
     // The endpoint counts the tunnel as in flight until here.
-    drop(upstream);
+    drop(connected);
 }
 
 fn client_side(upgraded: Upgraded) -> (Side, Option<Box<dyn Send>>) {
@@ -104,7 +107,7 @@ fn client_side(upgraded: Upgraded) -> (Side, Option<Box<dyn Send>>) {
 }
 
 fn backend_side(upgraded: Upgraded) -> Side {
-    match upgraded.downcast::<TokioIo<http1::Stream>>() {
+    match upgraded.downcast::<TokioIo<backend_http1::Stream>>() {
         Ok(parts) => match parts.io.into_inner().into_transport() {
             BackendTransport::Plain(stream) => Side::Plain { stream, read: parts.read_buf },
             Transport::Tls(stream) => other(*stream, parts.read_buf),

@@ -17,6 +17,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::accept;
 use super::admission::{Admission, Admitted};
+use super::backend_sockets::BackendSockets;
 use super::clock::{Clock, Millis, TICK};
 use super::connection::{Connection, http1_builder, http2_builder};
 use super::executor::StreamExecutor;
@@ -37,6 +38,7 @@ pub(super) struct Shared {
     pub(super) metrics: Arc<Metrics>,
     pub(super) access_log: Arc<AccessLog>,
     pub(super) admission: Arc<Admission>,
+    pub(super) backend_sockets: Arc<BackendSockets>,
     pub(super) client_tls: TlsAcceptor,
     pub(super) backend_tls: TlsConnector,
     /// `None`: no Server field is sent.
@@ -262,7 +264,7 @@ impl Worker {
             }
             None => false,
         });
-        self.pools.sweep(now, self.shared.limits.upstream_idle_timeout);
+        self.pools.sweep(now, self.shared.limits.backend_idle_timeout);
         self.log.borrow_mut().flush();
         // Lets go of a generation that no request has asked past.
         drop(self.reader.current());

@@ -40,24 +40,27 @@ pub(super) struct Classes {
     policies: BTreeMap<String, Result<Reference, String>>,
 }
 
+/// The class that `ingress` names, ours or not.
+pub fn class_of(ingress: &Ingress) -> Option<&str> {
+    let (field, annotation) = named(ingress);
+    field.or(annotation)
+}
+
 impl ClassName {
     /// Reads the class of `ingress` and reports what an API server would not have let pass.
     pub(super) fn read(ingress: &Ingress, problems: &mut Vec<Problem>) -> Self {
-        let field = ingress.spec.as_ref().and_then(|spec| spec.ingress_class_name.as_deref());
-        let annotations = ingress.metadata.annotations.as_ref();
-        let annotation = annotations.and_then(|all| all.get(CLASS_ANNOTATION)).filter(|name| !name.is_empty());
-        if field == Some("") {
+        if field_of(ingress) == Some("") {
             let message = "the name is empty, as if it were absent; name a class or remove the field";
             problems.push(Problem::new("spec.ingressClassName", Reason::Invalid, message));
         }
-        match (field.filter(|name| !name.is_empty()), annotation) {
+        match named(ingress) {
             (Some(field), Some(annotation)) => {
                 let message = format!("spec.ingressClassName counts, {} does not; remove it", quoted(annotation));
                 problems.push(Problem::new(annotation_field(), Reason::Invalid, message));
                 ClassName::Field(field.to_owned())
             }
             (Some(field), None) => ClassName::Field(field.to_owned()),
-            (None, Some(annotation)) => ClassName::Annotation(annotation.clone()),
+            (None, Some(annotation)) => ClassName::Annotation(annotation.to_owned()),
             (None, None) => ClassName::None,
         }
     }
@@ -179,6 +182,17 @@ impl Classes {
     fn ours(&self, name: &str, options: &Options) -> bool {
         name == options.ingress_class || self.ours.contains(name)
     }
+}
+
+/// The names in the field and in the annotation; an empty one is none.
+fn named(ingress: &Ingress) -> (Option<&str>, Option<&str>) {
+    let annotations = ingress.metadata.annotations.as_ref();
+    let annotation = annotations.and_then(|all| all.get(CLASS_ANNOTATION)).map(String::as_str);
+    (field_of(ingress).filter(|name| !name.is_empty()), annotation.filter(|name| !name.is_empty()))
+}
+
+fn field_of(ingress: &Ingress) -> Option<&str> {
+    ingress.spec.as_ref().and_then(|spec| spec.ingress_class_name.as_deref())
 }
 
 fn is_default(class: &IngressClass) -> bool {

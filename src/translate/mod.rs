@@ -41,6 +41,7 @@ use reports::Reports;
 use routing::{Routed, Routing};
 use settings::ProcessSettings;
 
+pub use class::class_of;
 pub use objects::{Illegible, Objects, PolicyObject};
 pub use options::Options;
 pub use policy::{PolicyAncestor, PolicyCondition, PolicyReason, PolicyStatus};

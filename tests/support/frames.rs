@@ -1,7 +1,7 @@
 //! HTTP/2 written by hand, for what no library would send.
 
 use std::io::Read;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 
 use super::client::{Client, closed, tcp};
 
@@ -36,6 +36,15 @@ pub struct Frames {
 impl Frames {
     pub fn connect(address: SocketAddr) -> Self {
         Self::with_settings(address, &[])
+    }
+
+    /// The other side: the next connection of `listener`, after its preface was read.
+    pub fn accept(listener: &TcpListener) -> Self {
+        let mut client = Client::over(listener.accept().unwrap().0);
+        client.stream.read_exact(&mut [0; b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".len()]).unwrap();
+        let mut frames = Frames { client };
+        frames.send(SETTINGS, 0, 0, &[]);
+        frames
     }
 
     /// With these settings (identifier, value). The peer's header table is switched off, so that [`Frames::status`] needs
@@ -103,10 +112,10 @@ impl Frames {
         }
     }
 
-    /// The error code of the GOAWAY that ends the connection; `None` if it just closed.
+    /// The error code of the first GOAWAY; `None` if the connection just closed.
     #[track_caller]
     pub fn goaway_code(&mut self) -> Option<u32> {
-        self.until(GOAWAY, |frame| code(&frame.payload[4..]) != 0).map(|frame| code(&frame.payload[4..]))
+        self.until(GOAWAY, |_| true).map(|frame| code(&frame.payload[4..]))
     }
 
     /// The error code with which this stream is reset; `None` if the connection closed instead.

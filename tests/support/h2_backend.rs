@@ -148,7 +148,8 @@ async fn converse(
 ) {
     stream.set_nodelay(true).unwrap();
     let mut builder = h2::server::Builder::new();
-    builder.initial_window_size(1 << 20).max_concurrent_streams(streams);
+    // Whatever it is sent, the proxy is to blame for a connection that ends.
+    builder.max_concurrent_streams(streams).data_frame_budget(1 << 30);
     let Ok(mut server) = builder.handshake(stream).await else { return };
     while let Some(Ok((request, respond))) = server.accept().await {
         let number = record(&seen, connection, &request);

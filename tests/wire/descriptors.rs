@@ -1,5 +1,6 @@
 //! A limit of open files that is smaller than what is asked for.
 
+use crate::support::frames::Frames;
 use crate::support::headgate::Process;
 use crate::support::objects::site;
 use crate::support::wait::until;
@@ -28,6 +29,45 @@ fn max_connections_is_lowered_to_what_the_limit_holds_and_that_much_is_held() {
     until("the refusal to be counted", || (refused() == 1.0).then_some(()));
     assert!(!proxy.stderr().contains("none can be accepted"), "{}", proxy.stderr());
     assert!(proxy.is_running());
+}
+
+#[test]
+fn connections_to_backends_leave_room_for_every_client() {
+    let busy = Backend::scripted(|exchange| exchange.until_abandoned());
+    let other = Backend::answering("ok");
+    let site = [site("busy.example", &[busy.address]), site("other.example", &[other.address])].concat();
+    // 56 for the process itself and 10 for clients, so that 10 are left for backends.
+    let proxy = Headgate::with(&site).flag("--workers", "1").descriptors(76).start();
+    let mut streams = Frames::connect(proxy.http);
+    for stream in 0..100 {
+        streams.get(2 * stream + 1, "busy.example", "/");
+    }
+    let refused = || proxy.log().iter().filter(|line| line["status"] == 503 && line["flag"] == "UO").count();
+    busy.wait_for(10);
+    until("the others' refusal", || (refused() == 90).then_some(()));
+    assert_eq!((busy.seen().len(), busy.open()), (10, 10));
+    let mut clients: Vec<_> = (0..9).map(|_| Client::connect(proxy.http)).collect();
+    for client in &mut clients {
+        assert_eq!(client.get("unknown.example", "/").status, 404);
+    }
+    assert_eq!(clients[0].get("other.example", "/").status, 503);
+    let told = |text: &str| proxy.stderr().lines().filter(|line| line.contains(text)).count();
+    assert_eq!((told("no connection to a backend"), told("none can be accepted")), (1, 0), "{}", proxy.stderr());
+    drop(streams);
+    until("room", || (clients[0].get("other.example", "/").status == 200).then_some(()));
+}
+
+#[test]
+fn connections_that_idle_make_room_for_others() {
+    let backends: Vec<_> = (0..3).map(|_| Backend::answering("ok")).collect();
+    let hosts = ["a.example", "b.example", "c.example"];
+    let sites = hosts.iter().zip(&backends).flat_map(|(host, backend)| site(host, &[backend.address]));
+    // One client, one connection to a backend.
+    let proxy = Headgate::with(&sites.collect::<Vec<_>>()).flag("--workers", "1").descriptors(58).start();
+    let mut client = Client::connect(proxy.http);
+    for host in [hosts, hosts].concat() {
+        assert_eq!(client.get(host, "/").status, 200, "{host}");
+    }
 }
 
 #[test]

@@ -1,6 +1,5 @@
 //! Backends that are spoken to in HTTP/2: what a client's cancel means to them, and what is sent to them again.
 
-use std::io::Read;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
@@ -11,7 +10,7 @@ use h2::Reason;
 use http::{Request, Response};
 
 use crate::support::client::closed;
-use crate::support::frames::{DATA, END_HEADERS, END_STREAM, Frames, GOAWAY, HEADERS, RST_STREAM, SETTINGS, frame};
+use crate::support::frames::{DATA, END_HEADERS, END_STREAM, Frames, GOAWAY, HEADERS, RST_STREAM, frame};
 use crate::support::h2_backend::H2Backend;
 use crate::support::h2_client::{H2Client, soon};
 use crate::support::objects::{ingress, rule, service_speaking};
@@ -84,14 +83,6 @@ fn a_stream_whose_client_disconnects_is_cancelled_at_the_backend() {
     assert_eq!(*reasons.lock().unwrap(), [Some(Reason::CANCEL); 2]);
 }
 
-fn accepted(listener: &TcpListener) -> Frames {
-    let mut client = Client::over(listener.accept().unwrap().0);
-    client.stream.read_exact(&mut [0; b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".len()]).unwrap();
-    let mut frames = Frames { client };
-    frames.send(SETTINGS, 0, 0, &[]);
-    frames
-}
-
 /// The next request's stream.
 fn head(frames: &mut Frames) -> u32 {
     frames.until(HEADERS, |_| true).unwrap().stream
@@ -121,12 +112,12 @@ fn undoing(
     let address = listener.local_addr().unwrap();
     let (sender, third) = channel();
     let backend = std::thread::spawn(move || {
-        let mut frames = accepted(&listener);
+        let mut frames = Frames::accept(&listener);
         let first = head(&mut frames);
         answer(&mut frames, first);
         let second = head(&mut frames);
         if let Goes::Down = undo(&mut frames, second) {
-            frames = accepted(&listener);
+            frames = Frames::accept(&listener);
         }
         let stream = head(&mut frames);
         sender.send(()).unwrap();
@@ -240,7 +231,7 @@ fn sending(frames: &[(u8, u8, &'static [u8])]) -> SocketAddr {
     let address = listener.local_addr().unwrap();
     let sent = frames.to_vec();
     std::thread::spawn(move || {
-        let mut frames = accepted(&listener);
+        let mut frames = Frames::accept(&listener);
         let request = head(&mut frames);
         let on = |kind| if kind == GOAWAY { 0 } else { request };
         let bytes = sent.into_iter().flat_map(|(kind, flags, payload)| frame(kind, flags, on(kind), payload));

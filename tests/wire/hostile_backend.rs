@@ -94,6 +94,7 @@ fn a_head_that_is_none_is_502() {
         refused("HTTP/1.1 200 OK\r\nX: a\0b\r\nContent-Length: 0\r\n\r\n"),
         refused("HTTP/1.1 200 OK\r\nX: a\rb\r\nContent-Length: 0\r\n\r\n"),
         refused("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"),
+        ("HTTP/1.1 200 OK\nContent-Length: 0\n\n".into(), Whole(200), "", ""),
     ]);
 }
 
@@ -133,15 +134,19 @@ fn a_body_with_two_ends_is_502() {
 #[test]
 fn a_body_that_is_broken_from_its_start_is_502() {
     let chunk = |sent: &str| (format!("{CHUNKED}{sent}"), Whole(502), "UPE", "protocol");
-    hold(&[
-        chunk("xyz\r\n"),
-        chunk("-1\r\n"),
-        chunk("\r\n"),
-        chunk("fffffffffffffffff\r\n"),
-        chunk("2;\n\r\nok\r\n"),
-        (CHUNKED.to_owned(), Whole(502), "UC", "reset"),
-        (format!("{OK}Content-Length: 2\r\n\r\n"), Whole(502), "UC", "reset"),
-    ]);
+    hold(&[chunk("xyz\r\n"), chunk("-1\r\n"), chunk("\r\n"), chunk("fffffffffffffffff\r\n"), chunk("2;\n\r\nok\r\n")]);
+}
+
+#[test]
+fn a_body_that_never_begins_is_never_complete() {
+    for sent in [CHUNKED.to_owned(), format!("{OK}Content-Length: 2\r\n\r\n")] {
+        let row = (sent, Whole(502), "UC", "reset");
+        let (proxy, _backend) = proxy_before(std::slice::from_ref(&row));
+        // The end may come with the head or after it.
+        assert!(matches!(asked(&proxy, "/0"), Whole(502) | Broken(200)), "{:?}", row.0);
+        assert_eq!(proxy.log_of("/0")["flag"], "UC", "{:?}", row.0);
+        assert_eq!(proxy.metrics().value("proxy_backend_errors_total", &[("reason", "reset")]), 1.0, "{:?}", row.0);
+    }
 }
 
 #[test]
@@ -219,7 +224,11 @@ fn a_backend_that_takes_no_body_is_504_and_let_go() {
     });
     let mut site = objects::site("a.example", &[backend.address]);
     site.push(objects::config_map("settings", json!({ "proxy-send-timeout": "1" })));
-    let proxy = Headgate::with(&site).flag("--configmap", "default/settings").start();
+    let settled = [("--configmap", "default/settings"), ("--workers", "1"), ("--backend-idle-timeout", "1s")];
+    let proxy = settled.iter().fold(Headgate::with(&site), |proxy, (flag, value)| proxy.flag(flag, value)).start();
+    // A worker may open its descriptors after the process is ready, so one request first.
+    assert_eq!(get(proxy.http, "a.example", "/next").text(), "fine");
+    until("the end of the idle connection", || (backend.open() == 0).then_some(()));
     let before = proxy.descriptors();
     let mut client = Client::connect(proxy.http);
     client.send("POST /deaf HTTP/1.1\r\nHost: a.example\r\nContent-Length: 1000000000\r\n\r\n");
@@ -259,18 +268,56 @@ fn endless_interim_answers_are_502_before_long() {
 }
 
 #[test]
-fn a_head_over_http_2_may_have_64_kib() {
+fn a_head_over_http_2_may_have_100_fields_and_64_kib() {
     let backend = H2Backend::scripted(async |mut exchange: H2Exchange| {
-        let length = exchange.request.uri().path()[1..].parse().unwrap();
-        exchange.reply(http::Response::builder().header("x", "v".repeat(length)).body(()).unwrap(), "ok")
+        let (fields, length) = exchange.request.uri().path()[1..].split_once('/').unwrap();
+        let (fields, value) = (fields.parse::<usize>().unwrap(), "v".repeat(length.parse().unwrap()));
+        let builder = (0..fields).fold(http::Response::builder(), |builder, _| builder.header("x", &value));
+        exchange.reply(builder.body(()).unwrap(), "ok")
     });
     let mut site = vec![objects::ingress("a", &[objects::rule("a.example", "/", "Prefix", "a")])];
     site.extend(objects::service_speaking("a", &[backend.address], Some("kubernetes.io/h2c")));
     let proxy = Headgate::with(&site).flag("--workers", "1").start();
-    for (length, status, flag) in [(60_000, 200, ""), (66_000, 502, "UPE"), (1_000, 200, "")] {
-        let path = format!("/{length}");
-        assert_eq!(get(proxy.http, "a.example", &path).status, status, "{length}");
-        assert_eq!(proxy.log_of(&path)["flag"], flag, "{length}");
+    let ok = (200, "");
+    let refused = (502, "UPE");
+    let heads = [
+        ("/1/20000", ok),
+        ("/1/60000", ok),
+        ("/1/66000", refused),
+        ("/99/1", ok),
+        ("/100/1", ok),
+        ("/101/1", refused),
+        ("/300/1", refused),
+        ("/1/1000", ok),
+    ];
+    for (path, (status, flag)) in heads {
+        assert_eq!(get(proxy.http, "a.example", path).status, status, "{path}");
+        assert_eq!(proxy.log_of(path)["flag"], flag, "{path}");
     }
-    assert_eq!(proxy.metrics().value("proxy_backend_errors_total", &[("reason", "protocol")]), 1.0);
+    assert_eq!(proxy.metrics().value("proxy_backend_errors_total", &[("reason", "protocol")]), 3.0);
+    assert_eq!(backend.accepted(), 1);
+}
+
+#[test]
+fn a_timeout_behind_a_client_that_reads_nothing_is_counted_once() {
+    let backend = Backend::scripted(|exchange| {
+        exchange.send("HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n")?;
+        let block = vec![b'x'; 64 << 10];
+        loop {
+            exchange.send(&block)?;
+        }
+    });
+    let mut site = objects::site("a.example", &[backend.address]);
+    site.push(objects::config_map("settings", json!({ "proxy-send-timeout": "1" })));
+    let proxy = Headgate::with(&site).flag("--configmap", "default/settings").start();
+    let mut client = Client::connect(proxy.http);
+    client.send("POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 1000000000\r\n\r\n");
+    let mut sender = client.stream.try_clone().unwrap();
+    let sender = std::thread::spawn(move || while sender.write_all(&[b'x'; 64 << 10]).is_ok() {});
+    proxy.counted("proxy_backend_errors_total", &[("reason", "timeout")], 1.0);
+    // The exchange is looked at ten times meanwhile.
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!(proxy.metrics().value("proxy_backend_errors_total", &[("reason", "timeout")]), 1.0);
+    client.stream.shutdown(std::net::Shutdown::Both).unwrap();
+    sender.join().unwrap();
 }

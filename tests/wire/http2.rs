@@ -119,7 +119,7 @@ async fn cookie_crumbs_reach_the_backend_as_one_field() {
 }
 
 #[tokio::test]
-async fn a_get_without_a_body_has_no_framing_upstream() {
+async fn a_get_without_a_body_has_no_framing_at_the_backend() {
     let backend = echo();
     let proxy = Headgate::before(&backend);
     H2Client::plain(proxy.http).await.get("http://a.example/").await;

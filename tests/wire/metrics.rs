@@ -43,12 +43,16 @@ fn requests_and_bytes_are_counted_by_route_method_and_status() {
 #[test]
 fn backend_errors_are_counted_by_reason_once_a_try() {
     let backend = Backend::scripted(|exchange| match exchange.seen.target() {
-        "/5xx" => exchange.reply("500 Internal Server Error", ""),
+        // Each request has a connection of its own, since a reused one that is reset is another try.
+        "/5xx" => exchange
+            .send("HTTP/1.1 500 Internal Server Error\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+            .map(|()| Then::Close),
         "/reset" => Ok(Then::Reset),
         _ => exchange.send("nonsense\r\n\r\n").map(|()| Then::Close),
     });
     let proxy = Headgate::before(&backend);
-    for path in ["/5xx", "/reset", "/protocol"] {
+    // In an order that leaves no connection which the next could try first.
+    for path in ["/reset", "/protocol", "/5xx"] {
         get(proxy.http, "a.example", path);
     }
     for reason in ["5xx", "reset", "protocol"] {

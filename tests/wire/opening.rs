@@ -1,12 +1,15 @@
 //! First requests to a backend that is spoken to in HTTP/2: one opens the connection, the others wait for it.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::mpsc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use http::{Request, Response};
 use serde_json::json;
 
+use crate::support::frames::{END_HEADERS, END_STREAM, Frames, HEADERS, SETTINGS};
 use crate::support::h2_backend::H2Backend;
 use crate::support::h2_client::{H2Client, finish};
 use crate::support::objects::{config_map, ingress, rule, service_speaking};
@@ -18,7 +21,7 @@ use crate::support::{Client, Headgate, get};
 fn before(address: SocketAddr, seconds: &str) -> Headgate {
     let mut site = vec![ingress("a", &[rule("a.example", "/", "Prefix", "a")])];
     site.extend(service_speaking("a", &[address], Some("kubernetes.io/h2c")));
-    site.push(config_map("settings", json!({ "proxy-connect-timeout": seconds })));
+    site.push(config_map("settings", json!({ "proxy-connect-timeout": seconds, "proxy-read-timeout": "3" })));
     Headgate::with(&site).flag("--workers", "1").flag("--configmap", "default/settings").start()
 }
 
@@ -139,4 +142,69 @@ fn a_failed_opening_is_a_failed_try_of_each_that_waited() {
         drop(hole);
     });
     assert_eq!(proxy.counted("proxy_backend_errors_total", &[("reason", "connect")], 5.0), 5.0);
+}
+
+/// A listener with a backend that answers one request and then lets its connection carry nothing. It goes on, answering
+/// what comes, once it is told to.
+fn asking_for_patience(listener: &TcpListener) -> (mpsc::Sender<()>, JoinHandle<()>) {
+    let listener = listener.try_clone().unwrap();
+    let (go_on, told) = mpsc::channel::<()>();
+    let backend = std::thread::spawn(move || {
+        let mut frames = Frames::accept(&listener);
+        let stream = frames.until(HEADERS, |_| true).unwrap().stream;
+        frames.send(SETTINGS, 0, 0, &streams(0));
+        frames.send(HEADERS, END_STREAM | END_HEADERS, stream, &[0x88]);
+        if told.recv().is_ok() {
+            frames.send(SETTINGS, 0, 0, &streams(100));
+        }
+        while let Some(head) = frames.until(HEADERS, |_| true) {
+            frames.send(HEADERS, END_STREAM | END_HEADERS, head.stream, &[0x88]);
+        }
+    });
+    (go_on, backend)
+}
+
+/// SETTINGS_MAX_CONCURRENT_STREAMS.
+fn streams(count: u32) -> Vec<u8> {
+    [&3u16.to_be_bytes()[..], &count.to_be_bytes()].concat()
+}
+
+#[track_caller]
+fn assert_no_other(listener: &TcpListener) {
+    listener.set_nonblocking(true).unwrap();
+    assert_eq!(listener.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+}
+
+#[test]
+fn requests_wait_for_a_backend_that_takes_none_for_a_while() {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let proxy = before(listener.local_addr().unwrap(), "15");
+    let (go_on, backend) = asking_for_patience(&listener);
+    assert_eq!(get(proxy.http, "a.example", "/").status, 200);
+    std::thread::scope(|scope| {
+        for _ in 0..10 {
+            scope.spawn(|| assert_eq!(get(proxy.http, "a.example", "/").status, 200));
+        }
+        in_flight(&proxy, 10.0);
+        go_on.send(()).unwrap();
+    });
+    assert_no_other(&listener);
+    drop(proxy);
+    backend.join().unwrap();
+}
+
+#[test]
+fn requests_give_up_on_a_backend_that_takes_none() {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let proxy = before(listener.local_addr().unwrap(), "1");
+    let (_go_on, _backend) = asking_for_patience(&listener);
+    assert_eq!(get(proxy.http, "a.example", "/").status, 200);
+    // The first may meet the connection before we know; then its time is that of an answer.
+    assert_eq!(get(proxy.http, "a.example", "/").status, 504);
+    std::thread::scope(|scope| {
+        for _ in 0..10 {
+            scope.spawn(|| assert_eq!(get(proxy.http, "a.example", "/").status, 504));
+        }
+    });
+    assert_no_other(&listener);
 }

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
+use crate::support::h2_client::{H2Client, finish};
 use crate::support::wait::{until, within};
 use crate::support::{Backend, Client, Headgate, TestCertificate, Then, get, objects, request};
 
@@ -43,7 +44,7 @@ fn concurrent_requests_use_connections_of_their_own() {
 fn an_idle_backend_connection_is_closed_by_us_first() {
     let backend = Backend::answering("ok");
     let site = objects::site("a.example", &[backend.address]);
-    let proxy = Headgate::with(&site).flag("--workers", "1").flag("--upstream-idle-timeout", "1s").start();
+    let proxy = Headgate::with(&site).flag("--workers", "1").flag("--backend-idle-timeout", "1s").start();
     get(proxy.http, "a.example", "/");
     assert!(within(Duration::from_millis(600), || (backend.open() == 0).then_some(())).is_none(), "closed too early");
     until("the close", || (backend.open() == 0).then_some(()));
@@ -79,6 +80,22 @@ fn a_backend_that_closes_silently_after_each_answer_costs_nobody_a_request() {
     }
 }
 
+#[tokio::test]
+async fn a_body_whose_length_came_is_complete_before_http_2_says_so() {
+    let backend = Backend::answering("ok");
+    let proxy = one_worker(&[&backend]);
+    let client = H2Client::plain(proxy.http).await;
+    for _ in 0..5 {
+        let post = http::Request::post("http://a.example/").header("content-length", "3").body(()).unwrap();
+        let (response, mut send) = client.open(post, false).await.unwrap();
+        send.send_data("abc".into(), false).unwrap();
+        assert_eq!(finish(response).await.unwrap().text(), "ok");
+        // The stream may be reset by now, as nobody waits for this.
+        drop(send.send_data("".into(), true));
+    }
+    assert_eq!(backend.accepted(), 1);
+}
+
 #[test]
 fn a_backend_that_resets_a_reused_connection_costs_no_get() {
     let backend = Backend::scripted(|exchange| match exchange.on_connection {
@@ -105,6 +122,27 @@ fn a_request_that_is_sent_again_is_a_retry_in_the_log_and_in_the_metric() {
     assert_eq!((&line["retries"], &line["failed_tries"][0]["endpoint"]), (&1.into(), &line["endpoint"]), "{line}");
     assert_eq!(proxy.metrics().value("proxy_retries_total", &[]), 1.0);
     assert_eq!(proxy.metrics().value("proxy_backend_errors_total", &[("reason", "reset")]), 1.0);
+}
+
+#[test]
+fn a_try_that_follows_another_has_the_whole_time_to_answer() {
+    let backend = Backend::scripted(|exchange| {
+        std::thread::sleep(match exchange.number {
+            0 => Duration::ZERO,
+            _ => Duration::from_millis(1400),
+        });
+        match exchange.on_connection {
+            0 => exchange.reply("200 OK", "late"),
+            _ => Ok(Then::Reset),
+        }
+    });
+    let mut site = objects::site("a.example", &[backend.address]);
+    site.push(objects::config_map("settings", serde_json::json!({ "proxy-read-timeout": "2" })));
+    let proxy = Headgate::with(&site).flag("--workers", "1").flag("--configmap", "default/settings").start();
+    get(proxy.http, "a.example", "/");
+    // The connection that is there is reset after 1.4 s, and a new one answers after as long again.
+    assert_eq!(get(proxy.http, "a.example", "/").text(), "late");
+    assert_eq!(backend.seen().len(), 3);
 }
 
 #[test]
@@ -238,7 +276,7 @@ fn an_idle_tls_connection_is_closed_in_due_form() {
     });
     let mut site = vec![objects::ingress("a", &[objects::rule("a.example", "/", "Prefix", "a")])];
     site.extend(objects::service_speaking("a", &[backend.address], Some("https")));
-    let proxy = Headgate::with(&site).flag("--upstream-idle-timeout", "1s").start();
+    let proxy = Headgate::with(&site).flag("--backend-idle-timeout", "1s").start();
     assert_eq!(get(proxy.http, "a.example", "/").text(), "ok");
     assert_eq!(end.recv().unwrap().unwrap(), 0);
 }

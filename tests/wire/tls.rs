@@ -181,7 +181,7 @@ fn a_host_of_another_certificate_is_served_on_the_same_connection() {
     let proxy = Headgate::serve(&sites);
     let mut client = Tls::to("one.example").connect(proxy.https);
     assert_eq!(client.get("one.example", "/").status, 200);
-    assert_eq!(client.get("two.example", "/").status, 200, "421 is for hosts whose TLS settings differ");
+    assert_eq!(client.get("two.example", "/").status, 200, "all hosts have the same TLS settings");
 }
 
 #[test]

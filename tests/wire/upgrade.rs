@@ -1,7 +1,5 @@
 //! Upgrades, websockets and CONNECT: bytes both ways, untouched, until one side ends.
 
-use std::time::Duration;
-
 use base64::Engine;
 use bytes::Bytes;
 use h2::ext::Protocol;
@@ -14,11 +12,11 @@ use crate::support::tls::Tls;
 use crate::support::wait::until;
 use crate::support::{Backend, Client, Headgate, TestCertificate, Then, objects, request};
 
-const WEBSOCKET: &str = "GET /ws HTTP/1.1\r\nHost: a.example\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\
+pub(crate) const WEBSOCKET: &str = "GET /ws HTTP/1.1\r\nHost: a.example\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: chat\r\n\r\n";
 
 /// The answer to a websocket's handshake (RFC 6455 §4.2.2).
-fn switch(exchange: &Exchange<'_>) -> String {
+pub(crate) fn switch(exchange: &Exchange<'_>) -> String {
     let key = exchange.seen.header("sec-websocket-key").unwrap_or_default();
     let digest = Sha1::digest(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
     let accept = base64::engine::general_purpose::STANDARD.encode(digest);
@@ -29,7 +27,7 @@ fn switch(exchange: &Exchange<'_>) -> String {
 }
 
 /// Switches, then sends back what comes until the other side ends.
-fn echo(exchange: &mut Exchange<'_>) -> std::io::Result<Then> {
+pub(crate) fn echo(exchange: &mut Exchange<'_>) -> std::io::Result<Then> {
     let answer = switch(exchange);
     exchange.send(answer)?;
     let ahead = exchange.read_ahead();
@@ -173,58 +171,6 @@ fn a_101_that_nobody_asked_for_is_502() {
     assert_eq!(crate::support::get(proxy.http, "a.example", "/").status, 502);
 }
 
-#[test]
-fn either_side_may_end_a_tunnel() {
-    let backend = Backend::scripted(echo);
-    let proxy = Headgate::before(&backend);
-    let mut client = Client::connect(proxy.http);
-    client.send(WEBSOCKET);
-    assert_eq!(client.response().status, 101);
-    drop(client);
-    until("the backend's end", || (backend.open() == 0).then_some(()));
-    let mut client = Client::connect(proxy.http);
-    client.send(WEBSOCKET);
-    assert_eq!(client.response().status, 101);
-    backend.close_connections();
-    client.expect_close();
-}
-
-#[test]
-fn a_half_closed_tunnel_still_carries_the_other_direction() {
-    let backend = Backend::scripted(|exchange| {
-        exchange.send(switch(exchange))?;
-        let mut all = Vec::new();
-        exchange.stream().read_to_end(&mut all)?;
-        exchange.send(format!("got {}", all.len()))?;
-        Ok(Then::Close)
-    });
-    let proxy = Headgate::before(&backend);
-    let mut client = Client::connect(proxy.http);
-    client.send(WEBSOCKET);
-    assert_eq!(client.response().status, 101);
-    client.send(vec![b'x'; 100_000]);
-    client.shutdown_write();
-    assert_eq!(client.rest(), b"got 100000");
-}
-
-#[test]
-fn a_tunnel_is_logged_when_it_ends_and_counts_its_bytes() {
-    let backend = Backend::scripted(echo);
-    let proxy = Headgate::before(&backend);
-    let mut client = Client::connect(proxy.http);
-    client.send(WEBSOCKET);
-    assert_eq!(client.response().status, 101);
-    client.send([b'x'; 1000]);
-    client.exactly(1000);
-    assert_eq!(proxy.counted("proxy_requests_in_flight", &[("service", "a")], 1.0), 1.0);
-    drop(client);
-    let line = proxy.log_of("/ws");
-    assert_eq!((&line["status"], &line["bytes_sent"]), (&101.into(), &1000.into()));
-    until("nothing in flight", || {
-        (proxy.metrics().value("proxy_requests_in_flight", &[("service", "a")]) == 0.0).then_some(())
-    });
-}
-
 #[tokio::test]
 async fn a_websocket_over_http_2_reaches_an_http_1_backend() {
     let backend = Backend::scripted(echo);
@@ -330,57 +276,19 @@ async fn a_protocol_over_http_2_that_we_do_not_translate_is_501() {
     assert_eq!(soon(response).await.unwrap().status(), 501);
 }
 
-#[test]
-fn an_idle_tunnel_outlives_every_timeout_of_requests() {
-    let backend = Backend::scripted(echo);
-    let mut builder = Headgate::with(&objects::site("a.example", &[backend.address]));
-    for flag in [
-        "--header-timeout",
-        "--keep-alive-timeout",
-        "--body-idle-timeout",
-        "--write-timeout",
-        "--upstream-idle-timeout",
-        "--max-connection-age",
-    ] {
-        builder = builder.flag(flag, "1s");
-    }
-    let proxy = builder.start();
-    let mut client = Client::connect(proxy.http);
-    client.send(WEBSOCKET);
-    assert_eq!(client.response().status, 101);
-    std::thread::sleep(Duration::from_millis(2500));
-    client.send("still");
-    assert_eq!(client.exactly(5), b"still");
-}
-
-#[test]
-fn a_connection_that_is_to_end_still_becomes_a_tunnel() {
-    let (go, may_go) = std::sync::mpsc::channel();
-    let may_go = std::sync::Mutex::new(may_go);
-    let backend = Backend::scripted(move |exchange| {
-        let _ = may_go.lock().unwrap().recv();
-        echo(exchange)
-    });
-    let site = objects::site("a.example", &[backend.address]);
-    let flags = Headgate::with(&site).flag("--workers", "1").flag("--shutdown-grace-period", "0s");
-    let proxy = flags.flag("--drain-timeout", "20s").start();
-    let [mut waiting, mut crossing, mut other, mut idle] = [(); 4].map(|()| Client::connect(proxy.http));
-    for client in [&mut crossing, &mut other, &mut idle] {
-        assert_eq!(client.get("unknown.example", "/").status, 404);
-    }
-    waiting.send(WEBSOCKET);
-    backend.only();
-    proxy.signal(rustix::process::Signal::TERM);
-    until("the end's beginning", || (other.get("unknown.example", "/").header("connection").is_some()).then_some(()));
-    crossing.send(WEBSOCKET);
-    backend.wait_for(2);
-    idle.expect_close();
-    for client in [&mut waiting, &mut crossing] {
-        go.send(()).unwrap();
-        go.send(()).unwrap();
-        let response = client.response();
-        assert_eq!((response.status, response.header("connection")), (101, Some("upgrade")));
-        client.send("hello");
-        assert_eq!(client.exactly(5), b"hello");
-    }
+#[tokio::test]
+async fn a_websocket_over_http_2_to_an_h2c_backend_is_501() {
+    let backend = Backend::answering("ok");
+    let mut site = vec![objects::ingress("a", &[objects::rule("a.example", "/", "Prefix", "a")])];
+    site.extend(objects::service_speaking("a", &[backend.address], Some("kubernetes.io/h2c")));
+    let proxy = Headgate::serve(&site);
+    let client = H2Client::plain(proxy.http).await;
+    assert_eq!(client.get("http://b.example/").await.status, 404);
+    let request = Request::builder()
+        .method(Method::CONNECT)
+        .uri("http://a.example/")
+        .extension(Protocol::from_static("websocket"));
+    let (response, _send) = client.open(request.body(()).unwrap(), false).await.unwrap();
+    assert_eq!(soon(response).await.unwrap().status(), 501);
+    assert_eq!(backend.accepted(), 0);
 }

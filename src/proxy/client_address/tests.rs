@@ -11,7 +11,8 @@ fn values(list: &[&str]) -> Vec<HeaderValue> {
 }
 
 fn client(peer: &str, chain: &[&str], trusted: &[&str]) -> (String, bool) {
-    let found = resolve(peer.parse().unwrap(), values(chain).iter(), &networks(trusted));
+    let chain = values(chain);
+    let found = resolve(peer.parse().unwrap(), || chain.iter(), &networks(trusted));
     (found.client.to_string(), found.trusted_peer)
 }
 
@@ -64,7 +65,7 @@ fn nothing_left_of_garbage_is_believed() {
 #[test]
 fn bytes_beyond_ascii_are_garbage() {
     let value = HeaderValue::from_bytes(b"6.6.6.6, \xff, 10.0.0.9").unwrap();
-    let found = resolve("10.0.0.1".parse().unwrap(), [value].iter(), &networks(&["10.0.0.0/8"]));
+    let found = resolve("10.0.0.1".parse().unwrap(), || [&value].into_iter(), &networks(&["10.0.0.0/8"]));
     assert_eq!(found.client.to_string(), "10.0.0.9");
 }
 
@@ -99,13 +100,22 @@ proptest! {
         let lines: Vec<HeaderValue> = lines.iter().map(|line| HeaderValue::from_str(line).unwrap()).collect();
         let parsed: Vec<_> = entries.iter().map(|n| (*n != 7).then(|| address(*n))).collect();
         let expected = model(&parsed, |hop| covers(&trusted, hop), address(peer));
-        prop_assert_eq!(resolve(address(peer), lines.iter(), &trusted).client, expected);
+        prop_assert_eq!(resolve(address(peer), || lines.iter(), &trusted).client, expected);
     }
 
     #[test]
     fn no_chain_is_too_odd(chain in "\\PC{0,200}") {
         let Ok(value) = HeaderValue::from_str(&chain) else { return Ok(()) };
         let everybody = networks(&["0.0.0.0/0", "::/0"]);
-        prop_assert!(resolve(IpAddr::from([10, 0, 0, 1]), [value].iter(), &everybody).trusted_peer);
+        prop_assert!(resolve(IpAddr::from([10, 0, 0, 1]), || [&value].into_iter(), &everybody).trusted_peer);
+    }
+}
+
+#[test]
+fn the_fields_of_a_peer_that_is_not_trusted_are_not_read() {
+    let unread = || -> std::slice::Iter<'static, HeaderValue> { unreachable!("who sent them is not believed") };
+    for trusted in [&[][..], &["10.0.0.0/8"]] {
+        let found = resolve("192.0.2.1".parse().unwrap(), unread, &networks(trusted));
+        assert_eq!(found, Resolved { client: "192.0.2.1".parse().unwrap(), trusted_peer: false });
     }
 }

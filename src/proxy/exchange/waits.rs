@@ -6,7 +6,6 @@ use std::time::Duration;
 use http::Version;
 
 use super::Exchange;
-use crate::config::Limits;
 use crate::proxy::clock::{Millis, millis, passed};
 use crate::proxy::error::ProxyError;
 use crate::snapshot::RoutePolicy;
@@ -46,29 +45,47 @@ impl Waits {
 }
 
 impl Exchange {
-    /// Fails the exchange if something was waited for too long. Called by the worker's tick.
+    /// Fails the exchange if something was waited for too long. Called by the worker's tick, also after that: nothing of a
+    /// failed exchange is polled while its client takes nothing.
     pub(in crate::proxy) fn check(&self, now: Millis) {
-        let limits = &self.connection.worker.shared.limits;
-        let http2 = self.head.version == Version::HTTP_2;
-        let deadline = self.waits.deadline.get();
-        if deadline != 0 && now >= deadline {
-            self.fail(ProxyError::RequestDeadline);
-        } else if !http2 && self.client_is_too_slow(limits, now) {
-            self.fail(ProxyError::RequestTimeout);
-        } else if self.backend_is_too_slow(now) {
-            if self.owes_body() {
-                // HTTP/1.1 has its own limit for that, above.
-                if http2 {
-                    self.fail(ProxyError::RequestTimeout);
-                }
-                return;
+        if self.failure().is_none()
+            && let Some(error) = self.overdue(now)
+        {
+            if error == ProxyError::ResponseTimeout || error == ProxyError::RequestDeadline && self.awaits_backend() {
+                self.backend_failed(error);
             }
-            self.backend_failed(ProxyError::ResponseTimeout);
-            self.fail(ProxyError::ResponseTimeout);
-        } else if http2 && passed(self.waits.room.get(), limits.write_timeout, now) {
+            self.fail(error);
+        }
+        let write_timeout = self.connection.worker.shared.limits.write_timeout;
+        if self.is_http2() && passed(self.waits.room.get(), write_timeout, now) {
             self.fail(ProxyError::ClientGone);
             self.cut.iter().for_each(|cut| cut.now());
         }
+    }
+
+    fn overdue(&self, now: Millis) -> Option<ProxyError> {
+        let deadline = self.waits.deadline.get();
+        if deadline != 0 && now >= deadline {
+            Some(ProxyError::RequestDeadline)
+        } else if !self.is_http2() && self.client_is_too_slow(now) {
+            Some(ProxyError::RequestTimeout)
+        } else if !self.backend_is_too_slow(now) {
+            None
+        } else if !self.owes_body() {
+            Some(ProxyError::ResponseTimeout)
+        } else {
+            // HTTP/1.1 has its own limit for that, above.
+            self.is_http2().then_some(ProxyError::RequestTimeout)
+        }
+    }
+
+    fn is_http2(&self) -> bool {
+        self.head.version == Version::HTTP_2
+    }
+
+    /// It is the backend's turn, so that a deadline that passes is its failure.
+    fn awaits_backend(&self) -> bool {
+        (self.waits.backend.get() != 0 || self.waits.sending.get() != 0) && !self.owes_body()
     }
 
     /// The client keeps back its request body, so that a backend without an answer is not to blame.
@@ -84,7 +101,8 @@ impl Exchange {
     }
 
     /// Nothing of the request body came for too long, or too little of it.
-    fn client_is_too_slow(&self, limits: &Limits, now: Millis) -> bool {
+    fn client_is_too_slow(&self, now: Millis) -> bool {
+        let limits = &self.connection.worker.shared.limits;
         let since = self.waits.client.get();
         let waited = self.waits.body_waited.get() + if since == 0 { 0 } else { now.saturating_sub(since) };
         let rated = since != 0 && waited > millis(BODY_RATE_AFTER);

@@ -175,7 +175,7 @@ fn parts(line: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
 }
 
 /// A decimal number that a body can have (RFC 9110 §8.6).
-fn length(value: &[u8]) -> Result<u64, ProxyError> {
+pub(in crate::proxy) fn length(value: &[u8]) -> Result<u64, ProxyError> {
     let digits = std::str::from_utf8(value).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
     let length = digits.and_then(|digits| digits.parse::<i64>().ok());
     length.map(i64::unsigned_abs).ok_or(ProxyError::BadRequest("malformed Content-Length"))
@@ -190,7 +190,8 @@ fn is_target(target: &[u8]) -> bool {
     all(path, &PATH) && all(query, &QUERY)
 }
 
-fn is_token(name: &[u8]) -> bool {
+/// A name as RFC 9110 §5.6.2 has it.
+pub(in crate::proxy) fn is_token(name: &[u8]) -> bool {
     !name.is_empty() && all(name, &TOKEN)
 }
 

@@ -265,3 +265,13 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_length_that_no_body_can_have_is_refused_over_http_2_too() {
+    for (length, expected) in
+        [("9223372036854775807", 200), ("9223372036854775808", BAD), ("18446744073709551615", BAD)]
+    {
+        let parts = head(Version::HTTP_2, "POST", "http://shop.test/", &[("content-length", length)]);
+        assert_eq!(status(&parts), expected, "{length}");
+    }
+}

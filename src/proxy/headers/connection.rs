@@ -8,6 +8,7 @@ use http::{Method, Version};
 use smallvec::SmallVec;
 
 use super::{fields, only};
+use crate::proxy::framing::is_token;
 
 /// The protocol that an HTTP/1.1 request asks to change to, if it is one that we carry through to the backend. If
 /// `None`, the request is served as if it had not asked.
@@ -89,12 +90,7 @@ fn connection_upgrades(headers: &HeaderMap) -> bool {
 
 /// One token, or two with a slash between them: `websocket`, `SPDY/3.1`.
 fn is_protocol(value: &HeaderValue) -> bool {
-    let is_token = |part: &[u8]| {
-        let punctuation = |byte: &u8| b"!#$%&'*+-.^_`|~".contains(byte);
-        !part.is_empty() && part.iter().all(|byte| byte.is_ascii_alphanumeric() || punctuation(byte))
-    };
-    let mut parts = value.as_bytes().splitn(2, |byte| *byte == b'/');
-    parts.all(is_token)
+    value.as_bytes().splitn(2, |byte| *byte == b'/').all(is_token)
 }
 
 fn asks_for_websocket(headers: &HeaderMap, method: &Method) -> bool {

@@ -16,6 +16,8 @@ use crate::config::Args;
 use crate::proxy::self_made_certificate;
 use crate::snapshot::*;
 
+mod deadline;
+
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// One worker in this process, before a backend of one endpoint.
@@ -37,8 +39,13 @@ struct Typed {
 
 impl Running {
     async fn start() -> Self {
+        Self::with(RoutePolicy::default(), &[]).await
+    }
+
+    /// Requests are under `policy`, the process under `flags`.
+    async fn with(policy: RoutePolicy, flags: &[&str]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let snapshot = Arc::new(snapshot(listener.local_addr().unwrap()));
+        let snapshot = Arc::new(snapshot(listener.local_addr().unwrap(), policy));
         let (release, released) = watch::channel(false);
         let (count, reached) = watch::channel(0);
         tokio::spawn(async move {
@@ -48,7 +55,8 @@ impl Running {
         });
         let folder = tempfile::tempdir().unwrap();
         let log = format!("--access-log={}", folder.path().join("log").display());
-        let flags = ["serve", "--dir=.", "--bind-address=127.0.0.1", "--http-port=0", "--https-port=0", &log];
+        let always = ["serve", "--dir=.", "--bind-address=127.0.0.1", "--http-port=0", "--https-port=0", &log];
+        let flags = [&always[..], flags].concat();
         let config = Config::resolve(Typed::parse_from(flags).args, 1).unwrap();
         let metrics = Metrics::new(1);
         let published = Published::new(snapshot, self_made_certificate(), metrics.clone());
@@ -98,13 +106,13 @@ impl Running {
 }
 
 /// Everything goes to this address.
-fn snapshot(address: SocketAddr) -> Snapshot {
+fn snapshot(address: SocketAddr, policy: RoutePolicy) -> Snapshot {
     let id = BackendId { namespace: "n".into(), service: "s".into(), port: ServicePort::Number(80) };
     let route = Route {
         path: PathMatch { kind: PathKind::Prefix, path: NormalPath::parse("/").unwrap() },
         owner: Reference::new("n", "i"),
         action: Action::Forward(id.clone()),
-        policy: RoutePolicy::default(),
+        policy,
     };
     let host = Host { tls: false, routes: vec![route] };
     Snapshot {
@@ -114,7 +122,7 @@ fn snapshot(address: SocketAddr) -> Snapshot {
     }
 }
 
-/// Reads heads and answers each; one for `/held` once it is released.
+/// Reads heads and answers each; one for `/held` once it is released, one for `/large` with more than a window holds.
 async fn answer(mut stream: TcpStream, mut released: watch::Receiver<bool>, count: watch::Sender<usize>) {
     let mut read = Vec::new();
     loop {
@@ -129,7 +137,13 @@ async fn answer(mut stream: TcpStream, mut released: watch::Receiver<bool>, coun
         if head.contains("/held") {
             released.wait_for(|released| *released).await.unwrap();
         }
-        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await.unwrap();
+        let body = "ok".repeat(if head.contains("/large") { 500_000 } else { 1 });
+        // The proxy may be gone, or have had enough.
+        drop(
+            stream
+                .write_all(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()).as_bytes())
+                .await,
+        );
     }
 }
 

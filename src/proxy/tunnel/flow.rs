@@ -51,8 +51,8 @@ enum Phase {
 /// Which end of a flow failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Broken {
-    Source(ErrorKind),
-    Sink(ErrorKind),
+    Source,
+    Sink,
 }
 
 impl Flow {
@@ -209,10 +209,10 @@ fn cannot_splice(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::INVAL | Errno::NOSYS | Errno::PERM | Errno::OPNOTSUPP))
 }
 
-fn source_failed(error: io::Error) -> Broken {
-    Broken::Source(error.kind())
+fn source_failed(_: io::Error) -> Broken {
+    Broken::Source
 }
 
-fn sink_failed(error: io::Error) -> Broken {
-    Broken::Sink(error.kind())
+fn sink_failed(_: io::Error) -> Broken {
+    Broken::Sink
 }

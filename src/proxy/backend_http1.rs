@@ -17,6 +17,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::AbortHandle;
 
+use super::backend_sockets::Place;
 use super::io::BackendTransport;
 use super::request_body::RequestBody;
 
@@ -39,6 +40,8 @@ pub(super) struct Http1 {
     busy: bool,
     /// Bytes that may still be read; shared with [`Stream`].
     readable: Arc<AtomicUsize>,
+    #[expect(dead_code, reason = "a guard: its drop counts")]
+    place: Place,
 }
 
 /// The stream under hyper.
@@ -49,7 +52,7 @@ pub(super) struct Stream {
 }
 
 impl Http1 {
-    pub(super) async fn open(transport: BackendTransport) -> io::Result<Self> {
+    pub(super) async fn open(transport: BackendTransport, place: Place) -> io::Result<Self> {
         let readable = Arc::new(AtomicUsize::new(UNLIMITED));
         let stream = TokioIo::new(Stream { transport, readable: readable.clone() });
         let mut builder = http1::Builder::new();
@@ -57,7 +60,7 @@ impl Http1 {
         let (sender, connection) = builder.handshake::<_, RequestBody>(stream).await.map_err(io::Error::other)?;
         // Its error reaches whoever uses the sender.
         let task = tokio::task::spawn_local(async move { drop(connection.with_upgrades().await) }).abort_handle();
-        Ok(Http1 { sender, task, busy: false, readable })
+        Ok(Http1 { sender, task, busy: false, readable, place })
     }
 
     pub(super) fn is_closed(&self) -> bool {
