@@ -174,7 +174,7 @@ async fn fresh(
     headers: &HeaderMap,
 ) -> Result<Result<Connected, ProxyError>, ProxyError> {
     let worker = &exchange.connection.worker;
-    let connecting = connect::connect(worker, &lease, headers, policy.connect_timeout);
+    let connecting = connect::connect(worker, &lease, headers, exchange.connect_timeout(policy));
     Ok(match exchange.unless_failed(connecting).await? {
         Ok(sender) => Ok(Connected::fresh(sender, lease, worker.clone())),
         Err(error) => {
