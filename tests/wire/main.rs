@@ -30,6 +30,7 @@ mod opening;
 mod order;
 mod pairs;
 mod policy_files;
+mod policy_health;
 mod pool;
 mod raw_heads;
 mod routing;
