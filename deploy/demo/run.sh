@@ -84,6 +84,8 @@ Ready. In another terminal:
   curl http://demo.localhost:$http/vault          TLS to the backend: see "tls"
   curl -i http://shop.localhost:$http/cart        redirected to https
   curl -k https://shop.localhost:$https/cart       TLS and HTTP/2 (-k: the demo's certificate is self-signed)
+  for i in {1..6}; do curl -i http://limited.localhost:$http/; done
+                                                  a ProxyPolicy lets five through: the sixth is 429
   curl -i http://nobody.localhost:$http/          no such host: 404
 
   Websocket, in a browser's console on http://demo.localhost:$http/ :

@@ -137,7 +137,9 @@ pub(super) fn incoming(
     let body = ResponseBody::backend(body, exchange.clone(), connected, trailers, bodyless)?;
     exchange.responds(status);
     let mut answer = Response::from_parts(head, body);
-    announce_end(exchange, &mut answer);
+    // HTTP/1.0 knows no chunks: what has no length ends with the connection.
+    let endless = exchange.head.version == Version::HTTP_10 && !bodyless && answer.body().size_hint().exact().is_none();
+    announce_end(exchange, &mut answer, endless);
     Ok(answer)
 }
 
@@ -159,16 +161,16 @@ fn framing(exchange: &Exchange, body: &Incoming, trailers: bool) -> Framing {
 pub(super) fn own(exchange: &Rc<Exchange>, mut answer: Response<Bytes>) -> Response<ResponseBody> {
     exchange.responds(answer.status());
     exchange.discard_body();
-    announce_end(exchange, &mut answer);
+    announce_end(exchange, &mut answer, false);
     answer.map(|content| ResponseBody::own(content, exchange))
 }
 
-/// Says that the connection ends behind `answer` where it does: no further request is wanted on it, or there is no
-/// telling where one would begin, since the request's body has not all come. hyper closes there by itself, but announces
-/// only what it knew in time.
-fn announce_end<B>(exchange: &Exchange, answer: &mut Response<B>) {
+/// Says that the connection ends behind `answer` where it does: the answer is `endless` without that, no further request
+/// is wanted on it, or there is no telling where one would begin, since the request's body has not all come. hyper closes
+/// there by itself, but announces only what it knew in time.
+fn announce_end<B>(exchange: &Exchange, answer: &mut Response<B>, endless: bool) {
     let version = exchange.head.version;
-    if version < Version::HTTP_2 && (!exchange.body_complete.get() || exchange.connection.ends()) {
+    if version < Version::HTTP_2 && (endless || !exchange.body_complete.get() || exchange.connection.ends()) {
         answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     if version == Version::HTTP_10 && answer.headers().contains_key(header::CONNECTION) {

@@ -65,6 +65,17 @@ fn connection_close_is_answered_and_done() {
 }
 
 #[test]
+fn http_1_0_is_not_told_to_keep_a_connection_whose_end_is_the_answers() {
+    let backend = Backend::sending("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n");
+    let proxy = Headgate::before(&backend);
+    let mut client = Client::connect(proxy.http);
+    client.send("GET / HTTP/1.0\r\nHost: a.example\r\nConnection: keep-alive\r\n\r\n");
+    let head = client.head();
+    assert_eq!((head.status, head.header("connection")), (200, Some("close")));
+    assert_eq!(client.rest(), b"abc");
+}
+
+#[test]
 fn http_1_0_closes_after_one_answer() {
     let backend = Backend::sending("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n");
     let proxy = Headgate::before(&backend);

@@ -17,7 +17,7 @@ use crate::support::{Backend, Client, Headgate, Then, get};
 fn failed_start(arguments: &[&str]) -> (Option<i32>, String) {
     let mut process = Process::start(arguments);
     let status = process.exit_status();
-    (status.code(), until("its last words", || Some(process.stderr()).filter(|text| !text.is_empty())))
+    (status.code(), until("its last words", || Some(process.stderr()).filter(|text| text.contains("error: "))))
 }
 
 /// A backend that answers when it is told to, by this sender.

@@ -108,6 +108,9 @@ impl Governed {
         match (authorities, client) {
             (Ok(authorities), Ok(client)) => {
                 let client = client.map(|pair| pair.certificate);
+                if !authorities.is_empty() || tls.server_name.is_some() || client.is_some() {
+                    self.not_yet(policy);
+                }
                 backend.policy.tls = Some(BackendTls { authorities, server_name: tls.server_name.clone(), client });
             }
             (Err((reason, what)), _) => self.broken(policy, "caSecret", reason, &what),
@@ -119,6 +122,14 @@ impl Governed {
         let message = format!("{what}: 503 is answered; correct it or name another");
         self.tell(policy, &format!("spec.backendTLS.{part}"), reason, message);
         self.refuse(policy, reason, &format!("({what})"));
+    }
+
+    /// Connections to backends are not verified yet: who asks for that must not be served without.
+    fn not_yet(&mut self, policy: &Policy) {
+        let what = "caSecret, serverName and clientCertSecret are not honoured yet";
+        let message = format!("{what}: 503 is answered; remove them to be served without verification");
+        self.tell(policy, "spec.backendTLS", Reason::Unsupported, message);
+        self.refuse(policy, Reason::Unsupported, &format!("({what})"));
     }
 
     fn unverified(&mut self, policy: &Policy, field: &str) {
