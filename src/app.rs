@@ -21,6 +21,7 @@ use tokio::net::TcpListener;
 
 use crate::admin::{self, Readiness};
 use crate::config::Config;
+use crate::health::Watch;
 use crate::proxy::{Proxy, listener};
 use crate::source::folder::{Folder, OpenError};
 use crate::source::resolve::Resolver;
@@ -85,6 +86,8 @@ impl Process {
         let folder = Folder::open(&config.dir).map_err(no_folder)?;
         let resolver = Resolver::start();
         let (control, outcome) = Control::start(config.translate.clone(), &folder.objects(), metrics.clone());
+
+        tokio::spawn(Watch::new(control.published(), metrics.clone()).run());
 
         let readiness = Readiness::new();
         let pending = readiness.wait_for("the listeners");

@@ -48,6 +48,10 @@ struct ShownBackend<'a> {
 struct ShownEndpoint {
     address: SocketAddr,
     in_flight: u32,
+    /// Its active checks fail.
+    unhealthy: bool,
+    /// It failed requests.
+    ejected: bool,
 }
 
 #[derive(Serialize)]
@@ -82,6 +86,8 @@ fn backend<'a>((id, wanted, live): (&'a BackendId, &'a Backend, &'a std::sync::A
     let endpoints = live.endpoints.iter().map(|endpoint| ShownEndpoint {
         address: endpoint.address,
         in_flight: endpoint.in_flight.load(Ordering::Relaxed),
+        unhealthy: endpoint.unhealthy.load(Ordering::Relaxed),
+        ejected: endpoint.ejected.load(Ordering::Relaxed),
     });
     ShownBackend {
         name: &live.name,

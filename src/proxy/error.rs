@@ -168,6 +168,13 @@ impl ProxyError {
         }
     }
 
+    /// Speaks against the endpoint. Not the deadline for the whole request, which a slow client may have used up, nor
+    /// what this process lacks.
+    pub(super) fn ejects(&self) -> bool {
+        use ProxyError::{Connect, ConnectTimeout, Protocol, Reset, ResponseTimeout};
+        matches!(self, Connect | ConnectTimeout | Protocol | Reset | ResponseTimeout)
+    }
+
     /// An HTTP/1 connection ends with the answer: where the request ends cannot be told, or must not be waited for.
     pub fn closes(&self) -> bool {
         match self {

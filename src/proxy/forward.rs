@@ -98,18 +98,38 @@ async fn to_backend(
         }
         tried.push(lease.endpoint().id);
         match to_endpoint(exchange, policy, lease, request).await {
-            Ok(answer) => return Ok(answer),
-            Err(Unserved::Unreached(unsent, error)) => (request, failure) = (unsent, Some(error)),
+            Ok((response, connected)) => {
+                if response.status().is_server_error() {
+                    backend.failed(connected.lease.endpoint().id);
+                } else {
+                    backend.served(connected.lease.endpoint());
+                }
+                return Ok((response, connected));
+            }
+            Err(Unserved::Unreached(unsent, error)) => {
+                told_of(backend, &tried, error);
+                (request, failure) = (unsent, Some(error));
+            }
             Err(Unserved::Refused(unsent)) => {
                 (request, failure) = (unsent, Some(ProxyError::Reset));
                 if std::mem::take(&mut alone) {
                     tried.clear();
                 }
             }
-            Err(Unserved::Failed(error)) => return Err(error),
+            Err(Unserved::Failed(error)) => {
+                told_of(backend, &tried, error);
+                return Err(error);
+            }
         }
     }
     Err(failure.unwrap_or(ProxyError::NoEndpoint))
+}
+
+/// Counts a failure against the endpoint that was tried last, if it is one of an endpoint.
+fn told_of(backend: &LiveBackend, tried: &[u64], error: ProxyError) {
+    if let (Some(last), true) = (tried.last(), error.ejects()) {
+        backend.failed(*last);
+    }
 }
 
 /// Pooled connections to the endpoint first: one that turns out to be closed costs nothing. Then a new one.

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{self, AtomicBool, AtomicU32, AtomicU64};
 
 use super::balancer::{Balancer, Split};
+use super::outlier::Ejections;
 use super::{LiveBackend, LiveEndpoint, Tables};
 use crate::snapshot::{Backend, BackendId, SplitMember};
 
@@ -34,7 +35,11 @@ struct Before<'a> {
 
 impl Backends {
     /// The live form of `wanted`. Endpoints that it does not have any more are retired.
-    pub(super) fn carry(wanted: &BTreeMap<BackendId, Arc<Backend>>, previous: Option<&Tables>) -> Self {
+    pub(super) fn carry(
+        wanted: &BTreeMap<BackendId, Arc<Backend>>,
+        previous: Option<&Tables>,
+        ejections: &Arc<Ejections>,
+    ) -> Self {
         let mut before = previous.into_iter().flat_map(Before::all).peekable();
         let mut live = Vec::with_capacity(wanted.len());
         let mut moved = false;
@@ -44,7 +49,7 @@ impl Backends {
         };
         for (id, backend) in wanted {
             live.push(match take_equal(&mut before, |before| before.id.cmp(id), &mut retire) {
-                None => (None, Arc::new(LiveBackend::new(id, backend))),
+                None => (None, Arc::new(LiveBackend::new(id, backend, ejections))),
                 Some(before) if before.backend == backend => (Some(before.slot), before.live.clone()),
                 Some(before) => (Some(before.slot), Arc::new(before.live.renewed(backend))),
             });
@@ -95,14 +100,16 @@ impl<'a> Before<'a> {
 }
 
 impl LiveBackend {
-    fn new(id: &BackendId, backend: &Arc<Backend>) -> Self {
+    fn new(id: &BackendId, backend: &Arc<Backend>, ejections: &Arc<Ejections>) -> Self {
         LiveBackend {
+            id: Arc::new(id.clone()),
             name: id.to_string(),
             protocol: backend.protocol,
             source: backend.clone(),
             endpoints: backend.endpoints.iter().map(|&address| LiveEndpoint::new(address, backend)).collect(),
             balancer: Balancer::new(backend),
             split: None,
+            ejections: ejections.clone(),
         }
     }
 
@@ -122,14 +129,18 @@ impl LiveBackend {
             });
         }
         before.for_each(retire);
-        LiveBackend {
+        let renewed = LiveBackend {
+            id: self.id.clone(),
             name: self.name.clone(),
             protocol: backend.protocol,
             source: backend.clone(),
             endpoints: endpoints.into(),
             balancer: self.balancer.renewed(backend),
             split: self.split.clone(),
-        }
+            ejections: self.ejections.clone(),
+        };
+        renewed.relieve();
+        renewed
     }
 
     /// The same backend with its split, if it has one, at the places that its members have now. `None`: it has that.
@@ -145,12 +156,14 @@ impl LiveBackend {
             (Some(members), Some(before)) => Some(before.renewed(members)),
         };
         Some(LiveBackend {
+            id: self.id.clone(),
             name: self.name.clone(),
             protocol: self.protocol,
             source: self.source.clone(),
             endpoints: self.endpoints.clone(),
             balancer: self.balancer.clone(),
             split,
+            ejections: self.ejections.clone(),
         })
     }
 }
@@ -165,6 +178,7 @@ impl LiveEndpoint {
             in_flight: AtomicU32::new(0),
             unhealthy: AtomicBool::new(false),
             ejected: AtomicBool::new(false),
+            failures: AtomicU32::new(0),
             retired: AtomicBool::new(false),
         })
     }

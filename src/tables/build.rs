@@ -22,7 +22,7 @@ impl Tables {
         metrics: &Metrics,
     ) -> Tables {
         let counts = previous.map_or_else(Counts::default, |previous| previous.counts.clone());
-        let backends = Backends::carry(&snapshot.backends, previous);
+        let backends = Backends::carry(&snapshot.backends, previous, &counts.ejections);
         Tables {
             generation: previous.map_or(1, |previous| previous.generation + 1),
             routes: Routes::compile(&snapshot, &backends, &counts, previous, metrics),

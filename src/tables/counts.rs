@@ -1,10 +1,11 @@
-//! What limits have counted. Belongs to no generation: each takes it over from the one before, and limits find theirs by
+//! What limits have counted, and who is ejected. Belongs to no generation: each takes it over from the one before, and limits find theirs by
 //! their scope, so it stays as long as it means anything.
 
 use std::sync::Arc;
 
 use super::concurrency::InFlight;
 use super::limiter::table::RateTable;
+use super::outlier::Ejections;
 use super::{Nanos, Tables};
 
 /// The counts of the process.
@@ -12,6 +13,7 @@ use super::{Nanos, Tables};
 pub(super) struct Counts {
     pub(super) rates: Arc<RateTable>,
     pub(super) in_flight: Arc<InFlight>,
+    pub(super) ejections: Arc<Ejections>,
 }
 
 impl Tables {

@@ -10,6 +10,7 @@ mod certs;
 mod concurrency;
 mod counts;
 mod limiter;
+mod outlier;
 mod publish;
 mod routes;
 mod shards;
@@ -23,7 +24,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32};
 use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 
-use crate::snapshot::{Backend, Protocol, RoutePolicy, Snapshot};
+use crate::snapshot::{Backend, BackendId, Protocol, RoutePolicy, Snapshot};
 use crate::telemetry::RouteMetrics;
 
 pub use access::AccessList;
@@ -31,6 +32,7 @@ pub use balancer::{Lease, NoLease};
 pub use certs::Certs;
 pub use concurrency::{ConnectionLimiter, Counted, enter_all};
 pub use limiter::{Decision, Nanos, RateLimiter, take_all};
+pub use outlier::Change;
 pub use publish::{Held, Published, Reader};
 pub use routes::{Listed, NoRoute, Routes};
 
@@ -88,6 +90,7 @@ pub enum LiveAction {
 /// A backend as requests use it.
 #[derive(Debug)]
 pub struct LiveBackend {
+    pub id: Arc<BackendId>,
     /// `namespace-service-port`, as in logs.
     pub name: String,
     pub protocol: Protocol,
@@ -98,6 +101,8 @@ pub struct LiveBackend {
     balancer: balancer::Balancer,
     /// Stands in for the endpoints, see [`Tables::choose`].
     split: Option<balancer::Split>,
+    /// Those of the process.
+    ejections: Arc<outlier::Ejections>,
 }
 
 /// One address behind a backend, with the state that outlives generations.
@@ -111,9 +116,10 @@ pub struct LiveEndpoint {
     pub in_flight: AtomicU32,
     /// Its active checks fail. Set by them; gets no new requests.
     pub unhealthy: AtomicBool,
-    /// It failed requests and gets no new ones for a while. Set by whoever counts failures, who also sees to it that
-    /// never too many are.
+    /// It failed requests and gets no new ones for a while. Set and cleared in `outlier`.
     pub ejected: AtomicBool,
+    /// Requests that it failed since it last served one.
+    failures: AtomicU32,
     /// No longer in the newest generation: pools close its idle connections. Set by the build that drops it.
     pub retired: AtomicBool,
 }

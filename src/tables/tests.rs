@@ -7,6 +7,7 @@ mod certs;
 mod concurrency;
 mod limiter;
 mod model;
+mod outlier;
 mod policies;
 mod publish;
 mod routes;

@@ -7,5 +7,6 @@ mod metrics;
 pub use access_log::AccessLog;
 pub use application_log::{LogFormat, init as init_application_log};
 pub use metrics::{
-    BackendError, ControlMetrics, Metrics, Refusal, RouteLabels, RouteMetrics, RouteShard, TlsVersion, WorkerShard,
+    BackendError, ControlMetrics, EndpointLabels, Metrics, Refusal, RouteLabels, RouteMetrics, RouteShard, TlsVersion,
+    WorkerShard,
 };

@@ -32,6 +32,7 @@ mod pairs;
 mod policy_access;
 mod policy_backends;
 mod policy_files;
+mod policy_health;
 mod policy_limits;
 mod policy_request;
 mod policy_timeouts;

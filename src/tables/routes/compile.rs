@@ -89,7 +89,7 @@ impl Compiler<'_> {
             Action::Deny(_) => "",
         };
         let RoutePolicy { access, methods, required_headers, rate_limits, connection_limits, .. } = &route.policy;
-        let Counts { rates, in_flight } = self.counts;
+        let Counts { rates, in_flight, .. } = self.counts;
         Arc::new(LiveRoute {
             action: self.action(&route.action),
             access: access.iter().map(|access| self.list(access)).collect(),

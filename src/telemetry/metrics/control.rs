@@ -11,6 +11,7 @@ use prometheus::proto::{MetricFamily, MetricType};
 use prometheus::{Gauge, Histogram, HistogramOpts, IntCounter, IntGauge, Opts, Registry};
 
 use super::encode::{family, gauge};
+use super::endpoints::{EndpointLabels, EndpointMetrics};
 
 /// The `headgate_*` and `process_*` metrics.
 #[derive(Debug)]
@@ -26,6 +27,7 @@ pub struct ControlMetrics {
     problems: Mutex<BTreeMap<String, usize>>,
     /// By namespace and Secret; seconds since the Unix epoch. Replaced by each publication.
     certificates: Mutex<BTreeMap<(String, String), i64>>,
+    endpoints: Mutex<EndpointMetrics>,
 }
 
 /// From 0.1 ms: a change of one object is meant to cost little.
@@ -74,6 +76,7 @@ impl ControlMetrics {
             registry,
             problems: Mutex::default(),
             certificates: Mutex::default(),
+            endpoints: Mutex::default(),
         }
     }
 
@@ -118,6 +121,16 @@ impl ControlMetrics {
         replace(&self.certificates, ends.collect());
     }
 
+    /// All endpoints, and which of them get requests.
+    pub fn set_endpoints(&self, endpoints: impl IntoIterator<Item = (EndpointLabels, bool)>) {
+        locked(&self.endpoints).set(endpoints);
+    }
+
+    /// An endpoint of the Service was ejected.
+    pub fn ejected(&self, namespace: &str, service: &str) {
+        locked(&self.endpoints).ejected(namespace, service);
+    }
+
     pub(super) fn families(&self) -> Vec<MetricFamily> {
         let problems =
             locked(&self.problems).iter().map(|(reason, count)| gauge(&[("reason", reason)], *count as f64)).collect();
@@ -135,6 +148,7 @@ impl ControlMetrics {
                 certificates,
             ),
         ]);
+        families.extend(locked(&self.endpoints).families());
         families
     }
 }

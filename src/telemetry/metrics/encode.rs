@@ -144,7 +144,7 @@ pub(super) fn gauge(labels: &[(&str, &str)], value: f64) -> Metric {
     gauge_of(pairs(labels), value)
 }
 
-fn counter(labels: &[(&str, &str)], value: u64) -> Metric {
+pub(super) fn counter(labels: &[(&str, &str)], value: u64) -> Metric {
     counter_of(pairs(labels), value)
 }
 

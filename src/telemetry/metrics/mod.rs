@@ -7,6 +7,7 @@
 mod control;
 mod counter;
 mod encode;
+mod endpoints;
 mod route;
 mod tally;
 #[cfg(test)]
@@ -21,6 +22,7 @@ use encode::RouteFamilies;
 use worker::WorkerTotal;
 
 pub use control::ControlMetrics;
+pub use endpoints::EndpointLabels;
 pub use route::{BackendError, RouteLabels, RouteMetrics, RouteShard};
 pub use worker::{Refusal, TlsVersion, WorkerShard};
 

@@ -1,0 +1,133 @@
+//! Who is ejected, for how long, and that half are always left.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::thread;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::snapshot::{BackendPolicy, Outlier};
+use crate::tables::{LiveBackend, Nanos};
+
+const SECOND: Nanos = 1_000_000_000;
+
+fn with(ports: &[u16], outlier: Option<Outlier>, previous: Option<&Tables>) -> Tables {
+    let policy = BackendPolicy { outlier, ..BackendPolicy::default() };
+    let backend = Backend { policy, ..Backend::clone(&backend(ports)) };
+    let backends = BTreeMap::from([(backend_id("s"), Arc::new(backend))]);
+    build(Snapshot { backends, ..Snapshot::default() }, previous)
+}
+
+fn fails(backend: &LiveBackend, place: usize, times: u32) {
+    (0..times).for_each(|_| backend.failed(backend.endpoints[place].id));
+}
+
+fn ejected(backend: &LiveBackend) -> Vec<u16> {
+    let ejected = backend.endpoints.iter().filter(|endpoint| endpoint.ejected.load(Relaxed));
+    ejected.map(|endpoint| endpoint.address.port()).collect()
+}
+
+/// Ports and whether they are ejected.
+fn told(tables: &Tables, now: Nanos) -> Vec<(u16, bool)> {
+    tables.readmit(now).iter().map(|change| (change.endpoint.address.port(), change.ejected)).collect()
+}
+
+#[test]
+fn five_failures_in_a_row_eject_for_ten_seconds() {
+    let tables = with(&[1, 2], Some(Outlier::default()), None);
+    let backend = &tables.backends[0];
+    fails(backend, 0, 4);
+    backend.served(&backend.endpoints[0]);
+    fails(backend, 0, 4);
+    assert_eq!((ejected(backend), told(&tables, SECOND)), (vec![], vec![]));
+    fails(backend, 0, 1);
+    assert_eq!((ejected(backend), told(&tables, SECOND)), (vec![1], vec![(1, true)]));
+    assert_eq!(told(&tables, 11 * SECOND - 1), []);
+    assert_eq!((told(&tables, 11 * SECOND), ejected(backend)), (vec![(1, false)], vec![]));
+}
+
+#[test]
+fn one_that_was_used_again_is_ejected_by_its_next_failure_until_it_serves() {
+    let tables = with(&[1, 2], Some(Outlier::default()), None);
+    let backend = &tables.backends[0];
+    fails(backend, 0, 5);
+    told(&tables, 0);
+    told(&tables, 10 * SECOND);
+    fails(backend, 0, 1);
+    assert_eq!(ejected(backend), [1]);
+    told(&tables, 10 * SECOND);
+    told(&tables, 20 * SECOND);
+    backend.served(&backend.endpoints[0]);
+    fails(backend, 0, 4);
+    assert!(ejected(backend).is_empty());
+}
+
+#[test]
+fn the_only_endpoint_is_never_ejected_and_none_where_that_is_off() {
+    for (ports, outlier) in [(&[1][..], Some(Outlier::default())), (&[1, 2, 3], None)] {
+        let tables = with(ports, outlier, None);
+        fails(&tables.backends[0], 0, 100);
+        assert!(ejected(&tables.backends[0]).is_empty());
+    }
+}
+
+#[test]
+fn an_ejection_outlives_its_generation_but_not_its_share() {
+    let first = with(&[1, 2, 3, 4], Some(Outlier::default()), None);
+    (0..4).for_each(|place| fails(&first.backends[0], place, 5));
+    assert_eq!(ejected(&first.backends[0]), [1, 2]);
+    let second = with(&[1, 2, 3, 4, 5], Some(Outlier::default()), Some(&first));
+    assert_eq!(ejected(&second.backends[0]), [1, 2]);
+    assert_eq!(told(&second, 0), [(1, true), (2, true)]);
+    let third = with(&[1, 2], Some(Outlier::default()), Some(&second));
+    assert_eq!((ejected(&third.backends[0]), told(&third, 1)), (vec![2], vec![(1, false)]));
+    let fourth = with(&[1, 2], None, Some(&third));
+    assert_eq!((ejected(&fourth.backends[0]), told(&fourth, 2)), (vec![], vec![(2, false)]));
+}
+
+#[test]
+fn an_endpoint_that_is_gone_is_not_told_of() {
+    let first = with(&[1, 2], Some(Outlier::default()), None);
+    fails(&first.backends[0], 0, 5);
+    told(&first, 0);
+    let second = with(&[2], Some(Outlier::default()), Some(&first));
+    assert_eq!(told(&second, 100 * SECOND), []);
+}
+
+#[test]
+fn threads_that_fail_all_at_once_leave_half() {
+    let tables = with(&[1, 2, 3, 4, 5], Some(Outlier::default()), None);
+    let backend = &tables.backends[0];
+    let fail = || (0..200).for_each(|at| fails(backend, at % 5, 1));
+    thread::scope(|scope| (0..4).for_each(|_| drop(scope.spawn(fail))));
+    assert_eq!(ejected(backend).len(), 2);
+}
+
+proptest! {
+    /// Whatever happens, half of those that are well can be used.
+    #[test]
+    fn half_of_the_well_are_never_ejected(
+        count in 1..9_usize,
+        events in prop::collection::vec((0..9_usize, 0..4_u8), 0..200),
+    ) {
+        let ports: Vec<u16> = (1..).take(count).collect();
+        let outlier = Outlier { consecutive_errors: 2, ejection_time: Duration::from_secs(10) };
+        let tables = with(&ports, Some(outlier), None);
+        let backend = &tables.backends[0];
+        for (step, (place, event)) in events.into_iter().enumerate() {
+            let endpoint = &backend.endpoints[place % count];
+            match event {
+                0 | 1 => backend.failed(endpoint.id),
+                2 => backend.served(endpoint),
+                _ => {
+                    endpoint.unhealthy.fetch_xor(true, Relaxed);
+                    backend.relieve();
+                }
+            }
+            told(&tables, step as Nanos * SECOND / 4);
+            let well = backend.endpoints.iter().filter(|endpoint| !endpoint.unhealthy.load(Relaxed));
+            let ejected = well.clone().filter(|endpoint| endpoint.ejected.load(Relaxed)).count();
+            prop_assert!(ejected <= well.count() / 2);
+        }
+    }
+}
