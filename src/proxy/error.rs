@@ -146,6 +146,19 @@ impl ProxyError {
         self.row().1
     }
 
+    /// The variant's name as documents and reports write it: `no_route`.
+    pub fn cause(&self) -> String {
+        let name = format!("{self:?}");
+        let mut cause = String::with_capacity(name.len() + 4);
+        for letter in name.chars().take_while(|letter| *letter != '(') {
+            if letter.is_uppercase() && !cause.is_empty() {
+                cause.push('_');
+            }
+            cause.push(letter.to_ascii_lowercase());
+        }
+        cause
+    }
+
     /// The value of `Allow`, with 405.
     pub fn allow(&self) -> Option<HeaderValue> {
         match self {

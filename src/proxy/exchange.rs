@@ -20,6 +20,7 @@ use waits::Waits;
 use super::client_address::{self, Resolved};
 use super::clock::Millis;
 use super::connection::Connection;
+use super::decide;
 use super::error::ProxyError;
 use super::executor::Cut;
 use super::head_check::Checked;
@@ -127,7 +128,7 @@ impl Exchange {
 
     /// The backend that takes the request: that of its route, or a member of its split. Asked for once.
     pub(super) fn choose_backend(&self, route: &LiveRoute) -> Result<&Arc<LiveBackend>, ProxyError> {
-        let LiveAction::Forward(slot) = route.action else { return Err(ProxyError::Denied) };
+        let slot = decide::slot(route)?;
         let backend = self.tables.choose(slot, self.connection.worker.random())?;
         if !std::ptr::eq(backend, &self.tables.backends[slot]) {
             self.member.get_or_init(|| backend.clone());

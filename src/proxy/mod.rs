@@ -15,6 +15,7 @@ pub mod client_address;
 mod clock;
 mod connect;
 mod connection;
+pub mod decide;
 pub mod error;
 mod exchange;
 mod executor;

@@ -12,11 +12,10 @@ use hyper::body::Incoming;
 use super::admit::admit;
 use super::body::ResponseBody;
 use super::connection::Connection;
+use super::decide::{self, Asked, Next};
 use super::error::ProxyError;
 use super::exchange::{Exchange, Head};
-use super::headers::{self, Scheme};
-use super::{forward, head_check, message, respond};
-use crate::tables::NoRoute;
+use super::{forward, head_check, headers, message, respond};
 
 /// Answers one request. Never fails: what goes wrong is an answer of our own, or a response that breaks off.
 pub(super) async fn serve(
@@ -47,12 +46,11 @@ async fn treat(exchange: &Rc<Exchange>, head: Parts) -> Result<Response<Response
     let client = exchange.resolve_client(&head.headers);
     let checked = head_check::check(&head, exchange.is_tls(), shared.limits.max_header_fields)?;
     let target = exchange.target.get_or_init(|| checked);
-    let route = tables.routes.find(target.host(), target.path(&head.uri));
+    let route = decide::route(&tables.routes, target, &head.uri);
     let route = route.inspect_err(|_| exchange.host_is_certified.set(tables.routes.has_tls(target.host())))?;
     exchange.enter(route);
-    if route.policy.https_redirect
-        && headers::effective_scheme(&head.headers, exchange.is_tls(), client.trusted_peer) == Scheme::Http
-    {
+    let asked = Asked { head: &head, tls: exchange.is_tls(), client };
+    if decide::next(route, asked, || exchange.body.least_size())? == Next::Redirect {
         let port = shared.https_redirect_port;
         let answer = respond::redirect(target.host(), port, &head.uri, exchange.head.asker, exchange.marks())?;
         return Ok(message::own(exchange, answer));
@@ -63,15 +61,6 @@ async fn treat(exchange: &Rc<Exchange>, head: Parts) -> Result<Response<Response
     let (response, connected) = forward::forward(exchange, backend, &route.policy, outgoing.request).await?;
     message::incoming(exchange, response, connected, outgoing.upgrade)
         .inspect_err(|error| exchange.backend_failed(*error))
-}
-
-impl From<NoRoute> for ProxyError {
-    fn from(none: NoRoute) -> Self {
-        match none {
-            NoRoute::NotFound => ProxyError::NoRoute,
-            NoRoute::Ambiguous => ProxyError::AmbiguousPath,
-        }
-    }
 }
 
 /// Ends the exchange if the client goes away before the response head: hyper then drops the request's future.

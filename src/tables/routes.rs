@@ -121,6 +121,13 @@ impl Routes {
     }
 }
 
+impl Listed<'_> {
+    /// The route would take `path` (in normal form) if it were its host's only one.
+    pub fn takes(&self, path: &str) -> bool {
+        PathTree::build(std::iter::once(&self.route.path)).find(path).is_some()
+    }
+}
+
 impl HostRoutes {
     fn find(&self, path: &str) -> Result<Option<&Arc<LiveRoute>>, NoRoute> {
         let found = self.paths.find(path);

@@ -42,6 +42,7 @@ use routing::{Routed, Routing};
 use settings::ProcessSettings;
 
 pub use class::class_of;
+pub use hosts::requests_for;
 pub use objects::{Illegible, Objects, PolicyObject};
 pub use options::Options;
 pub use policy::{PolicyAncestor, PolicyCondition, PolicyReason, PolicyStatus};

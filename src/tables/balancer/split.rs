@@ -26,6 +26,20 @@ impl Tables {
         }
     }
 
+    /// Whether a request for the backend at `slot` would get an endpoint now: [`choose`](Self::choose), then
+    /// [`pick`](LiveBackend::pick), but nobody's turn is taken.
+    pub fn would_serve(&self, slot: usize) -> Result<(), NoLease> {
+        let backend = self.backends.get(slot).ok_or(NoLease::Nobody)?;
+        let choices = self.choices(slot);
+        if choices.iter().any(|(member, weight)| *weight > 0 && member.is_open()) {
+            return Ok(());
+        }
+        Err(match &backend.split {
+            None => Choice { backend, tried: &[] }.why_nobody(),
+            Some(split) => split.why_nobody(&self.backends),
+        })
+    }
+
     /// All that [`choose`](Self::choose) may give for the backend at `slot`, with their weights, for people to see.
     pub fn choices(&self, slot: usize) -> Vec<(&Arc<LiveBackend>, u16)> {
         let split = self.backends.get(slot).and_then(|backend| backend.split.as_ref());
