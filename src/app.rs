@@ -21,6 +21,7 @@ use tokio::net::TcpListener;
 
 use crate::admin::{self, Readiness};
 use crate::config::Config;
+use crate::explain::Site;
 use crate::health::Watch;
 use crate::proxy::{Proxy, listener};
 use crate::source::folder::{Folder, OpenError};
@@ -91,7 +92,9 @@ impl Process {
 
         let readiness = Readiness::new();
         let pending = readiness.wait_for("the listeners");
-        let admin = admin::State::new(control.published(), metrics.clone(), readiness.clone(), config.debug_remote);
+        let site = Site::new(&config.limits, config.https_redirect_port);
+        let admin =
+            admin::State::new(control.published(), metrics.clone(), readiness.clone(), config.debug_remote, site);
         let proxy = listen(&config, control.published(), &metrics, &access_log, &admin)?;
         pending.done();
         let process = Process {

@@ -39,6 +39,16 @@ fn help_names_the_commands_and_their_flags() {
     }
 }
 
+/// As `-o text` and the document show it.
+#[test]
+fn the_explanation_in_the_readme_is_the_one_printed() {
+    let command = "explain --dir deploy/demo http://demo.localhost/api/x";
+    let readme = include_str!("../README.md");
+    assert!(readme.contains(&format!("headgate {command}\n{}```", answer(command))));
+    assert_eq!(headgate("explain --dir deploy/demo http://nowhere.localhost/").status.code(), Some(1));
+    one_line(&failure("explain --dir deploy/demo ftp://demo.localhost/", 1), &["neither http nor https"]);
+}
+
 /// `make crds` rewrites the file.
 #[test]
 fn the_printed_definition_is_the_one_in_the_repository() {

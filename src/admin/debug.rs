@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{Findings, State};
-use crate::explain;
+use crate::explain::{self, Question};
 use crate::snapshot::{Backend, BackendId, Protocol, Snapshot};
 use crate::tables::{LiveBackend, Tables};
 use crate::translate::{PolicyStatus, Report};
@@ -78,6 +78,16 @@ impl View {
         text.push(b'\n');
         Ok(text)
     }
+}
+
+/// What would become of the request that is asked about, in the newest generation.
+pub(super) fn explain(state: &State, question: &Question) -> serde_json::Result<Vec<u8>> {
+    let tables = state.published.load();
+    let reports = state.findings().reports.clone();
+    let told = explain::explain(&tables, &reports, state.site, question).map_err(serde::ser::Error::custom)?;
+    let mut text = pretty(&told)?;
+    text.push(b'\n');
+    Ok(text)
 }
 
 fn backends(tables: &Tables) -> ShownBackends<'_> {

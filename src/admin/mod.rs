@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
+use crate::explain::Site;
 use crate::tables::Published;
 use crate::telemetry::Metrics;
 use crate::translate::{PolicyStatus, Report};
@@ -32,6 +33,8 @@ pub struct State {
     readiness: Arc<Readiness>,
     /// `--debug-remote`: `/debug/*` answers all peers, not only those on loopback.
     debug_remote: bool,
+    /// For `/debug/explain`.
+    site: Site,
     findings: Mutex<Findings>,
     /// Documents that may be made or sent at a time; each can be megabytes.
     documents: Arc<Semaphore>,
@@ -54,6 +57,7 @@ impl State {
         metrics: Arc<Metrics>,
         readiness: Arc<Readiness>,
         debug_remote: bool,
+        site: Site,
     ) -> Arc<Self> {
         let findings =
             Findings { reports: Arc::default(), policies: Arc::default(), source: Arc::new(Value::Array(Vec::new())) };
@@ -62,6 +66,7 @@ impl State {
             metrics,
             readiness,
             debug_remote,
+            site,
             findings: Mutex::new(findings),
             documents: Arc::new(Semaphore::new(DOCUMENTS)),
         })

@@ -7,8 +7,9 @@ use http::header::{ALLOW, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 
 use super::State;
-use super::debug::View;
+use super::debug::{self, View};
 use super::document::Document;
+use crate::explain::Question;
 
 /// What can be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,10 +20,11 @@ enum Resource {
     Ready,
     Metrics,
     Debug(View),
+    Explain,
 }
 
 /// All paths, with what the index says of them; nothing: the same as another one.
-const PATHS: [(&str, Resource, &str); 11] = [
+const PATHS: [(&str, Resource, &str); 12] = [
     ("/", Resource::Index("/"), ""),
     ("/healthz", Resource::Alive, "the process is alive; the same as /livez"),
     ("/livez", Resource::Alive, ""),
@@ -33,6 +35,7 @@ const PATHS: [(&str, Resource, &str); 11] = [
     ("/debug/routes", Resource::Debug(View::Routes), "where each host and path goes"),
     ("/debug/backends", Resource::Debug(View::Backends), "each Service port with its endpoints and requests in flight"),
     ("/debug/problems", Resource::Debug(View::Problems), "what is wrong with objects and files"),
+    ("/debug/explain", Resource::Explain, "what becomes of one request: ?url=, also &method= &header= &client="),
     ("/debug/snapshot", Resource::Debug(View::Snapshot), "all that is served, as data"),
 ];
 
@@ -61,6 +64,10 @@ pub(super) async fn respond<B>(state: Arc<State>, peer: SocketAddr, request: Req
             Err(reason) => plain(StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {reason}")),
         },
         Resource::Metrics => long(state, METRICS, |state| Ok(state.metrics.encode().into_bytes())).await,
+        Resource::Explain => match Question::of_query(request.uri().query().unwrap_or_default()) {
+            Ok(question) => long(state, JSON, move |state| debug::explain(state, &question)).await,
+            Err(error) => plain(StatusCode::BAD_REQUEST, error.to_string()),
+        },
         Resource::Debug(view) => long(state, JSON, move |state| view.render(state)).await,
     }
 }

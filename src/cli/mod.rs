@@ -4,6 +4,7 @@
 mod check;
 mod crds;
 mod echo;
+mod explain;
 mod objects;
 mod print;
 mod routes;
@@ -36,6 +37,8 @@ enum Command {
     Check(Box<check::Args>),
     /// List every route in the order in which they are tried
     Routes(Box<routes::Args>),
+    /// Tell what would become of one request, and why: exit code 1 if nothing would serve it
+    Explain(Box<explain::Args>),
     /// Run a small backend that answers with what it saw, for demos and tests
     Echo(echo::Args),
     /// Print the CustomResourceDefinition of ProxyPolicy, for kubectl apply -f -
@@ -63,6 +66,7 @@ pub fn run(args: Vec<OsString>) -> ExitCode {
         Command::Serve(args) => serve::run(*args).map(|()| ExitCode::SUCCESS),
         Command::Check(args) => check::run(&args),
         Command::Routes(args) => routes::run(&args),
+        Command::Explain(args) => explain::run(*args),
         Command::Echo(args) => echo::run(args).map(|()| ExitCode::SUCCESS),
         Command::Crds => crds::run().map(|()| ExitCode::SUCCESS),
     };
@@ -77,7 +81,7 @@ pub fn run(args: Vec<OsString>) -> ExitCode {
 
 fn parse(args: &[OsString]) -> Result<Cli, clap::Error> {
     let mut command = Cli::command();
-    for name in ["serve", "check", "routes"] {
+    for name in ["serve", "check", "routes", "explain"] {
         command = command.mut_subcommand(name, config::for_every_flag);
     }
     Cli::from_arg_matches(&command.try_get_matches_from(args)?)

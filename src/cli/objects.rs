@@ -20,7 +20,7 @@ pub(super) struct Meaning {
     #[command(flatten)]
     objects: ObjectArgs,
     #[command(flatten)]
-    traffic: TrafficArgs,
+    pub(super) traffic: TrafficArgs,
 }
 
 /// What was read and what it means.

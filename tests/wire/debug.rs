@@ -17,7 +17,7 @@ const ASK_FROM_EACH_ADDRESS: &str = r#"
     done
     for peer in 127.0.0.1 $ADDRESS; do
         for path in / /healthz /livez /readyz /metrics /debug /debug/ /debug/routes /debug/backends /debug/problems \
-            /debug/snapshot /debug/nothing; do
+            /debug/snapshot '/debug/explain?url=a.x' /debug/nothing; do
             status=$(curl -s -m 5 -o /dev/null -w '%{http_code}' --interface $peer http://$peer:10254$path)
             echo $peer $path $status
         done
@@ -38,7 +38,7 @@ fn answers(flag: &str) -> Vec<(String, String, u16)> {
         (peer.to_owned(), path.to_owned(), status.parse().unwrap())
     };
     let answers: Vec<_> = String::from_utf8(output.stdout).unwrap().lines().map(line).collect();
-    assert_eq!(answers.len(), 24);
+    assert_eq!(answers.len(), 26);
     answers
 }
 

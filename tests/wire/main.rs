@@ -10,6 +10,7 @@ mod config_map;
 mod debug;
 mod descriptors;
 mod early_answers;
+mod explain;
 mod failures;
 mod folder;
 mod forwarded;

@@ -81,5 +81,5 @@ fn state(debug_remote: bool) -> Arc<State> {
     let published = Published::new(Arc::new(snapshot()), fallback(), metrics.clone());
     let readiness = Readiness::new();
     readiness.wait_for("listeners").done();
-    State::new(published, metrics, readiness, debug_remote)
+    State::new(published, metrics, readiness, debug_remote, Site::default())
 }

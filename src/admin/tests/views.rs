@@ -100,9 +100,10 @@ async fn the_root_lists_paths_that_are_there() {
     let (status, all) = get(&state, "/").await;
     assert_eq!(status, 200);
     let paths: Vec<_> = all.lines().map(|line| line.split_once(' ').expect(line).0).collect();
-    assert_eq!(paths.len(), 8, "{all}");
+    assert_eq!(paths.len(), 9, "{all}");
     for path in &paths {
-        assert_eq!(get(&state, path).await.0, 200, "{path}");
+        let query = if *path == "/debug/explain" { "?url=shop.example/cart" } else { "" };
+        assert_eq!(get(&state, &format!("{path}{query}")).await.0, 200, "{path}");
     }
     for path in ["/debug", "/debug/"] {
         let below: Vec<_> = all.lines().filter(|line| line.starts_with("/debug/")).collect();

@@ -1,0 +1,161 @@
+//! What a route holds its requests to, and the backends and endpoints behind it.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use serde::Serialize;
+
+use crate::snapshot::{Access, LimitKey, Protocol, RateLimit};
+use crate::tables::{LiveBackend, LiveRoute, Tables};
+
+/// What holds for the requests of a route.
+#[derive(Clone, Debug, Serialize)]
+pub struct Rules {
+    /// Why the route is not served at all.
+    pub denied: Option<String>,
+    pub https_redirect: bool,
+    pub access: Vec<Verdict>,
+    /// `None`: all but CONNECT and TRACE.
+    pub methods: Option<Vec<String>>,
+    pub required_headers: Vec<String>,
+    pub rate_limits: Vec<Rate>,
+    pub connection_limits: Vec<InFlight>,
+    pub max_body_size: Option<u64>,
+    pub connect_timeout: String,
+    pub idle_timeout: String,
+    pub send_timeout: String,
+    pub request_timeout: Option<String>,
+}
+
+/// What an access list says of the client.
+#[derive(Clone, Debug, Serialize)]
+pub struct Verdict {
+    pub permits: bool,
+    #[serde(flatten)]
+    pub list: Arc<Access>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Rate {
+    /// The policy it stands in, and the Ingress whose requests it counts.
+    pub policy: String,
+    pub ingress: String,
+    pub requests: u32,
+    pub per: String,
+    pub burst: u32,
+    /// `client`, `route` or the name of a field.
+    pub key: String,
+    /// What is answered beyond.
+    pub status: u16,
+}
+
+/// Requests of one client in flight.
+#[derive(Clone, Debug, Serialize)]
+pub struct InFlight {
+    pub policy: String,
+    pub ingress: String,
+    pub per_client: u32,
+}
+
+/// A backend that may take the request.
+#[derive(Clone, Debug, Serialize)]
+pub struct Choice {
+    pub name: String,
+    /// Its share among the members of a split.
+    pub weight: u16,
+    pub protocol: Protocol,
+    pub unresolved: Option<String>,
+    /// Requests that each endpoint may have in flight.
+    pub max_connections: Option<u32>,
+    pub endpoints: Vec<Endpoint>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Endpoint {
+    pub address: SocketAddr,
+    pub weight: u16,
+    /// `usable`, or why it gets no new requests.
+    pub state: &'static str,
+    pub in_flight: u32,
+}
+
+impl Rules {
+    pub(super) fn of(route: &LiveRoute, client: IpAddr, denied: Option<String>) -> Self {
+        let policy = &route.policy;
+        let lists = policy.access.iter().zip(&route.access);
+        Rules {
+            denied,
+            https_redirect: policy.https_redirect,
+            access: lists.map(|(list, live)| Verdict { permits: live.permits(client), list: list.clone() }).collect(),
+            methods: policy.methods.clone(),
+            required_headers: policy.required_headers.clone(),
+            rate_limits: policy.rate_limits.iter().map(Rate::of).collect(),
+            connection_limits: policy
+                .connection_limits
+                .iter()
+                .map(|limit| InFlight {
+                    policy: limit.scope.policy.to_string(),
+                    ingress: limit.scope.ingress.to_string(),
+                    per_client: limit.per_client,
+                })
+                .collect(),
+            max_body_size: policy.max_body_size,
+            connect_timeout: format!("{:?}", policy.connect_timeout),
+            idle_timeout: format!("{:?}", policy.idle_timeout),
+            send_timeout: format!("{:?}", policy.send_timeout),
+            request_timeout: policy.request_timeout.map(|time| format!("{time:?}")),
+        }
+    }
+}
+
+impl Rate {
+    fn of(limit: &RateLimit) -> Self {
+        Rate {
+            policy: limit.scope.policy.to_string(),
+            ingress: limit.scope.ingress.to_string(),
+            requests: limit.requests,
+            per: format!("{:?}", limit.per),
+            burst: limit.burst,
+            key: match &limit.key {
+                LimitKey::ClientIp => "client".to_owned(),
+                LimitKey::Header(name) => format!("header {name}"),
+                LimitKey::Route => "route".to_owned(),
+            },
+            status: limit.status,
+        }
+    }
+}
+
+/// All backends that may take a request for the one at `slot`.
+pub(super) fn choices(tables: &Tables, slot: usize) -> Vec<Choice> {
+    tables.choices(slot).into_iter().map(|(backend, weight)| choice(backend, weight)).collect()
+}
+
+fn choice(backend: &LiveBackend, weight: u16) -> Choice {
+    let source = &backend.source;
+    let endpoints = backend.endpoints.iter().enumerate().map(|(place, endpoint)| {
+        let in_flight = endpoint.in_flight.load(Ordering::Relaxed);
+        let weight = backend.weight(place);
+        let state = if endpoint.unhealthy.load(Ordering::Relaxed) {
+            "unhealthy"
+        } else if endpoint.ejected.load(Ordering::Relaxed) {
+            "ejected"
+        } else if weight == 0 {
+            "weight 0"
+        } else if source.policy.max_connections.is_some_and(|most| in_flight >= most) {
+            "full"
+        } else {
+            "usable"
+        };
+        Endpoint { address: endpoint.address, weight, state, in_flight }
+    });
+    Choice {
+        name: backend.name.clone(),
+        weight,
+        protocol: backend.protocol,
+        unresolved: source.unresolved.clone(),
+        max_connections: source.policy.max_connections,
+        endpoints: endpoints.collect(),
+    }
+}

@@ -1,0 +1,125 @@
+//! An explanation for people: a line for each thing, its name in front.
+
+use super::request::{Answer, Explanation, Rule};
+use super::rules::{Choice, Rules};
+
+/// Lines of the text so far.
+struct Lines(String);
+
+impl Explanation {
+    pub fn to_text(&self) -> String {
+        let mut lines = Lines(format!("{} {}\n", self.method, self.url));
+        lines.add("listener", self.listener);
+        lines.add("client", &self.client.to_string());
+        if let (Some(host), Some(path)) = (&self.host, &self.path) {
+            lines.add(
+                "host",
+                &match &self.host_pattern {
+                    Some(pattern) => format!("{host}, which the rules of {pattern} serve"),
+                    None => format!("{host}, which no rule is for"),
+                },
+            );
+            lines.add("path", path);
+        }
+        self.rule(&mut lines);
+        if let Some(rules) = &self.rules {
+            rules_of(rules, self.tls, &mut lines);
+        }
+        self.backends.iter().for_each(|backend| backend_of(backend, self.backends.len() > 1, &mut lines));
+        lines.add("answer", &answer(&self.answer));
+        lines.0
+    }
+
+    fn rule(&self, lines: &mut Lines) {
+        match &self.rule {
+            Some(Rule::Path { path, kind, ingress }) => {
+                lines.add("rule", &format!("{path} ({kind:?}) of Ingress {ingress}"));
+            }
+            Some(Rule::DefaultBackend { .. }) => lines.add("rule", "none, so the default backend"),
+            None => lines.add("rule", "none"),
+        }
+        for lost in &self.lost {
+            let (host, path, kind, ingress, why) = (&lost.host, &lost.path, lost.kind, &lost.ingress, &lost.why);
+            lines.add("lost", &format!("{host} {path} ({kind:?}) of Ingress {ingress}: {why}"));
+        }
+        self.conflicts.iter().for_each(|told| lines.add("conflict", told));
+    }
+}
+
+impl Lines {
+    fn add(&mut self, name: &str, text: &str) {
+        self.0 += &format!("  {name:<10} {text}\n");
+    }
+}
+
+fn rules_of(rules: &Rules, tls: bool, lines: &mut Lines) {
+    lines.add(
+        "tls",
+        match (tls, rules.https_redirect) {
+            (_, true) => "http is redirected to https",
+            (true, false) => "the host has a certificate; http is served as well",
+            (false, false) => "the host is in no tls:",
+        },
+    );
+    for verdict in &rules.access {
+        let allow = verdict.list.allow.as_ref().map_or("all".to_owned(), |allow| shown(allow, "none"));
+        let deny = shown(&verdict.list.deny, "none");
+        let let_in = if verdict.permits { "let in" } else { "not let in" };
+        lines.add("access", &format!("the client is {let_in}; allow {allow}; deny {deny}"));
+    }
+    if let Some(methods) = &rules.methods {
+        lines.add("methods", &shown(methods, "none"));
+    }
+    if !rules.required_headers.is_empty() {
+        lines.add("required", &shown(&rules.required_headers, ""));
+    }
+    for limit in &rules.rate_limits {
+        let (requests, per, burst, key, status) = (limit.requests, &limit.per, limit.burst, &limit.key, limit.status);
+        let scope = format!("ProxyPolicy {} for Ingress {}", limit.policy, limit.ingress);
+        lines.add("rate", &format!("{requests} per {per}, burst {burst}, by {key}, else {status}: {scope}"));
+    }
+    for limit in &rules.connection_limits {
+        let scope = format!("ProxyPolicy {} for Ingress {}", limit.policy, limit.ingress);
+        lines.add("in flight", &format!("{} for each client: {scope}", limit.per_client));
+    }
+    lines.add("body", &rules.max_body_size.map_or("of any size".to_owned(), |most| format!("up to {most} bytes")));
+    let request = rules.request_timeout.as_deref().unwrap_or("any time");
+    let (connect, idle, send) = (&rules.connect_timeout, &rules.idle_timeout, &rules.send_timeout);
+    lines.add("timeouts", &format!("connect {connect}, idle {idle}, send {send}, whole request {request}"));
+}
+
+fn backend_of(backend: &Choice, is_member: bool, lines: &mut Lines) {
+    let mut line = format!("{} over {:?}", backend.name, backend.protocol);
+    if is_member {
+        line += &format!(", weight {} of the split", backend.weight);
+    }
+    if let Some(reason) = &backend.unresolved {
+        line += &format!(": {reason}");
+    }
+    lines.add("backend", &line);
+    for endpoint in &backend.endpoints {
+        let most = backend.max_connections.map_or(String::new(), |most| format!(" of {most}"));
+        let weight = if endpoint.weight == 1 { String::new() } else { format!(", weight {}", endpoint.weight) };
+        let (address, state, in_flight) = (endpoint.address, endpoint.state, endpoint.in_flight);
+        lines.add("endpoint", &format!("{address} {state}{weight}, {in_flight}{most} in flight"));
+    }
+}
+
+fn answer(answer: &Answer) -> String {
+    let Some(status) = answer.status else { return "the backend's, if limits let the request pass".to_owned() };
+    let mut text = status.to_string();
+    answer.cause.iter().for_each(|cause| text += &format!(" {cause}"));
+    answer.location.iter().for_each(|location| text += &format!(" to {location}"));
+    answer.reason.iter().for_each(|reason| text += &format!(": {reason}"));
+    text
+}
+
+/// The first of them, and how many more there are.
+fn shown(items: &[impl ToString], none: &str) -> String {
+    const MOST: usize = 8;
+    let mut text = items.iter().take(MOST).map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    if items.len() > MOST {
+        text += &format!(" and {} more", items.len() - MOST);
+    }
+    if text.is_empty() { none.to_owned() } else { text }
+}

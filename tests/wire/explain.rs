@@ -1,0 +1,164 @@
+//! `/debug/explain` and `headgate explain` say what requests get.
+
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::support::objects::{Objects, ingress, rule, service, with_tls};
+use crate::support::tls::Tls;
+use crate::support::{Backend, Headgate, TestCertificate, client, get};
+
+/// `a.example`: what is served and what is not; `shop.example` has a certificate; `guarded.example` has a policy.
+fn objects(backend: &Backend) -> Objects {
+    let certificate = TestCertificate::for_names(&["shop.example"]);
+    let a = |path: &str, kind: &str, service: &str| rule("a.example", path, kind, service);
+    let mut objects = vec![
+        ingress(
+            "a",
+            &[
+                a("/", "Prefix", "ok"),
+                a("/only", "Exact", "ok"),
+                a("/none", "Prefix", "empty"),
+                a("/gone", "Prefix", "missing"),
+            ],
+        ),
+        ingress("wild", &[rule("*.wild.example", "/deep", "Prefix", "ok")]),
+        with_tls(ingress("shop", &[rule("shop.example", "/", "Prefix", "ok")]), &["shop.example"], "shop"),
+        ingress("guarded", &[rule("guarded.example", "/", "Prefix", "ok")]),
+        ingress("closed", &[rule("closed.example", "/", "Prefix", "ok")]),
+        policy(
+            "guarded",
+            json!({ "methods": ["GET", "HEAD"], "requiredHeaders": ["X-Key"], "maxBodySize": "10" }),
+            None,
+        ),
+        policy("closed", Value::Null, Some(json!({ "deny": ["127.0.0.0/8"] }))),
+        crate::support::objects::tls_secret("shop", &certificate),
+    ];
+    objects.extend(service("ok", &[backend.address]));
+    objects.extend(service("empty", &[]));
+    objects
+}
+
+fn policy(ingress: &str, request: Value, access: Option<Value>) -> Value {
+    let mut spec = json!({ "targetRefs": [{ "group": "networking.k8s.io", "kind": "Ingress", "name": ingress }] });
+    match access {
+        Some(access) => spec["access"] = access,
+        None => spec["request"] = request,
+    }
+    json!({
+        "apiVersion": "headgate.dev/v1alpha1", "kind": "ProxyPolicy",
+        "metadata": { "name": ingress, "namespace": "default" },
+        "spec": spec,
+    })
+}
+
+/// Method, URL, fields and the status that all of it gets.
+const REQUESTS: [(&str, &str, &[&str], u16); 30] = [
+    ("GET", "http://a.example/", &[], 200),
+    ("GET", "http://a.example/only", &[], 200),
+    ("GET", "http://a.example/only/more?q", &[], 200),
+    ("GET", "http://A.example.:80//x", &[], 200),
+    ("OPTIONS", "http://a.example/", &[], 200),
+    ("PURGE", "http://a.example/", &[], 200),
+    ("GET", "http://a.example/none", &[], 503),
+    ("GET", "http://a.example/none/x", &[], 503),
+    ("GET", "http://a.example/%6eone", &[], 503),
+    ("GET", "http://a.example/nones", &[], 200),
+    ("GET", "http://a.example/gone", &[], 503),
+    ("GET", "http://a.example/none%2fx", &[], 400),
+    ("GET", "http://a.example/x%2fy", &[], 200),
+    ("GET", "http://a.example/x/../y", &[], 400),
+    ("GET", "http://a.example/%zz", &[], 400),
+    ("GET", "http://a.example/<", &[], 400),
+    ("TRACE", "http://a.example/", &[], 405),
+    ("GET", "http://a.example/", &["Expect: wonders"], 417),
+    ("GET", "http://a.example/", &["Host: a.example", "Host: b.example"], 400),
+    ("GET", "http://a.example/", &["Host: shop.example"], 308),
+    ("GET", "http://b.example/", &[], 404),
+    ("GET", "http://x.wild.example/deep/er", &[], 200),
+    ("GET", "http://x.wild.example/", &[], 404),
+    ("GET", "http://y.x.wild.example/deep", &[], 404),
+    ("GET", "http://shop.example/a?b=c", &[], 308),
+    ("GET", "http://guarded.example/", &["X-Key: k"], 200),
+    ("GET", "http://guarded.example/", &[], 400),
+    ("DELETE", "http://guarded.example/", &["X-Key: k"], 405),
+    ("GET", "http://guarded.example/", &["X-Key: k", "Content-Length: 11"], 413),
+    ("GET", "http://closed.example/", &[], 403),
+];
+
+fn escaped(text: &str) -> String {
+    text.bytes().map(|byte| format!("%{byte:02x}")).collect()
+}
+
+fn explained(proxy: &Headgate, method: &str, url: &str, fields: &[&str]) -> Value {
+    let mut path = format!("/debug/explain?method={method}&url={}", escaped(url));
+    fields.iter().for_each(|field| path += &format!("&header={}", escaped(field)));
+    get(proxy.admin, "admin", &path).json()
+}
+
+fn head(method: &str, url: &str, fields: &[&str]) -> String {
+    let rest = url.split_once("://").unwrap().1;
+    let (host, path) = rest.split_at(rest.find('/').unwrap());
+    let own = fields.iter().any(|field| field.starts_with("Host:"));
+    let host = if own { String::new() } else { format!("Host: {host}\r\n") };
+    let fields: String = fields.iter().map(|field| format!("{field}\r\n")).collect();
+    format!("{method} {path} HTTP/1.1\r\n{host}{fields}\r\n")
+}
+
+#[test]
+fn what_is_told_is_what_requests_get() {
+    let backend = Backend::answering("ok");
+    let proxy = Headgate::serve(&objects(&backend));
+    for (method, url, fields, status) in REQUESTS {
+        let got = client::request(proxy.http, head(method, url, fields));
+        assert_eq!(got.status, status, "{method} {url} {fields:?}");
+        let answer = explained(&proxy, method, url, fields)["answer"].clone();
+        assert_eq!(answer["status"].as_u64().unwrap_or(200), u64::from(status), "{method} {url} {fields:?}: {answer}");
+        assert_eq!(answer["location"].as_str(), got.header("location"), "{url}");
+        assert_eq!(answer["cause"].is_string(), status >= 400, "{answer}");
+    }
+}
+
+#[test]
+fn what_is_told_of_https_is_what_requests_get() {
+    let backend = Backend::answering("ok");
+    let proxy = Headgate::serve(&objects(&backend));
+    let mut client = Tls::to("shop.example").connect(proxy.https);
+    client.send("GET /a HTTP/1.1\r\nHost: shop.example\r\n\r\n");
+    assert_eq!(client.response().status, 200);
+    let told = explained(&proxy, "GET", "https://shop.example/a", &[]);
+    assert_eq!((&told["listener"], &told["answer"]["status"]), (&json!("https"), &Value::Null));
+    assert_eq!(told["rule"], json!({ "path": "/", "kind": "Prefix", "ingress": "default/shop" }));
+    assert_eq!(told["backends"][0]["endpoints"][0]["address"], json!(backend.address));
+    assert_eq!(get(proxy.admin, "admin", "/debug/explain").status, 400);
+}
+
+#[test]
+fn the_command_tells_the_same_and_its_exit_code_whether_it_is_served() {
+    let backend = Backend::answering("ok");
+    let proxy = Headgate::serve(&objects(&backend));
+    let mut told = Vec::new();
+    for (method, url, fields, status) in REQUESTS {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_headgate"));
+        command.args(["explain", "-o", "json", "--method", method, url, "--dir"]).arg(proxy.folder.objects());
+        command.args(fields.iter().flat_map(|field| ["--header", field]));
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(i32::from(status >= 400)), "{method} {url}: {output:?}");
+        let answer = serde_json::from_slice::<Value>(&output.stdout).unwrap();
+        assert_eq!(answer["answer"], explained(&proxy, method, url, fields)["answer"], "{method} {url}");
+        told.push(answer);
+    }
+    let client = told.iter().find(|told| told["url"] == "http://closed.example/").unwrap();
+    assert_eq!(client["rules"]["access"][0]["permits"], json!(false));
+}
+
+#[test]
+fn who_lost_a_conflict_is_told() {
+    let backend = Backend::answering("ok");
+    let mut objects = objects(&backend);
+    objects.push(ingress("late", &[rule("a.example", "/only", "Exact", "ok")]));
+    let proxy = Headgate::serve(&objects);
+    let told = explained(&proxy, "GET", "http://a.example/only", &[]);
+    assert!(told["conflicts"][0].as_str().unwrap().starts_with("Ingress default/late: "), "{told}");
+    assert_eq!(told["lost"][0]["why"], "Prefix comes after Exact");
+}
