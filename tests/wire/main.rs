@@ -31,6 +31,7 @@ mod order;
 mod pairs;
 mod policy_files;
 mod policy_health;
+mod policy_retries;
 mod pool;
 mod raw_heads;
 mod routing;
