@@ -3,13 +3,14 @@
 use std::fmt::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use serde::Serialize;
 
 use super::objects::{self, Meaning};
 use super::print::{Output, print};
 use crate::source::folder::SourceProblem;
-use crate::translate::Report;
+use crate::translate::{PolicyStatus, Report};
 
 /// Arguments of `check`.
 #[derive(clap::Args, Clone, Debug)]
@@ -34,12 +35,19 @@ struct Findings {
     /// What was passed over. No reason to fail.
     notes: Vec<SourceProblem>,
     objects: Vec<Report>,
+    /// What became of each policy on each of its targets.
+    policies: Arc<[PolicyStatus]>,
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let (view, translation) = objects::read(&args.paths, &args.meaning)?;
     let ingresses = view.objects.ingresses.len();
-    let findings = Findings { files: view.problems, notes: view.notes, objects: translation.reports };
+    let findings = Findings {
+        files: view.problems,
+        notes: view.notes,
+        objects: translation.reports,
+        policies: translation.policies,
+    };
     print(&match args.output {
         Output::Text => findings.text(ingresses)?,
         Output::Json => serde_json::to_string_pretty(&findings)? + "\n",

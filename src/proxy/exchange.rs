@@ -26,7 +26,7 @@ use super::head_check::Checked;
 use super::headers::{self, LimitFields, Marks};
 use super::request_body::ClientBody;
 use super::respond::Asker;
-use crate::snapshot::Protocol;
+use crate::snapshot::{Protocol, RoutePolicy};
 use crate::tables::{Counted, Decision, Held, LiveAction, LiveBackend, LiveRoute, RateLimiter};
 use crate::telemetry::access_log::Try;
 use crate::telemetry::{BackendError, RouteMetrics, RouteShard};
@@ -144,6 +144,11 @@ impl Exchange {
             LiveAction::Deny => None,
         };
         self.member.get().or_else(by_route)
+    }
+
+    /// How long a connection to the backend may take to open: the backend's own policy counts before the route's.
+    pub(super) fn connect_timeout(&self, route: &RoutePolicy) -> Duration {
+        self.backend().and_then(|backend| backend.source.policy.connect_timeout).unwrap_or(route.connect_timeout)
     }
 
     /// A rate limit has counted the request.

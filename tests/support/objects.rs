@@ -109,6 +109,32 @@ pub fn config_map(name: &str, data: Value) -> Value {
     })
 }
 
+/// A ProxyPolicy about one object of `kind` (Ingress or Service), with these fields of `spec`.
+pub fn policy(name: &str, kind: &str, target: &str, fields: Value) -> Value {
+    let group = if kind == "Service" { "" } else { "networking.k8s.io" };
+    let mut spec = fields;
+    spec["targetRefs"] = json!([{ "group": group, "kind": kind, "name": target }]);
+    json!({
+        "apiVersion": "headgate.dev/v1alpha1", "kind": "ProxyPolicy",
+        "metadata": { "name": name, "namespace": "default" },
+        "spec": spec,
+    })
+}
+
+/// As [`site`], with a policy named `policy` on the Ingress.
+pub fn site_with_policy(host: &str, addresses: &[SocketAddr], fields: Value) -> Objects {
+    let mut objects = site(host, addresses);
+    objects.push(policy("policy", "Ingress", &name_of(host), fields));
+    objects
+}
+
+/// As [`site`], with a policy named `policy` on the Service.
+pub fn site_with_backend_policy(host: &str, addresses: &[SocketAddr], fields: Value) -> Objects {
+    let mut objects = site(host, addresses);
+    objects.push(policy("policy", "Service", &name_of(host), fields));
+    objects
+}
+
 fn slice(service: &str, port: u16, addresses: &[SocketAddr]) -> Value {
     let ip_version = if addresses[0].is_ipv6() { "IPv6" } else { "IPv4" };
     let endpoints: Vec<Value> = addresses
