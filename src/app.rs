@@ -166,6 +166,7 @@ impl Process {
     fn adopt(&self, outcome: &Outcome) {
         self.resolver.want(&outcome.names);
         self.admin.set_reports(outcome.reports.clone());
+        self.admin.set_policies(outcome.policies.clone());
     }
 
     fn account_for_source(&self) {

@@ -10,7 +10,7 @@ use super::{Findings, State};
 use crate::explain;
 use crate::snapshot::{Backend, BackendId, Protocol, Snapshot};
 use crate::tables::{LiveBackend, Tables};
-use crate::translate::Report;
+use crate::translate::{PolicyStatus, Report};
 
 /// One view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +58,8 @@ struct ShownEndpoint {
 struct ShownFindings<'a> {
     /// Only objects that have a problem.
     reports: &'a [Report],
+    /// What became of each policy on each of its targets.
+    policies: &'a [PolicyStatus],
     source: &'a Value,
 }
 
@@ -69,8 +71,8 @@ impl View {
             View::Routes => explain::routes_as_json(&tables)?,
             View::Backends => pretty(&backends(&tables))?,
             View::Problems => {
-                let Findings { reports, source } = state.findings().clone();
-                pretty(&ShownFindings { reports: &reports, source: &source })?
+                let Findings { reports, policies, source } = state.findings().clone();
+                pretty(&ShownFindings { reports: &reports, policies: &policies, source: &source })?
             }
         };
         text.push(b'\n');

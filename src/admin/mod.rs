@@ -20,7 +20,7 @@ use tokio::sync::Semaphore;
 
 use crate::tables::Published;
 use crate::telemetry::Metrics;
-use crate::translate::Report;
+use crate::translate::{PolicyStatus, Report};
 
 pub use readiness::{Pending, Readiness};
 pub use server::serve;
@@ -41,6 +41,7 @@ pub struct State {
 #[derive(Clone)]
 struct Findings {
     reports: Arc<[Report]>,
+    policies: Arc<[PolicyStatus]>,
     source: Arc<Value>,
 }
 
@@ -54,7 +55,8 @@ impl State {
         readiness: Arc<Readiness>,
         debug_remote: bool,
     ) -> Arc<Self> {
-        let findings = Findings { reports: Arc::default(), source: Arc::new(Value::Array(Vec::new())) };
+        let findings =
+            Findings { reports: Arc::default(), policies: Arc::default(), source: Arc::new(Value::Array(Vec::new())) };
         Arc::new(State {
             published,
             metrics,
@@ -70,12 +72,17 @@ impl State {
         self.findings().reports = reports;
     }
 
+    /// What became of the policies in the newest translation.
+    pub fn set_policies(&self, policies: Arc<[PolicyStatus]>) {
+        self.findings().policies = policies;
+    }
+
     /// What the source cannot read at present, and what it passes over, an array; shown as it is.
     pub fn set_source_problems(&self, problems: Value) {
         self.findings().source = Arc::new(problems);
     }
 
-    /// Both parts are replaced whole, so a panic elsewhere cannot leave them half-written.
+    /// Each part is replaced whole, so a panic elsewhere cannot leave them half-written.
     fn findings(&self) -> MutexGuard<'_, Findings> {
         self.findings.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -11,7 +11,7 @@ use crate::proxy::self_made_certificate;
 use crate::snapshot::Snapshot;
 use crate::tables::Published;
 use crate::telemetry::Metrics;
-use crate::translate::{Objects, Options, Report, Translation, Translator};
+use crate::translate::{Objects, Options, PolicyStatus, Report, Translation, Translator};
 
 /// The control side's state between two changes.
 pub(super) struct Control {
@@ -27,6 +27,7 @@ pub(super) struct Control {
 pub(super) struct Outcome {
     /// All that is wrong with objects now.
     pub(super) reports: Arc<[Report]>,
+    pub(super) policies: Arc<[PolicyStatus]>,
     /// Host names whose addresses are wanted among the next objects.
     pub(super) names: BTreeSet<String>,
     /// `false`: what is served is the same as before.
@@ -38,12 +39,12 @@ impl Control {
     pub(super) fn start(options: Options, objects: &Objects, metrics: Arc<Metrics>) -> (Self, Outcome) {
         let mut translator = Translator::default();
         let translation = timed(&metrics, || translator.translate(objects, &options));
-        let Translation { snapshot, reports, names_to_resolve: names, .. } = translation;
+        let Translation { snapshot, reports, policies, names_to_resolve: names, .. } = translation;
         let published = Published::new(Arc::new(snapshot), self_made_certificate(), metrics.clone());
         let mut control = Control { options, translator, news: News::default(), metrics, published };
         control.account_for_tables();
         control.account_for(&reports);
-        (control, Outcome { reports: reports.into(), names, published: true })
+        (control, Outcome { reports: reports.into(), policies, names, published: true })
     }
 
     pub(super) fn published(&self) -> Arc<Published> {
@@ -59,13 +60,13 @@ impl Control {
             tracing::error!("a bug met while translating: this change is not served, what was served before is");
             return None;
         };
-        let Translation { snapshot, reports, names_to_resolve: names, .. } = translation;
+        let Translation { snapshot, reports, policies, names_to_resolve: names, .. } = translation;
         let published = self.published.publish(Arc::new(snapshot));
         if published {
             self.account_for_tables();
         }
         self.account_for(&reports);
-        Some(Outcome { reports: reports.into(), names, published })
+        Some(Outcome { reports: reports.into(), policies, names, published })
     }
 
     fn account_for_tables(&self) {

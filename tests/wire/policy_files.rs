@@ -59,3 +59,19 @@ fn the_log_tells_both_owners_why() {
         assert!(line.is_some(), "{object}: {told}");
     }
 }
+
+#[test]
+fn the_problems_view_tells_what_became_of_each_policy_and_follows() {
+    let backend = Backend::answering("ok");
+    let builder = Headgate::with(&site(HOST, &[backend.address]));
+    let proxy = builder.file("guard.yaml", &policy("  timeouts: {request: 30s}\n")).start();
+    let accepted = |proxy: &Headgate| {
+        let shown = get(proxy.admin, "admin", "/debug/problems").json();
+        assert_eq!(shown["policies"][0]["policy"], "default/guard", "{shown}");
+        shown["policies"][0]["ancestors"][0]["accepted"].clone()
+    };
+    assert_eq!(accepted(&proxy)["status"], true);
+    proxy.folder.write_text("guard.yaml", &policy("  access: {allow: [nowhere]}\n"));
+    until("the condition", || (accepted(&proxy)["reason"] == "Invalid").then_some(()));
+    assert!(accepted(&proxy)["message"].as_str().unwrap().contains("nowhere"));
+}

@@ -164,7 +164,7 @@ async fn backends_show_what_is_in_flight_now() {
 #[tokio::test]
 async fn problems_are_those_last_told() {
     let state = state(false);
-    assert_eq!(get_json(&state, "/debug/problems").await, json!({"reports": [], "source": []}));
+    assert_eq!(get_json(&state, "/debug/problems").await, json!({"reports": [], "policies": [], "source": []}));
     let report = Report {
         object: ObjectRef { kind: ObjectKind::Ingress, namespace: "shop".into(), name: "web".into() },
         problems: vec![Problem { field: "spec.tls".into(), reason: Reason::Invalid, message: "it is broken".into() }],
