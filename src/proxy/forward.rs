@@ -5,8 +5,9 @@ use std::future::poll_fn;
 use std::ops::ControlFlow;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
-use http::{HeaderMap, Method, Request, Response, Uri, Version};
+use http::{HeaderMap, Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
@@ -15,30 +16,32 @@ use smallvec::SmallVec;
 use super::error::ProxyError;
 use super::exchange::Exchange;
 use super::pool::{Connected, Sender};
+use super::replay::{Replay, Retries};
 use super::request_body::RequestBody;
 use super::{connect, failure};
 use crate::snapshot::RoutePolicy;
 use crate::tables::{Lease, LiveBackend, NoLease};
 
-/// Endpoints that one request tries to connect to.
+/// Endpoints that one request is sent to, where those before have done nothing about it.
 const CONNECT_TRIES: usize = 3;
 
 /// Fields in the head of an answer. hyper sees to it in HTTP/1.1; h2 knows no such bound.
 const MAX_FIELDS: usize = 100;
-
-/// What is needed to send a request again; its body is the exchange's.
-struct Replay {
-    method: Method,
-    uri: Uri,
-    version: Version,
-    headers: HeaderMap,
-}
 
 /// When a request may be sent again though it went out.
 #[derive(Clone, Copy)]
 struct Again {
     if_reset: bool,
     if_undone: bool,
+    /// The policy may want that.
+    by_policy: bool,
+}
+
+/// An endpoint's answer, and the request where the policy may want it to be sent again.
+struct Answer {
+    response: Response<Incoming>,
+    connected: Connected,
+    replay: Option<Replay>,
 }
 
 /// How a connection gave no answer.
@@ -49,6 +52,8 @@ enum Lost {
     Stale(Replay),
     /// The endpoint did nothing about the request, and the connection goes on.
     Refused(Replay),
+    /// The connection or stream ended under the request; another endpoint may be asked if the policy says so.
+    Reset(Replay),
     Failed(ProxyError),
 }
 
@@ -58,6 +63,8 @@ enum Unserved {
     Unreached(Request<RequestBody>, ProxyError),
     /// The same, and this one may do so later.
     Refused(Request<RequestBody>),
+    /// Another endpoint may answer the request, if the policy wants that.
+    Reset(Request<RequestBody>),
     Failed(ProxyError),
 }
 
@@ -83,51 +90,58 @@ async fn to_backend(
     policy: &RoutePolicy,
     mut request: Request<RequestBody>,
 ) -> Result<(Response<Incoming>, Connected), ProxyError> {
+    let connect_timeout = exchange.connect_timeout(policy);
+    let pick = |tried: &[u64]| backend.pick(exchange.client.get(), exchange.connection.worker.random(), tried);
+    let mut retries = Retries::of(exchange, backend, request.method());
     let mut tried = SmallVec::<[u64; CONNECT_TRIES]>::new();
-    let mut failure = None;
     // The only endpoint may be asked again.
     let mut alone = backend.endpoints.len() == 1;
-    while tried.len() < CONNECT_TRIES {
-        let lease = match backend.pick(exchange.client.get(), exchange.connection.worker.random(), &tried) {
-            Ok(lease) => lease,
-            Err(nobody) => return Err(failure.unwrap_or_else(|| nobody.into())),
-        };
-        match failure {
-            None => exchange.trying(lease.endpoint().address),
-            Some(_) => exchange.retries(lease.endpoint().address),
-        }
+    let mut lease = pick(&tried)?;
+    exchange.trying(lease.endpoint().address);
+    loop {
         tried.push(lease.endpoint().id);
-        match to_endpoint(exchange, policy, lease, request).await {
-            Ok((response, connected)) => {
-                if response.status().is_server_error() {
-                    backend.failed(connected.lease.endpoint().id);
-                } else {
-                    backend.served(connected.lease.endpoint());
-                }
-                return Ok((response, connected));
+        let served = to_endpoint(exchange, connect_timeout, retries.after_sending, lease, request).await;
+        tell_of(backend, &tried, &served);
+        (request, lease) = match served {
+            Ok(Answer { response, connected, replay }) => {
+                let status = response.status();
+                let whole = replay.filter(|_| exchange.body.is_whole());
+                let next = whole.and_then(|replay| Some((replay, retries.after_answer(status, || pick(&tried))?)));
+                let Some((replay, next)) = next else { return Ok((response, connected)) };
+                exchange.answered(status);
+                (replay.request(exchange), next)
+            }
+            Err(Unserved::Unreached(unsent, ProxyError::Reset)) if tried.len() < CONNECT_TRIES => {
+                (unsent, pick(&tried).map_err(|_| ProxyError::Reset)?)
             }
             Err(Unserved::Unreached(unsent, error)) => {
-                told_of(backend, &tried, error);
-                (request, failure) = (unsent, Some(error));
+                (unsent, retries.after_connecting(|| pick(&tried)).ok_or(error)?)
             }
             Err(Unserved::Refused(unsent)) => {
-                (request, failure) = (unsent, Some(ProxyError::Reset));
                 if std::mem::take(&mut alone) {
                     tried.clear();
                 }
+                let next = if tried.len() < CONNECT_TRIES { pick(&tried).ok() } else { None };
+                (unsent, next.ok_or(ProxyError::Reset)?)
             }
-            Err(Unserved::Failed(error)) => {
-                told_of(backend, &tried, error);
-                return Err(error);
-            }
-        }
+            Err(Unserved::Reset(unsent)) => (unsent, retries.after_reset(|| pick(&tried)).ok_or(ProxyError::Reset)?),
+            Err(Unserved::Failed(error)) => return Err(error),
+        };
+        exchange.retries(lease.endpoint().address);
     }
-    Err(failure.unwrap_or(ProxyError::NoEndpoint))
 }
 
-/// Counts a failure against the endpoint that was tried last, if it is one of an endpoint.
-fn told_of(backend: &LiveBackend, tried: &[u64], error: ProxyError) {
-    if let (Some(last), true) = (tried.last(), error.ejects()) {
+/// Counts for or against the endpoint that was tried last what it made of the request.
+fn tell_of(backend: &LiveBackend, tried: &[u64], served: &Result<Answer, Unserved>) {
+    let failed = match served {
+        Ok(Answer { response, connected, .. }) if !response.status().is_server_error() => {
+            return backend.served(connected.lease.endpoint());
+        }
+        Ok(_) | Err(Unserved::Reset(_)) => true,
+        Err(Unserved::Unreached(_, error) | Unserved::Failed(error)) => error.ejects(),
+        Err(Unserved::Refused(_)) => false,
+    };
+    if let (true, Some(last)) = (failed, tried.last()) {
         backend.failed(*last);
     }
 }
@@ -135,10 +149,11 @@ fn told_of(backend: &LiveBackend, tried: &[u64], error: ProxyError) {
 /// Pooled connections to the endpoint first: one that turns out to be closed costs nothing. Then a new one.
 async fn to_endpoint(
     exchange: &Rc<Exchange>,
-    policy: &RoutePolicy,
+    connect_timeout: Duration,
+    by_policy: bool,
     mut lease: Lease,
     mut request: Request<RequestBody>,
-) -> Result<(Response<Incoming>, Connected), Unserved> {
+) -> Result<Answer, Unserved> {
     let worker = &exchange.connection.worker;
     let mut pooled = true;
     loop {
@@ -146,14 +161,14 @@ async fn to_endpoint(
         let connected = match checkout {
             Ok(connected) => connected,
             // Boxed, since it is seldom needed and most of this future's size.
-            Err(lease) => match Box::pin(fresh(exchange, policy, lease, request.headers())).await {
+            Err(lease) => match Box::pin(fresh(exchange, connect_timeout, lease, request.headers())).await {
                 Ok(Ok(connected)) => connected,
                 Ok(Err(unreachable)) => return Err(Unserved::Unreached(request, unreachable)),
                 Err(error) => return Err(Unserved::Failed(error)),
             },
         };
-        match on_connection(exchange, connected, request).await {
-            (Ok(response), connected) => return Ok((response, connected)),
+        match on_connection(exchange, by_policy, connected, request).await {
+            (Ok((response, replay)), connected) => return Ok(Answer { response, connected, replay }),
             (Err(lost), connected) => match once_more(exchange, lost, connected) {
                 ControlFlow::Continue(next) => (request, lease, pooled) = next,
                 ControlFlow::Break(unserved) => return Err(unserved),
@@ -182,6 +197,7 @@ fn once_more(
         // A new connection does not help where one has just failed: another endpoint may.
         Lost::Stale(replay) => ControlFlow::Break(Unserved::Unreached(replay.request(exchange), ProxyError::Reset)),
         Lost::Refused(replay) => ControlFlow::Break(Unserved::Refused(replay.request(exchange))),
+        Lost::Reset(replay) => ControlFlow::Break(Unserved::Reset(replay.request(exchange))),
         Lost::Failed(error) => ControlFlow::Break(Unserved::Failed(error)),
     }
 }
@@ -189,12 +205,12 @@ fn once_more(
 /// A new connection to the endpoint, or why there is none. The outer error is the exchange's own end.
 async fn fresh(
     exchange: &Rc<Exchange>,
-    policy: &RoutePolicy,
+    timeout: Duration,
     lease: Lease,
     headers: &HeaderMap,
 ) -> Result<Result<Connected, ProxyError>, ProxyError> {
     let worker = &exchange.connection.worker;
-    let connecting = connect::connect(worker, &lease, headers, exchange.connect_timeout(policy));
+    let connecting = connect::connect(worker, &lease, headers, timeout);
     Ok(match exchange.unless_failed(connecting).await? {
         Ok(sender) => Ok(Connected::fresh(sender, lease, worker.clone())),
         Err(error) => {
@@ -217,14 +233,16 @@ impl From<NoLease> for ProxyError {
 /// One request on one connection, to the response head.
 async fn on_connection(
     exchange: &Rc<Exchange>,
+    by_policy: bool,
     mut connected: Connected,
     request: Request<RequestBody>,
-) -> (Result<Response<Incoming>, Lost>, Connected) {
+) -> (Result<(Response<Incoming>, Option<Replay>), Lost>, Connected) {
     let again = Again {
         // A reused connection may have been closing when the request went out (RFC 9110 §9.2.2).
         if_reset: connected.reused && request.method().is_idempotent(),
         // The endpoint tells of a stream that it has not processed (RFC 9113 §8.7).
         if_undone: matches!(connected.sender, Sender::Http2(..)),
+        by_policy,
     };
     let repeatable = again.if_reset && request.body().is_end_stream();
     if connected.reused && !repeatable && connected.idle_since != exchange.connection.worker.clock.now() {
@@ -237,13 +255,15 @@ async fn on_connection(
         Ok(Err(_)) => return (Err(Lost::Unsent(request)), connected),
         Err(error) => return (Err(Lost::Failed(error)), connected),
     }
-    let replay = (again.if_reset || again.if_undone).then(|| Replay::of(&request));
+    let replay = (again.if_reset || again.if_undone || again.by_policy).then(|| Replay::of(&request));
     let result = match &mut connected.sender {
         Sender::Http1(sender) => exchange.unless_failed(sender.send(request)).await,
         Sender::Http2(shared, _) => exchange.unless_failed(shared.sender().try_send_request(request)).await,
     };
     let result = match result {
-        Ok(Ok(response)) => bounded(exchange, response).map_err(Lost::Failed),
+        Ok(Ok(response)) => bounded(exchange, response)
+            .map(|response| (response, replay.filter(|_| again.by_policy)))
+            .map_err(Lost::Failed),
         Ok(Err(unanswered)) => Err(lost(exchange, unanswered, again, replay)),
         Err(error) => Err(Lost::Failed(error)),
     };
@@ -280,27 +300,8 @@ fn lost(
         Some(replay) if again.if_undone && failure::is_left_out(error) || again.if_reset && ended => {
             Lost::Stale(replay)
         }
+        Some(replay) if again.by_policy && failure == ProxyError::Reset => Lost::Reset(replay),
         _ => Lost::Failed(failure),
-    }
-}
-
-impl Replay {
-    fn of(request: &Request<RequestBody>) -> Self {
-        Replay {
-            method: request.method().clone(),
-            uri: request.uri().clone(),
-            version: request.version(),
-            headers: request.headers().clone(),
-        }
-    }
-
-    fn request(self, exchange: &Rc<Exchange>) -> Request<RequestBody> {
-        let mut request = Request::new(RequestBody::again(exchange.clone()));
-        *request.method_mut() = self.method;
-        *request.uri_mut() = self.uri;
-        *request.version_mut() = self.version;
-        *request.headers_mut() = self.headers;
-        request
     }
 }
 

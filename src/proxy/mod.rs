@@ -33,6 +33,7 @@ mod message;
 mod opening;
 mod pool;
 pub mod proxy_protocol;
+mod replay;
 mod request;
 mod request_body;
 pub mod respond;

@@ -110,6 +110,7 @@ impl LiveBackend {
             balancer: Balancer::new(backend),
             split: None,
             ejections: ejections.clone(),
+            budget: Arc::default(),
         }
     }
 
@@ -138,6 +139,7 @@ impl LiveBackend {
             balancer: self.balancer.renewed(backend),
             split: self.split.clone(),
             ejections: self.ejections.clone(),
+            budget: self.budget.clone(),
         };
         renewed.relieve();
         renewed
@@ -164,6 +166,7 @@ impl LiveBackend {
             balancer: self.balancer.clone(),
             split,
             ejections: self.ejections.clone(),
+            budget: self.budget.clone(),
         })
     }
 }

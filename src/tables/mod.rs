@@ -5,6 +5,7 @@
 mod access;
 mod backends;
 mod balancer;
+mod budget;
 mod build;
 mod certs;
 mod concurrency;
@@ -103,6 +104,7 @@ pub struct LiveBackend {
     split: Option<balancer::Split>,
     /// Those of the process.
     ejections: Arc<outlier::Ejections>,
+    budget: Arc<budget::Budget>,
 }
 
 /// One address behind a backend, with the state that outlives generations.

@@ -36,6 +36,7 @@ mod policy_files;
 mod policy_health;
 mod policy_limits;
 mod policy_request;
+mod policy_retries;
 mod policy_timeouts;
 mod pool;
 mod raw_heads;

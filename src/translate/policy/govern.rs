@@ -67,6 +67,10 @@ pub(in crate::translate) fn govern(
         unhealthy_threshold: health.unhealthy_threshold,
         expected: health.expected.clone(),
     });
+    if let Some((asking, _)) = first(policies, |wishes| &wishes.health_check) {
+        let message = "healthCheck is not honoured yet: endpoints are not checked; remove it";
+        governed.tell(asking, "spec.healthCheck", Reason::Unsupported, message.into());
+    }
     backend.split = split_of(policies).map(|(_, members)| members.to_vec()).unwrap_or_default();
     governed.encryption(backend, policies, secrets);
     governed
