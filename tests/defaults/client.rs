@@ -125,7 +125,7 @@ pub(crate) fn idle_over_tls(site: &Site) {
 pub(crate) fn not_idle_yet(site: &Site) {
     let mut client = site.client();
     assert_eq!(client.get("a.example", "/").status, 200);
-    // Not a read with this patience: the kernel takes long timeouts of sockets lightly.
+    // A second less than it may be idle. Not a read with this patience: the kernel takes long timeouts of sockets lightly.
     std::thread::sleep(Duration::from_secs(59));
     assert_eq!(client.get("a.example", "/").status, 200);
 }

@@ -21,6 +21,7 @@ pub fn within<T>(patience: Duration, mut fact: impl FnMut() -> Option<T>) -> Opt
         if Instant::now() >= end {
             return None;
         }
+        // Between two questions: the facts are another process's, which cannot wake us.
         std::thread::sleep(Duration::from_millis(3));
     }
 }

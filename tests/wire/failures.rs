@@ -113,6 +113,7 @@ fn a_backend_is_not_silent_while_the_client_keeps_its_body_back() {
     let proxy = impatient(&backend);
     let mut client = Client::connect(proxy.http);
     client.send(POST.strip_suffix("dy").unwrap());
+    // Longer than the backend may be silent.
     std::thread::sleep(Duration::from_millis(1800));
     client.send("dy");
     assert_eq!(client.response().status, 200);

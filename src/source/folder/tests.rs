@@ -152,6 +152,7 @@ async fn a_slowly_written_file_never_shows_half() {
         let mut file = fs::File::create(path).unwrap();
         for byte in (config_map("a", "new") + &config_map("c", "new")).bytes() {
             file.write_all(&[byte]).unwrap();
+            // The pace of a slow editor is what this is about.
             std::thread::sleep(Duration::from_millis(2));
         }
     });
@@ -166,6 +167,7 @@ async fn a_truncated_file_that_is_written_in_time_loses_nothing() {
     let (directory, mut folder) = folder_of(&[("a", "old")]);
     let path = directory.path().join("a.yaml");
     fs::write(&path, "").unwrap();
+    // Well within the time that an emptied file is given.
     std::thread::sleep(Duration::from_millis(30));
     fs::write(&path, config_map("a", "new")).unwrap();
     assert_eq!(until(&mut folder, &["a=new"]).await, [["a=old"]]);

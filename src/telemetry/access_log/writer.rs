@@ -95,6 +95,7 @@ pub(super) fn close(sender: &SyncSender<Message>, timeout: Duration) -> bool {
             Err(TrySendError::Full(_)) if Instant::now() >= deadline => return false,
             Err(TrySendError::Full(refused)) => message = refused,
         }
+        // The queue wakes nobody when it has room. Only the end of the process waits here.
         thread::sleep(PAUSE);
     }
     // No answer at all means that the thread has ended.
@@ -206,7 +207,7 @@ fn write_some(file: &mut File, bytes: &[u8]) -> Result<(), (usize, io::Error)> {
             Ok(0) => return Err((written, ErrorKind::WriteZero.into())),
             Ok(count) => written += count,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            // stdout may be shared with a process that made it non-blocking.
+            // stdout may be shared with a process that made it non-blocking. This thread has nothing else to do.
             Err(error) if error.kind() == ErrorKind::WouldBlock => thread::sleep(PAUSE),
             Err(error) => return Err((written, error)),
         }
