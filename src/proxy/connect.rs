@@ -34,7 +34,8 @@ const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A new connection to the endpoint of `lease`, within `timeout` all told; an HTTP/2 one may be opened by another request. `headers` name the host for TLS.
+/// A new connection to the endpoint of `lease`, within `timeout` all told; an HTTP/2 one may be opened by another request.
+/// `headers` name the host for TLS.
 pub(super) async fn connect(
     worker: &Rc<Worker>,
     lease: &Lease,

@@ -15,8 +15,7 @@ use std::time::{Duration, Instant};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version, header};
 use smallvec::SmallVec;
 
-use waits::Waits;
-
+use self::waits::Waits;
 use super::client_address::{self, Resolved};
 use super::clock::Millis;
 use super::connection::Connection;
@@ -27,8 +26,8 @@ use super::head_check::Checked;
 use super::headers::{self, LimitFields, Marks};
 use super::request_body::ClientBody;
 use super::respond::Asker;
-use crate::snapshot::{Protocol, RoutePolicy};
-use crate::tables::{Counted, Decision, Held, LiveAction, LiveBackend, LiveRoute, RateLimiter};
+use crate::snapshot::Protocol;
+use crate::tables::{Counted, Decision, Held, LiveBackend, LiveRoute, RateLimiter};
 use crate::telemetry::access_log::Try;
 use crate::telemetry::{BackendError, RouteMetrics, RouteShard};
 
@@ -140,16 +139,8 @@ impl Exchange {
 
     /// The backend as far as it is chosen.
     fn backend(&self) -> Option<&Arc<LiveBackend>> {
-        let by_route = || match self.route()?.action {
-            LiveAction::Forward(slot) => self.tables.backends.get(slot),
-            LiveAction::Deny => None,
-        };
+        let by_route = || self.tables.backends.get(decide::slot(self.route()?).ok()?);
         self.member.get().or_else(by_route)
-    }
-
-    /// How long a connection to the backend may take to open: the backend's own policy counts before the route's.
-    pub(super) fn connect_timeout(&self, route: &RoutePolicy) -> Duration {
-        self.backend().and_then(|backend| backend.source.policy.connect_timeout).unwrap_or(route.connect_timeout)
     }
 
     /// A rate limit has counted the request.

@@ -1,5 +1,5 @@
-//! What limits have counted, and who is ejected. Belongs to no generation: each takes it over from the one before, and limits find theirs by
-//! their scope, so it stays as long as it means anything.
+//! What limits have counted, and who is ejected. Belongs to no generation: each takes it over from the one before, and
+//! limits find theirs by their scope, so it stays as long as it means anything.
 
 use std::sync::Arc;
 
@@ -24,7 +24,8 @@ impl Tables {
     }
 
     /// Keys that rate limits remember, and the bytes for them.
-    pub fn limiter_size(&self) -> (usize, usize) {
+    #[cfg(test)]
+    pub(super) fn limiter_size(&self) -> (usize, usize) {
         self.counts.rates.size()
     }
 }

@@ -116,7 +116,7 @@ pub struct LiveEndpoint {
     pub protocol: Protocol,
     /// Requests in flight over all workers, counted by [`Lease`].
     pub in_flight: AtomicU32,
-    /// Its active checks fail. Set by them; gets no new requests.
+    /// Gets no new requests, since its active checks fail. Nothing sets it before there are such checks.
     pub unhealthy: AtomicBool,
     /// It failed requests and gets no new ones for a while. Set and cleared in `outlier`.
     pub ejected: AtomicBool,

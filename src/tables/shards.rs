@@ -39,6 +39,7 @@ impl<S> Shards<S> {
     }
 
     /// Entries, and bytes: the sum of what `size` says of each shard, and of the shards themselves.
+    #[cfg(test)]
     pub(super) fn size(&self, size: impl Fn(&S) -> (usize, usize)) -> (usize, usize) {
         let sizes = (0..self.shards.len()).map(|number| size(&self.nth(number)));
         let own = self.shards.len() * size_of::<Shard<S>>();

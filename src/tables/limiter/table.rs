@@ -65,6 +65,7 @@ impl RateTable {
     }
 
     /// Keys that are held, and bytes.
+    #[cfg(test)]
     pub(in crate::tables) fn size(&self) -> (usize, usize) {
         self.0.size(|buckets| (buckets.by_key.len(), buckets.by_key.allocation_size()))
     }
