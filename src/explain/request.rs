@@ -198,7 +198,7 @@ impl Walk<'_> {
     fn tell_route(&self, route: &Arc<LiveRoute>, reports: &[Report], told: &mut Explanation) {
         let listed = self.tables.routes.iter().find(|listed| Arc::ptr_eq(listed.live, route));
         let slot = decide::slot(route).ok();
-        told.backends = slot.map(|slot| choices(self.tables, slot)).unwrap_or_default();
+        told.backends = slot.map(|slot| choices(self.tables, slot, &route.policy)).unwrap_or_default();
         let denied = listed.and_then(|listed| match &listed.route.action {
             Action::Deny(reason) => Some(reason.clone()),
             Action::Forward(_) => None,

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use serde::Serialize;
 
-use crate::snapshot::{Access, LimitKey, Protocol, RateLimit};
+use crate::snapshot::{Access, LimitKey, Protocol, RateLimit, RoutePolicy};
 use crate::tables::{LiveBackend, LiveRoute, Tables};
 
 /// What holds for the requests of a route.
@@ -22,7 +22,6 @@ pub struct Rules {
     pub rate_limits: Vec<Rate>,
     pub connection_limits: Vec<InFlight>,
     pub max_body_size: Option<u64>,
-    pub connect_timeout: String,
     pub idle_timeout: String,
     pub send_timeout: String,
     pub request_timeout: Option<String>,
@@ -66,6 +65,8 @@ pub struct Choice {
     pub weight: u16,
     pub protocol: Protocol,
     pub unresolved: Option<String>,
+    /// Time to open a connection to one endpoint.
+    pub connect_timeout: String,
     /// Requests that each endpoint may have in flight.
     pub max_connections: Option<u32>,
     pub endpoints: Vec<Endpoint>,
@@ -101,7 +102,6 @@ impl Rules {
                 })
                 .collect(),
             max_body_size: policy.max_body_size,
-            connect_timeout: format!("{:?}", policy.connect_timeout),
             idle_timeout: format!("{:?}", policy.idle_timeout),
             send_timeout: format!("{:?}", policy.send_timeout),
             request_timeout: policy.request_timeout.map(|time| format!("{time:?}")),
@@ -114,25 +114,25 @@ impl Rate {
         Rate {
             policy: limit.scope.policy.to_string(),
             ingress: limit.scope.ingress.to_string(),
-            requests: limit.requests,
-            per: format!("{:?}", limit.per),
-            burst: limit.burst,
-            key: match &limit.key {
+            requests: limit.rate.requests,
+            per: format!("{:?}", limit.rate.per),
+            burst: limit.rate.burst,
+            key: match &limit.rate.key {
                 LimitKey::ClientIp => "client".to_owned(),
                 LimitKey::Header(name) => format!("header {name}"),
                 LimitKey::Route => "route".to_owned(),
             },
-            status: limit.status,
+            status: limit.rate.status,
         }
     }
 }
 
 /// All backends that may take a request for the one at `slot`.
-pub(super) fn choices(tables: &Tables, slot: usize) -> Vec<Choice> {
-    tables.choices(slot).into_iter().map(|(backend, weight)| choice(backend, weight)).collect()
+pub(super) fn choices(tables: &Tables, slot: usize, route: &RoutePolicy) -> Vec<Choice> {
+    tables.choices(slot).into_iter().map(|(backend, weight)| choice(backend, weight, route)).collect()
 }
 
-fn choice(backend: &LiveBackend, weight: u16) -> Choice {
+fn choice(backend: &LiveBackend, weight: u16, route: &RoutePolicy) -> Choice {
     let source = &backend.source;
     let endpoints = backend.endpoints.iter().enumerate().map(|(place, endpoint)| {
         let in_flight = endpoint.in_flight.load(Ordering::Relaxed);
@@ -155,6 +155,7 @@ fn choice(backend: &LiveBackend, weight: u16) -> Choice {
         weight,
         protocol: backend.protocol,
         unresolved: source.unresolved.clone(),
+        connect_timeout: format!("{:?}", backend.connect_timeout(route)),
         max_connections: source.policy.max_connections,
         endpoints: endpoints.collect(),
     }

@@ -84,12 +84,13 @@ fn rules_of(rules: &Rules, tls: bool, lines: &mut Lines) {
     }
     lines.add("body", &rules.max_body_size.map_or("of any size".to_owned(), |most| format!("up to {most} bytes")));
     let request = rules.request_timeout.as_deref().unwrap_or("any time");
-    let (connect, idle, send) = (&rules.connect_timeout, &rules.idle_timeout, &rules.send_timeout);
-    lines.add("timeouts", &format!("connect {connect}, idle {idle}, send {send}, whole request {request}"));
+    let (idle, send) = (&rules.idle_timeout, &rules.send_timeout);
+    lines.add("timeouts", &format!("idle {idle}, send {send}, whole request {request}"));
 }
 
 fn backend_of(backend: &Choice, is_member: bool, lines: &mut Lines) {
-    let mut line = format!("{} over {:?}", backend.name, backend.protocol);
+    let mut line =
+        format!("{} over {:?}, to connect within {}", backend.name, backend.protocol, backend.connect_timeout);
     if is_member {
         line += &format!(", weight {} of the split", backend.weight);
     }

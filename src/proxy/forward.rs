@@ -90,7 +90,7 @@ async fn to_backend(
     policy: &RoutePolicy,
     mut request: Request<RequestBody>,
 ) -> Result<(Response<Incoming>, Connected), ProxyError> {
-    let connect_timeout = backend.source.policy.connect_timeout.unwrap_or(policy.connect_timeout);
+    let connect_timeout = backend.connect_timeout(policy);
     let pick = |tried: &[u64]| backend.pick(exchange.client.get(), exchange.connection.worker.random(), tried);
     let mut retries = Retries::of(exchange, backend, request.method());
     let mut tried = SmallVec::<[u64; CONNECT_TRIES]>::new();

@@ -94,8 +94,8 @@ pub enum RetryOn {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct HealthCheck {
     pub path: String,
-    /// The value of Host.
-    pub host: String,
+    /// The value of Host. `None`: `service.namespace` of the backend.
+    pub host: Option<String>,
     /// `None`: the endpoint's.
     pub port: Option<u16>,
     pub interval: Duration,

@@ -27,6 +27,13 @@ pub struct LimitScope {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RateLimit {
     pub scope: LimitScope,
+    #[serde(flatten)]
+    pub rate: Rate,
+}
+
+/// What a [`RateLimit`] lets pass.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Rate {
     pub requests: u32,
     pub per: Duration,
     /// Size of the bucket: what a new key gets at once.

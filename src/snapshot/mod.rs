@@ -24,7 +24,7 @@ pub use backend::{
 };
 pub use certificate::{Certificate, PrivateKey};
 pub use host::{HostName, HostPattern, InvalidHost};
-pub use limit::{Access, ConnectionLimit, LimitKey, LimitScope, RateLimit};
+pub use limit::{Access, ConnectionLimit, LimitKey, LimitScope, Rate, RateLimit};
 pub use path::{InvalidPath, NormalPath};
 pub use route::{Action, PathKind, PathMatch, Route, RoutePolicy};
 pub use settings::{Hsts, Settings};

@@ -10,11 +10,12 @@ use std::iter::Peekable;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{self, AtomicBool, AtomicU32, AtomicU64};
+use std::time::Duration;
 
 use super::balancer::{Balancer, Split};
 use super::outlier::Ejections;
 use super::{LiveBackend, LiveEndpoint, Tables};
-use crate::snapshot::{Backend, BackendId, SplitMember};
+use crate::snapshot::{Backend, BackendId, RoutePolicy, SplitMember};
 
 /// The backends of one generation.
 pub(super) struct Backends {
@@ -100,6 +101,11 @@ impl<'a> Before<'a> {
 }
 
 impl LiveBackend {
+    /// How long a connection to an endpoint may take to open: what the backend's policy says, else what the route's does.
+    pub fn connect_timeout(&self, route: &RoutePolicy) -> Duration {
+        self.source.policy.connect_timeout.unwrap_or(route.connect_timeout)
+    }
+
     fn new(id: &BackendId, backend: &Arc<Backend>, ejections: &Arc<Ejections>) -> Self {
         LiveBackend {
             id: Arc::new(id.clone()),

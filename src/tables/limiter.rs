@@ -20,7 +20,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use self::gcra::Gcra;
 use self::table::RateTable;
-use crate::snapshot::{LimitKey, RateLimit};
+use crate::snapshot::{LimitKey, LimitScope, RateLimit};
 
 /// Nanoseconds since a moment that all callers share.
 pub type Nanos = u64;
@@ -63,15 +63,16 @@ pub struct Decision {
 
 impl RateLimiter {
     pub(super) fn new(limit: &RateLimit, table: &Arc<RateTable>) -> Self {
-        let name = quotable(&limit.scope.policy.name);
+        let RateLimit { scope: LimitScope { policy, .. }, rate } = limit;
+        let name = quotable(&policy.name);
         RateLimiter {
             scope: scope(limit, table),
             table: table.clone(),
-            key: Key::new(&limit.key),
-            gcra: Gcra::new(limit.requests, limit.per, limit.burst),
-            status: limit.status,
-            headers: limit.headers,
-            policy_field: policy_field(&name, limit.requests, limit.per),
+            key: Key::new(&rate.key),
+            gcra: Gcra::new(rate.requests, rate.per, rate.burst),
+            status: rate.status,
+            headers: rate.headers,
+            policy_field: policy_field(&name, rate.requests, rate.per),
             name,
         }
     }
@@ -146,7 +147,7 @@ impl Key {
 }
 
 fn scope(limit: &RateLimit, table: &RateTable) -> u64 {
-    let apart = match &limit.key {
+    let apart = match &limit.rate.key {
         LimitKey::ClientIp => (0_u8, ""),
         LimitKey::Header(name) => (1, name.as_str()),
         LimitKey::Route => (2, ""),

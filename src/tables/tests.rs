@@ -24,7 +24,7 @@ use rustls::sign::CertifiedKey;
 use super::Tables;
 use crate::snapshot::{
     Action, Backend, BackendId, Certificate, Host, HostPattern, LimitKey, LimitScope, NormalPath, PathKind, PathMatch,
-    PrivateKey, RateLimit, Reference, Route, RoutePolicy, ServicePort, Snapshot,
+    PrivateKey, Rate, RateLimit, Reference, Route, RoutePolicy, ServicePort, Snapshot,
 };
 use crate::telemetry::Metrics;
 
@@ -71,7 +71,7 @@ fn backend(ports: &[u16]) -> Arc<Backend> {
 
 fn rate_limit(requests: u32, per: Duration, burst: u32) -> RateLimit {
     let scope = limit_scope("policy");
-    RateLimit { scope, requests, per, burst, key: LimitKey::ClientIp, status: 429, headers: true }
+    RateLimit { scope, rate: Rate { requests, per, burst, key: LimitKey::ClientIp, status: 429, headers: true } }
 }
 
 fn limit_scope(policy: &str) -> LimitScope {

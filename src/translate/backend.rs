@@ -237,7 +237,7 @@ impl Resolved {
     /// With what the policies say. `problem` is that of the Service's own protocol.
     fn governed(mut self, id: &BackendId, problem: Option<Problem>, inputs: &Inputs<'_>, sources: Sources<'_>) -> Self {
         let backend = Arc::make_mut(&mut self.backend);
-        let governed = policy::govern(id, backend, &inputs.policies, &sources.objects.secrets);
+        let governed = policy::govern(backend, &inputs.policies, &sources.objects.secrets);
         for (object, problem) in governed.problems {
             self.reports.add(object, problem);
         }

@@ -91,3 +91,13 @@ fn problems(translation: &Translation) -> Vec<(&str, Reason)> {
     let problems = translation.reports.iter().flat_map(|report| &report.problems);
     problems.map(|problem| (problem.field.as_str(), problem.reason)).collect()
 }
+
+/// Translates before and after a change; the latter must equal a translation from scratch.
+fn over(mut objects: Objects, change: impl FnOnce(&mut Objects)) -> (Translation, Translation) {
+    let mut translator = Translator::default();
+    let before = translator.translate(&objects, &Options::default());
+    change(&mut objects);
+    let after = translator.translate(&objects, &Options::default());
+    assert_eq!(after, translate(&objects));
+    (before, after)
+}

@@ -32,6 +32,12 @@ fn passing(limiter: &RateLimiter, number: u32, now: u64) -> usize {
     (0..).take_while(|_| take(limiter, client(number), now).admitted).count()
 }
 
+/// The same, counted by `key`.
+fn by(key: LimitKey, mut limit: RateLimit) -> RateLimit {
+    limit.rate.key = key;
+    limit
+}
+
 #[test]
 fn a_new_key_gets_exactly_the_burst_and_then_what_the_rate_brings() {
     let limiter = per_second(10, 5);
@@ -97,7 +103,7 @@ fn a_v6_client_is_its_64_and_a_mapped_one_is_v4() {
 #[test]
 fn a_field_is_counted_by_its_value_and_the_address_where_it_is_missing() {
     let key = LimitKey::Header("x-api-key".into());
-    let limiter = limiter(&RateLimit { key, ..rate_limit(1, Duration::from_secs(1), 1) }, &Arc::default());
+    let limiter = limiter(&by(key, rate_limit(1, Duration::from_secs(1), 1)), &Arc::default());
     let with =
         |value: &[u8]| HeaderMap::from_iter([("x-api-key".parse().unwrap(), HeaderValue::from_bytes(value).unwrap())]);
     let long = |last| [vec![b'a'; 60_000], vec![last]].concat();
@@ -111,7 +117,7 @@ fn a_field_is_counted_by_its_value_and_the_address_where_it_is_missing() {
 
 #[test]
 fn everybody_together_has_one_bucket() {
-    let limit = RateLimit { key: LimitKey::Route, ..rate_limit(1, Duration::from_secs(1), 2) };
+    let limit = by(LimitKey::Route, rate_limit(1, Duration::from_secs(1), 2));
     let limiter = limiter(&limit, &Arc::default());
     assert!([1, 2, 3].map(|number| take(&limiter, client(number), 0).admitted) == [true, true, false]);
 }
@@ -201,7 +207,7 @@ fn a_limit_that_changes_keeps_what_was_asked_for() {
     assert_eq!(passing(&quick, 1, 2 * SECOND), 5);
     // By another key, or in another scope, it is another bucket.
     let limit = rate_limit(10, Duration::from_secs(1), 5);
-    assert_eq!(passing(&limiter(&RateLimit { key: LimitKey::Route, ..limit.clone() }, &table), 1, 2 * SECOND), 5);
+    assert_eq!(passing(&limiter(&by(LimitKey::Route, limit.clone()), &table), 1, 2 * SECOND), 5);
     assert_eq!(passing(&limiter(&RateLimit { scope: limit_scope("other"), ..limit }, &table), 1, 2 * SECOND), 5);
 }
 

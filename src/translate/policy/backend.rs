@@ -7,22 +7,8 @@ use super::client::MOST;
 use super::values::{self, Flaw, Read};
 use crate::api;
 use crate::snapshot::{
-    Algorithm, BackendId, HostName, Outlier, Protocol, Reference, Retry, RetryOn, ServicePort, SplitMember,
+    Algorithm, BackendId, HealthCheck, HostName, Outlier, Protocol, Reference, Retry, RetryOn, ServicePort, SplitMember,
 };
-
-/// A health check that may still lack its host.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::translate) struct Health {
-    pub path: String,
-    /// `None`: `service.namespace`.
-    pub host: Option<String>,
-    pub port: Option<u16>,
-    pub interval: Duration,
-    pub timeout: Duration,
-    pub healthy_threshold: u32,
-    pub unhealthy_threshold: u32,
-    pub expected: Vec<(u16, u16)>,
-}
 
 /// How a certificate is verified, by the Secrets that say so.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,7 +57,7 @@ pub(super) fn traffic_split(namespace: &str, entries: &[api::TrafficSplitEntry])
     Ok(members)
 }
 
-pub(super) fn health_check(check: &api::HealthCheck) -> Read<Health> {
+pub(super) fn health_check(check: &api::HealthCheck) -> Read<HealthCheck> {
     let field = |name| format!("spec.healthCheck.{name}");
     let printable = check.path.bytes().all(|byte| (b'!'..=b'~').contains(&byte));
     if !check.path.starts_with('/') || !printable || check.path.len() > 1024 {
@@ -93,7 +79,7 @@ pub(super) fn health_check(check: &api::HealthCheck) -> Read<Health> {
     };
     let expected = check.expected_statuses.as_deref();
     let expected = expected.map(|list| values::each(&field("expectedStatuses"), list, values::statuses)).transpose()?;
-    Ok(Health {
+    Ok(HealthCheck {
         path: check.path.clone(),
         host: check.host.as_deref().map(|text| authority(&field("host"), text)).transpose()?,
         port: check

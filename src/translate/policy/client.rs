@@ -5,21 +5,10 @@ use std::time::Duration;
 
 use super::values::{self, Flaw, Read};
 use crate::api;
-use crate::snapshot::{Access, LimitKey};
+use crate::snapshot::{Access, LimitKey, Rate};
 
 /// The most that a count in a policy may be.
 pub(super) const MOST: u32 = 1_000_000;
-
-/// A rate limit without what it counts for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::translate) struct Rate {
-    pub requests: u32,
-    pub per: Duration,
-    pub burst: u32,
-    pub key: LimitKey,
-    pub status: u16,
-    pub headers: bool,
-}
 
 /// What a request may and must have.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use super::super::problem::{ObjectKind, ObjectRef, Problem, Reason};
 use super::super::secret;
 use super::read::{BackendWishes, Policy, Wish};
 use super::shown;
-use crate::snapshot::{Backend, BackendId, BackendTls, HealthCheck, Protocol, Reference, SplitMember};
+use crate::snapshot::{Backend, BackendTls, Protocol, Reference, SplitMember};
 
 /// What the policies of a Service port make of its backend.
 #[derive(Debug, Default)]
@@ -37,13 +37,8 @@ pub(in crate::translate) fn split_of(policies: &[Arc<Policy>]) -> Option<(&Polic
     first(policies, |wishes| &wishes.traffic_split).map(|(policy, members)| (policy, members.as_slice()))
 }
 
-/// Applies `policies` (those that count first in front) to the backend of `id`.
-pub(in crate::translate) fn govern(
-    id: &BackendId,
-    backend: &mut Backend,
-    policies: &[Arc<Policy>],
-    secrets: &Secrets,
-) -> Governed {
+/// Applies `policies` (those that count first in front) to `backend`.
+pub(in crate::translate) fn govern(backend: &mut Backend, policies: &[Arc<Policy>], secrets: &Secrets) -> Governed {
     let mut governed = Governed::default();
     let policy = &mut backend.policy;
     if let Some((_, algorithm)) = first(policies, |wishes| &wishes.algorithm) {
@@ -57,16 +52,7 @@ pub(in crate::translate) fn govern(
     }
     policy.max_connections = first(policies, |wishes| &wishes.max_connections).map(|(_, most)| *most);
     policy.connect_timeout = first(policies, |wishes| &wishes.connect_timeout).map(|(_, timeout)| *timeout);
-    policy.health_check = first(policies, |wishes| &wishes.health_check).map(|(_, health)| HealthCheck {
-        path: health.path.clone(),
-        host: health.host.clone().unwrap_or_else(|| format!("{}.{}", id.service, id.namespace)),
-        port: health.port,
-        interval: health.interval,
-        timeout: health.timeout,
-        healthy_threshold: health.healthy_threshold,
-        unhealthy_threshold: health.unhealthy_threshold,
-        expected: health.expected.clone(),
-    });
+    policy.health_check = first(policies, |wishes| &wishes.health_check).map(|(_, check)| check.clone());
     if let Some((asking, _)) = first(policies, |wishes| &wishes.health_check) {
         let message = "healthCheck is not honoured yet: endpoints are not checked; remove it";
         governed.tell(asking, "spec.healthCheck", Reason::Unsupported, message.into());

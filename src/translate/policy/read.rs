@@ -9,11 +9,11 @@ use std::time::Duration;
 use super::super::ingress::Age;
 use super::super::objects::{Illegible, PolicyObject};
 use super::super::problem::{ObjectKind, Problem, Reason, quoted};
-use super::backend::{self, Health, Tls};
-use super::client::{self, Rate, Rules, Timeouts};
+use super::backend::{self, Tls};
+use super::client::{self, Rules, Timeouts};
 use super::values::{Flaw, Read};
 use crate::api;
-use crate::snapshot::{Access, Algorithm, Outlier, Protocol, Reference, Retry, SplitMember};
+use crate::snapshot::{Access, Algorithm, HealthCheck, Outlier, Protocol, Rate, Reference, Retry, SplitMember};
 
 /// A field: absent, read, or not understood.
 pub(in crate::translate) type Wish<T> = Option<Result<T, Flaw>>;
@@ -59,7 +59,7 @@ pub(in crate::translate) struct ClientWishes {
 pub(in crate::translate) struct BackendWishes {
     pub algorithm: Wish<Algorithm>,
     pub traffic_split: Wish<Vec<SplitMember>>,
-    pub health_check: Wish<Health>,
+    pub health_check: Wish<HealthCheck>,
     pub outlier: Wish<Option<Outlier>>,
     pub max_connections: Wish<u32>,
     pub protocol: Wish<Protocol>,

@@ -10,7 +10,7 @@ use super::super::problem::{Problem, Reason};
 use super::read::{ClientWishes, Policy, Wish};
 use super::shown;
 use super::values::Flaw;
-use crate::snapshot::{ConnectionLimit, LimitScope, RateLimit, Reference, RoutePolicy};
+use crate::snapshot::{ConnectionLimit, LimitScope, Rate, RateLimit, Reference, RoutePolicy};
 
 /// The policies of one Ingress.
 #[derive(Debug, Default)]
@@ -111,15 +111,7 @@ fn guard(policy: &mut RoutePolicy, attached: &Attached, ingress: &Reference, ann
     let access = attached.said(|wishes| &wishes.access).different();
     policy.access = access.into_iter().map(|(_, access)| access.clone()).collect();
     let rates = attached.said(|wishes| &wishes.rate_limit).different();
-    let rate_limit = |(policy, rate): (&Policy, &super::client::Rate)| RateLimit {
-        scope: scope(policy),
-        requests: rate.requests,
-        per: rate.per,
-        burst: rate.burst,
-        key: rate.key.clone(),
-        status: rate.status,
-        headers: rate.headers,
-    };
+    let rate_limit = |(policy, rate): (&Policy, &Rate)| RateLimit { scope: scope(policy), rate: rate.clone() };
     policy.rate_limits = rates.into_iter().map(rate_limit).collect();
     let limits = attached.said(|wishes| &wishes.connection_limit).different();
     let connection_limit =

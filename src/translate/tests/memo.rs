@@ -26,20 +26,14 @@ fn backend<'a>(translation: &'a Translation, service: &str) -> &'a Arc<crate::sn
     &translation.snapshot.backends[&id]
 }
 
-/// Translates before and after a change; the latter must equal a translation from scratch.
-fn over(change: impl FnOnce(&mut Objects)) -> (Translation, Translation) {
-    let mut objects = shop();
-    let mut translator = Translator::default();
-    let before = translator.translate(&objects, &Options::default());
-    change(&mut objects);
-    let after = translator.translate(&objects, &Options::default());
-    assert_eq!(after, translate(&objects));
-    (before, after)
+/// The shop before and after a change.
+fn over_shop(change: impl FnOnce(&mut Objects)) -> (Translation, Translation) {
+    over(shop(), change)
 }
 
 #[test]
 fn nothing_new_keeps_every_part() {
-    let (before, after) = over(|_| {});
+    let (before, after) = over_shop(|_| {});
     assert_eq!(before, after);
     assert!(Arc::ptr_eq(&before.snapshot.hosts, &after.snapshot.hosts));
     assert!(Arc::ptr_eq(&before.snapshot.certificates, &after.snapshot.certificates));
@@ -48,7 +42,7 @@ fn nothing_new_keeps_every_part() {
 
 #[test]
 fn an_endpoint_slice_leaves_hosts_and_other_backends_alone() {
-    let (before, after) = over(|objects| {
+    let (before, after) = over_shop(|objects| {
         put(&mut objects.endpoint_slices, "cart", slice("cart", &["10.0.0.2"]));
     });
     assert!(Arc::ptr_eq(&before.snapshot.hosts, &after.snapshot.hosts));
@@ -58,7 +52,7 @@ fn an_endpoint_slice_leaves_hosts_and_other_backends_alone() {
 
 #[test]
 fn an_equal_endpoint_slice_keeps_its_backend() {
-    let (before, after) = over(|objects| {
+    let (before, after) = over_shop(|objects| {
         put(&mut objects.endpoint_slices, "cart", slice("cart", &["10.0.0.1"]));
     });
     assert!(Arc::ptr_eq(backend(&before, "cart"), backend(&after, "cart")));
@@ -66,7 +60,7 @@ fn an_equal_endpoint_slice_keeps_its_backend() {
 
 #[test]
 fn an_endpoint_slice_that_is_gone_takes_its_endpoints_along() {
-    let (_, after) = over(|objects| {
+    let (_, after) = over_shop(|objects| {
         objects.endpoint_slices.remove(&name("cart"));
     });
     assert!(backend(&after, "cart").endpoints.is_empty());
@@ -75,7 +69,7 @@ fn an_endpoint_slice_that_is_gone_takes_its_endpoints_along() {
 
 #[test]
 fn a_service_that_is_gone_leaves_its_routes() {
-    let (before, after) = over(|objects| {
+    let (before, after) = over_shop(|objects| {
         objects.services.remove(&name("cart"));
     });
     assert!(Arc::ptr_eq(&before.snapshot.hosts, &after.snapshot.hosts));
@@ -85,7 +79,7 @@ fn a_service_that_is_gone_leaves_its_routes() {
 
 #[test]
 fn an_ingress_leaves_hosts_that_it_does_not_name_alone() {
-    let (before, after) = over(|objects| {
+    let (before, after) = over_shop(|objects| {
         put(&mut objects.ingresses, "blog", ingress(&[("blog.example.com", "/new", "blog")]));
     });
     assert!(Arc::ptr_eq(host(&before, "shop.example.com"), host(&after, "shop.example.com")));
@@ -95,7 +89,7 @@ fn an_ingress_leaves_hosts_that_it_does_not_name_alone() {
 
 #[test]
 fn an_equal_ingress_keeps_its_hosts() {
-    let (before, after) = over(|objects| {
+    let (before, after) = over_shop(|objects| {
         put(&mut objects.ingresses, "blog", ingress(&[("blog.example.com", "/", "blog")]));
     });
     assert!(Arc::ptr_eq(&before.snapshot.hosts, &after.snapshot.hosts));
@@ -103,7 +97,7 @@ fn an_equal_ingress_keeps_its_hosts() {
 
 #[test]
 fn the_tls_of_another_ingress_makes_a_host_redirect() {
-    let (before, after) = over(|objects| {
+    let (before, after) = over_shop(|objects| {
         let tls = json!([{"hosts": ["blog.example.com"]}]);
         put(&mut objects.ingresses, "certs", json!({"spec": {"tls": tls, "rules": [{"host": "certs.example.com"}]}}));
     });
@@ -142,7 +136,7 @@ fn a_class_that_comes_to_be_ours_brings_its_ingresses() {
 
 #[test]
 fn a_renewed_certificate_leaves_hosts_and_names_alone() {
-    let (before, after) = over(|objects| put(&mut objects.secrets, "shop", secret(RENEWED)));
+    let (before, after) = over_shop(|objects| put(&mut objects.secrets, "shop", secret(RENEWED)));
     assert!(Arc::ptr_eq(&before.snapshot.hosts, &after.snapshot.hosts));
     assert!(Arc::ptr_eq(&before.snapshot.certificates, &after.snapshot.certificates));
     assert_ne!(before.snapshot.secrets, after.snapshot.secrets);
@@ -150,7 +144,7 @@ fn a_renewed_certificate_leaves_hosts_and_names_alone() {
 
 #[test]
 fn a_secret_that_others_use_is_not_read_again() {
-    let (before, after) = over(|objects| put(&mut objects.secrets, "other", secret(MISMATCH)));
+    let (before, after) = over_shop(|objects| put(&mut objects.secrets, "other", secret(MISMATCH)));
     assert!(Arc::ptr_eq(&before.snapshot.secrets[&name("shop")], &after.snapshot.secrets[&name("shop")]));
     assert!(after.reports.is_empty());
 }

@@ -42,16 +42,6 @@ fn per_client(translation: &Translation, site: &str) -> Vec<u32> {
     host(translation, site).routes[0].policy.connection_limits.iter().map(|limit| limit.per_client).collect()
 }
 
-/// Translates before and after a change; the latter must equal a translation from scratch.
-fn over(mut objects: Objects, change: impl FnOnce(&mut Objects)) -> (Translation, Translation) {
-    let mut translator = Translator::default();
-    let before = translator.translate(&objects, &Options::default());
-    change(&mut objects);
-    let after = translator.translate(&objects, &Options::default());
-    assert_eq!(after, translate(&objects));
-    (before, after)
-}
-
 #[test]
 fn nothing_new_keeps_every_part() {
     let (before, after) = over(sites(&["shop", "blog"]), |_| {});
