@@ -28,6 +28,10 @@ const CONNECT_TRIES: usize = 3;
 /// Fields in the head of an answer. hyper sees to it in HTTP/1.1; h2 knows no such bound.
 const MAX_FIELDS: usize = 100;
 
+/// Their bytes, as HTTP/1.1 writes them: what a head of 64 KiB leaves beside `HTTP/1.1 200 OK` and the empty line. hyper
+/// refuses a head that does not fit its buffer, but may have read up to twice as much by the time it looks.
+const MAX_FIELD_BYTES: usize = (64 << 10) - 19;
+
 /// When a request may be sent again though it went out.
 #[derive(Clone, Copy)]
 struct Again {
@@ -271,7 +275,9 @@ async fn on_connection(
 }
 
 fn bounded(exchange: &Exchange, response: Response<Incoming>) -> Result<Response<Incoming>, ProxyError> {
-    if response.headers().len() <= MAX_FIELDS {
+    let fields = response.headers();
+    let bytes = || fields.iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len()).sum::<usize>();
+    if fields.len() <= MAX_FIELDS && bytes() <= MAX_FIELD_BYTES {
         return Ok(response);
     }
     exchange.backend_failed(ProxyError::Protocol);

@@ -109,7 +109,11 @@ fn a_head_may_have_100_fields_and_64_kib() {
         (fields(100), Whole(200), "", ""),
         (fields(101), Whole(502), "UPE", "protocol"),
         (fields(3000), Whole(502), "UPE", "protocol"),
-        (sized(65_000), Whole(200), "", ""),
+        (sized(65_536), Whole(200), "", ""),
+        (sized(65_537), Whole(502), "UPE", "protocol"),
+        (sized(66_000), Whole(502), "UPE", "protocol"),
+        (sized(80_000), Whole(502), "UPE", "protocol"),
+        (sized(100_000), Whole(502), "UPE", "protocol"),
         (sized(140_000), Whole(502), "UPE", "protocol"),
         (sized(2_000_000), Whole(502), "UPE", "protocol"),
     ]);
