@@ -47,3 +47,13 @@ impl Serialize for Certificate {
         shown.end()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_not_printed() {
+        assert_eq!(format!("{:?}", PrivateKey::new(b"secret")), "[redacted]");
+    }
+}

@@ -1,9 +1,11 @@
 //! A policy that is broken in some part is taken without that part, which is named.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::super::files::view_of;
+use super::super::guess::Guess;
 use super::super::object::Object;
 use super::super::parse::{Parsed, parse_documents};
 use super::*;
@@ -184,6 +186,13 @@ fn another_version_and_a_bad_name_still_tell_the_targets() {
 }
 
 #[test]
+fn a_policy_with_broken_metadata_guards_in_its_own_namespace() {
+    let head = HEAD.replace("name: shop", "name: shop, namespace: web, labels: 5");
+    let (read, _) = read(&format!("{head}{TARGET}"));
+    assert_eq!(read.policy.metadata.namespace.as_deref(), Some("web"));
+}
+
+#[test]
 fn a_policy_without_a_name_is_called_by_its_place() {
     for name in ["namespace: default", "name: \"\"", "generateName: shop-"] {
         let (read, told) = read(&format!("{}{TARGET}", HEAD.replace("name: shop", name)));
@@ -227,6 +236,18 @@ fn a_file_that_cannot_be_read_is_guessed_to_guard_the_ingresses_it_names() {
     let other = broken.replace("ProxyPolicy", "ConfigMap");
     let view = view_of([("a.yaml", ingresses(&names).as_str()), ("b.yaml", other.as_str())]);
     assert!(view.objects.policies.is_empty() && view.problems[0].reason.ends_with("; the file is left out"));
+}
+
+/// Every character that a name may have belongs to the word.
+#[test]
+fn a_name_of_any_characters_is_guessed_whole() {
+    for name in ["shop-front", "shop.front", "shop2", "2", "shop"] {
+        let guess = Guess::of(format!("kind: ProxyPolicy\nname: {name}, [").as_bytes()).unwrap();
+        let ingresses = BTreeMap::from([(Reference::new("default", name), Arc::default())]);
+        assert_eq!(guess.policies(Path::new("a.yaml"), &ingresses).len(), 1, "{name}");
+        let part = BTreeMap::from([(Reference::new("default", "front"), Arc::default())]);
+        assert!(guess.policies(Path::new("a.yaml"), &part).is_empty(), "{name}");
+    }
 }
 
 #[test]
