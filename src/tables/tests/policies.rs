@@ -68,6 +68,30 @@ fn counts_outlive_generations_also_where_routes_are_compiled_anew() {
 }
 
 #[test]
+fn the_time_to_connect_is_the_backend_s_and_else_the_route_s() {
+    let time = |of_backend| {
+        let mut source = Backend::clone(&backend(&[1]));
+        source.policy.connect_timeout = of_backend;
+        let backends = BTreeMap::from([(backend_id("s"), Arc::new(source))]);
+        let tables = build(Snapshot { backends, ..Snapshot::default() }, None);
+        let route = RoutePolicy { connect_timeout: Duration::from_secs(7), ..RoutePolicy::default() };
+        tables.backends[0].connect_timeout(&route).as_secs()
+    };
+    assert_eq!([time(Some(Duration::from_secs(2))), time(None)], [2, 7]);
+}
+
+#[test]
+fn tries_again_are_a_share_of_what_was_counted() {
+    let mut source = Backend::clone(&backend(&[1]));
+    source.policy.retry.budget_percent = 50;
+    let backends = BTreeMap::from([(backend_id("s"), Arc::new(source))]);
+    let tables = build(Snapshot { backends, ..Snapshot::default() }, None);
+    let backend = &tables.backends[0];
+    (0..20).for_each(|_| backend.count_request(0));
+    assert_eq!((0..20).filter(|_| backend.may_retry(0)).count(), 10);
+}
+
+#[test]
 fn tables_that_are_no_one_s_next_generation_count_for_themselves() {
     let (one, other) = (governed(&["/a"], &policy(1, 1), None), governed(&["/a"], &policy(1, 1), None));
     assert!(passes(route(&one, "/a")) && passes(route(&other, "/a")) && !passes(route(&one, "/a")));

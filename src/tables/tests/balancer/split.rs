@@ -47,6 +47,13 @@ fn a_backend_without_a_split_is_itself() {
 }
 
 #[test]
+fn a_split_over_backends_that_are_not_there_has_nobody() {
+    let mut wanted = split(&[1, 1]);
+    wanted.retain(|id, _| id.service == "s");
+    assert_eq!(tables(wanted, None).choose(0, 0).unwrap_err(), NoLease::Nobody);
+}
+
+#[test]
 fn a_split_is_exact_over_a_cycle_and_goes_on_over_generations() {
     let first = tables(split(&[9, 1]), None);
     assert_eq!(chosen(&first, 10), counts(&[("a", 9), ("b", 1)]));
