@@ -48,8 +48,10 @@ struct ShownBackend<'a> {
 struct ShownEndpoint {
     address: SocketAddr,
     in_flight: u32,
-    /// Its active checks fail.
+    /// Its checks fail.
     unhealthy: bool,
+    /// Why its newest check failed, if it did.
+    failed_check: Option<String>,
     /// It failed requests.
     ejected: bool,
 }
@@ -99,6 +101,7 @@ fn backend<'a>((id, wanted, live): (&'a BackendId, &'a Backend, &'a std::sync::A
         address: endpoint.address,
         in_flight: endpoint.in_flight.load(Ordering::Relaxed),
         unhealthy: endpoint.unhealthy.load(Ordering::Relaxed),
+        failed_check: endpoint.failed_check(),
         ejected: endpoint.ejected.load(Ordering::Relaxed),
     });
     ShownBackend {

@@ -5,10 +5,11 @@ use anyhow::bail;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::config::Config;
+use crate::health;
 
-/// What the process has open whatever it serves: its control side, the folder and its watch, logs, and some connections of
-/// the admin port.
-const OWN: u64 = 48;
+/// What the process has open whatever it serves: its control side, the folder and its watch, logs, some connections of the
+/// admin port, and checks of endpoints.
+const OWN: u64 = 48 + health::MOST_AT_ONCE as u64;
 
 /// What a worker has open besides connections: its runtime, two listeners, a pipe for tunnels.
 const PER_WORKER: u64 = 8;
@@ -82,12 +83,12 @@ mod tests {
     #[test]
     fn connections_share_what_the_process_leaves() {
         for (descriptors, workers, connections) in [
-            (20_056, 1, 10_000),
-            (20_055, 1, 9_999),
-            (1024, 2, 480),
-            (1024, 4, 472),
-            (58, 1, 1),
-            (57, 1, 0),
+            (20_184, 1, 10_000),
+            (20_183, 1, 9_999),
+            (1024, 2, 416),
+            (1024, 4, 408),
+            (186, 1, 1),
+            (185, 1, 0),
             (64, 4, 0),
             (0, 1024, 0),
         ] {
@@ -98,7 +99,7 @@ mod tests {
     #[test]
     fn backends_have_what_all_clients_leave() {
         for (descriptors, workers, connections, backends) in
-            [(20_056, 1, 10_000, 10_000), (1024, 2, 480, 480), (1024, 2, 100, 860), (58, 1, 1, 1), (64, 4, 1, 0)]
+            [(20_184, 1, 10_000, 10_000), (1024, 2, 416, 416), (1024, 2, 100, 732), (186, 1, 1, 1), (64, 4, 1, 0)]
         {
             assert_eq!(backends_beside(connections, descriptors, workers), backends, "{descriptors} {connections}");
         }

@@ -78,6 +78,8 @@ pub struct Endpoint {
     pub weight: u16,
     /// `usable`, or why it gets no new requests.
     pub state: &'static str,
+    /// Why its newest check failed, if it did.
+    pub failed_check: Option<String>,
     pub in_flight: u32,
 }
 
@@ -148,7 +150,7 @@ fn choice(backend: &LiveBackend, weight: u16, route: &RoutePolicy) -> Choice {
         } else {
             "usable"
         };
-        Endpoint { address: endpoint.address, weight, state, in_flight }
+        Endpoint { address: endpoint.address, weight, state, failed_check: endpoint.failed_check(), in_flight }
     });
     Choice {
         name: backend.name.clone(),

@@ -1,17 +1,26 @@
-//! Which endpoints are well: ends the ejections that requests led to, and tells log and metrics of each change.
+//! Which endpoints are well: checks those whose policy asks for it, ends the ejections that requests led to, and tells
+//! log and metrics of each change.
 //!
 //! `app` starts it once, on the control side's runtime. Requests see what it finds in the flags of endpoints.
+
+mod checks;
+mod probe;
+mod verdict;
 
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::time::{MissedTickBehavior, interval};
+use tokio_rustls::TlsConnector;
 
+use self::checks::Checks;
 use crate::tables::{Change, Nanos, Published, Tables};
 use crate::telemetry::Metrics;
 
-/// How late an ejection may end or be told.
+pub use self::checks::MOST_AT_ONCE;
+
+/// How late checks may begin or end, an ejection may end or be told, and the metrics may be.
 const TICK: Duration = Duration::from_millis(100);
 
 /// What is watched, and what was told of it.
@@ -20,14 +29,19 @@ pub struct Watch {
     published: Arc<Published>,
     metrics: Arc<Metrics>,
     origin: Instant,
-    /// The generation whose endpoints the metrics show.
+    checks: Checks,
+    /// The generation whose endpoints are checked and shown by the metrics.
     shown: u64,
+    /// The metrics do not show the last that checks found.
+    stale: bool,
 }
 
 impl Watch {
-    /// The metrics show the endpoints from here on.
-    pub fn new(published: Arc<Published>, metrics: Arc<Metrics>) -> Self {
-        let mut watch = Watch { published, metrics, origin: Instant::now(), shown: 0 };
+    /// The metrics show the endpoints from here on, and checks begin, those of https backends over `tls`. Must be called
+    /// within the runtime that is to do them.
+    pub fn new(published: Arc<Published>, metrics: Arc<Metrics>, tls: TlsConnector) -> Self {
+        let checks = Checks::new(tls);
+        let mut watch = Watch { published, metrics, origin: Instant::now(), checks, shown: 0, stale: false };
         watch.look();
         watch
     }
@@ -37,8 +51,10 @@ impl Watch {
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            ticks.tick().await;
-            self.look();
+            tokio::select! {
+                _ = ticks.tick() => self.look(),
+                finding = self.checks.next() => self.stale |= self.checks.take(finding),
+            }
         }
     }
 
@@ -55,13 +71,18 @@ impl Watch {
                 tracing::info!(%backend, endpoint = %address, "used again after its ejection");
             }
         }
-        if !changes.is_empty() || self.shown != tables.generation {
+        let moved = self.shown != tables.generation;
+        if moved {
+            self.checks.follow(&tables);
+        }
+        if moved || self.stale || !changes.is_empty() {
             self.show(&tables);
         }
     }
 
     fn show(&mut self, tables: &Tables) {
         self.shown = tables.generation;
+        self.stale = false;
         let endpoints = tables.backends().flat_map(|(id, _, live)| {
             live.endpoints.iter().map(move |endpoint| {
                 let labels = (id.namespace.clone(), id.service.clone(), endpoint.address.to_string());

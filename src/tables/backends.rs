@@ -8,8 +8,8 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::iter::Peekable;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{self, AtomicBool, AtomicU32, AtomicU64};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::balancer::{Balancer, Split};
@@ -186,10 +186,21 @@ impl LiveEndpoint {
             protocol: backend.protocol,
             in_flight: AtomicU32::new(0),
             unhealthy: AtomicBool::new(false),
+            failed_check: Mutex::default(),
             ejected: AtomicBool::new(false),
             failures: AtomicU32::new(0),
             retired: AtomicBool::new(false),
         })
+    }
+
+    /// What its newest check came to: `None` that it passed, or that there is none.
+    pub fn note_check(&self, failure: Option<String>) {
+        *self.failed_check.lock().unwrap_or_else(PoisonError::into_inner) = failure;
+    }
+
+    /// Why its newest check failed, if it did.
+    pub fn failed_check(&self) -> Option<String> {
+        self.failed_check.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn retire(&self) {

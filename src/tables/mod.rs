@@ -19,8 +19,8 @@ mod shards;
 mod tests;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32};
+use std::sync::{Arc, Mutex};
 
 use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
@@ -116,8 +116,10 @@ pub struct LiveEndpoint {
     pub protocol: Protocol,
     /// Requests in flight over all workers, counted by [`Lease`].
     pub in_flight: AtomicU32,
-    /// Gets no new requests, since its active checks fail. Nothing sets it before there are such checks.
+    /// Gets no new requests, since its checks fail. Set by `health`.
     pub unhealthy: AtomicBool,
+    /// Why its newest check failed, if it did. For people; requests do not look.
+    failed_check: Mutex<Option<String>>,
     /// It failed requests and gets no new ones for a while. Set and cleared in `outlier`.
     pub ejected: AtomicBool,
     /// Requests that it failed since it last served one.

@@ -9,6 +9,7 @@
 
 pub mod backend;
 pub mod certificates;
+pub mod checks;
 pub mod client;
 pub mod exchange;
 pub mod folder;

@@ -10,10 +10,10 @@ use crate::support::{Backend, Client, Headgate};
 fn max_connections_is_lowered_to_what_the_limit_holds_and_that_much_is_held() {
     let backend = Backend::answering("ok");
     let mut proxy =
-        Headgate::with(&site("a.example", &[backend.address])).flag("--workers", "2").descriptors(264).start();
+        Headgate::with(&site("a.example", &[backend.address])).flag("--workers", "2").descriptors(392).start();
     let lowered: Vec<_> = proxy.stderr().lines().filter(|line| line.contains("lowered")).map(str::to_owned).collect();
     assert_eq!(lowered.len(), 1, "{lowered:?}");
-    for part in ["WARN", "--max-connections", "from 10000 to 100", "264 open files", "ulimit -n", "20064 would be"] {
+    for part in ["WARN", "--max-connections", "from 10000 to 100", "392 open files", "ulimit -n", "20192 would be"] {
         assert!(lowered[0].contains(part), "no {part:?} in {lowered:?}");
     }
     let mut clients: Vec<_> = (0..100).map(|_| Client::connect(proxy.http)).collect();
@@ -36,8 +36,8 @@ fn connections_to_backends_leave_room_for_every_client() {
     let busy = Backend::scripted(|exchange| exchange.until_abandoned());
     let other = Backend::answering("ok");
     let site = [site("busy.example", &[busy.address]), site("other.example", &[other.address])].concat();
-    // 56 for the process itself and 10 for clients, so that 10 are left for backends.
-    let proxy = Headgate::with(&site).flag("--workers", "1").descriptors(76).start();
+    // 184 for the process itself and 10 for clients, so that 10 are left for backends.
+    let proxy = Headgate::with(&site).flag("--workers", "1").descriptors(204).start();
     let mut streams = Frames::connect(proxy.http);
     for stream in 0..100 {
         streams.get(2 * stream + 1, "busy.example", "/");
@@ -63,7 +63,7 @@ fn connections_that_idle_make_room_for_others() {
     let hosts = ["a.example", "b.example", "c.example"];
     let sites = hosts.iter().zip(&backends).flat_map(|(host, backend)| site(host, &[backend.address]));
     // One client, one connection to a backend.
-    let proxy = Headgate::with(&sites.collect::<Vec<_>>()).flag("--workers", "1").descriptors(58).start();
+    let proxy = Headgate::with(&sites.collect::<Vec<_>>()).flag("--workers", "1").descriptors(186).start();
     let mut client = Client::connect(proxy.http);
     for host in [hosts, hosts].concat() {
         assert_eq!(client.get(host, "/").status, 200, "{host}");
@@ -72,7 +72,7 @@ fn connections_that_idle_make_room_for_others() {
 
 #[test]
 fn a_limit_that_holds_no_connection_ends_it_with_1_and_one_line() {
-    for limit in [40, 64] {
+    for limit in [40, 208] {
         let mut process = Process::start_with(
             limit,
             &["serve", "--dir=deploy/demo", "--http-port=0", "--https-port=0", "--healthz-port=0", "--workers=4"],
@@ -80,7 +80,7 @@ fn a_limit_that_holds_no_connection_ends_it_with_1_and_one_line() {
         assert_eq!(process.exit_status().code(), Some(1));
         let said = until("its last words", || Some(process.stderr()).filter(|text| !text.is_empty()));
         assert_eq!(said.lines().count(), 1, "{said}");
-        for part in [&format!("{limit} open files"), "4 workers need 80", "ulimit -n", "20080", "--workers"] {
+        for part in [&format!("{limit} open files"), "4 workers need 208", "ulimit -n", "20208", "--workers"] {
             assert!(said.contains(part), "no {part:?} in {said}");
         }
     }

@@ -18,6 +18,8 @@ mod generations;
 mod h2c;
 mod harness;
 mod headers;
+mod health_checks;
+mod health_checks_kept;
 mod hostile_backend;
 mod http1;
 mod http2;

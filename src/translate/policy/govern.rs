@@ -53,10 +53,6 @@ pub(in crate::translate) fn govern(backend: &mut Backend, policies: &[Arc<Policy
     policy.max_connections = first(policies, |wishes| &wishes.max_connections).map(|(_, most)| *most);
     policy.connect_timeout = first(policies, |wishes| &wishes.connect_timeout).map(|(_, timeout)| *timeout);
     policy.health_check = first(policies, |wishes| &wishes.health_check).map(|(_, check)| check.clone());
-    if let Some((asking, _)) = first(policies, |wishes| &wishes.health_check) {
-        let message = "healthCheck is not honoured yet: endpoints are not checked; remove it";
-        governed.tell(asking, "spec.healthCheck", Reason::Unsupported, message.into());
-    }
     backend.split = split_of(policies).map(|(_, members)| members.to_vec()).unwrap_or_default();
     governed.encryption(backend, policies, secrets);
     governed

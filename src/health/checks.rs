@@ -1,0 +1,195 @@
+//! Which endpoints are checked, one checker for each in the process, and what follows from what they find. A checker is
+//! a task that asks (`probe`) and reports; counting, the flags of endpoints and the log are written here only, in
+//! `Watch`'s task, so that what a checker found before it was stopped cannot undo what came after.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::mem;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, sleep_until};
+use tokio_rustls::TlsConnector;
+
+use super::probe::{Failure, Probe};
+use super::verdict::Verdict;
+use crate::snapshot::HealthCheck;
+use crate::tables::{LiveBackend, LiveEndpoint, Tables};
+
+/// Checks under way at a time, each of which has a file open. Others wait for their turn.
+pub const MOST_AT_ONCE: usize = 128;
+
+/// First checks of endpoints that come together are spread over their interval, but come within this time.
+const FIRST_WITHIN: Duration = Duration::from_secs(5);
+
+/// How much shorter or longer than it says an interval may be, so that checks that fell together drift apart.
+const JITTER: f64 = 0.1;
+
+/// Findings that wait to be looked at; checkers wait while there are as many.
+const FINDINGS: usize = 256;
+
+/// All checkers of the process.
+#[derive(Debug)]
+pub(super) struct Checks {
+    /// By the endpoint's id.
+    checkers: HashMap<u64, Checker>,
+    /// The number of the newest checker.
+    newest: u64,
+    means: Arc<Means>,
+    findings: mpsc::Receiver<Finding>,
+}
+
+/// What checkers share.
+struct Means {
+    tls: TlsConnector,
+    turns: Semaphore,
+    findings: mpsc::Sender<Finding>,
+}
+
+/// One endpoint that is checked.
+#[derive(Debug)]
+struct Checker {
+    /// Tells it from one that the endpoint had before.
+    number: u64,
+    check: HealthCheck,
+    /// As of the newest generation.
+    backend: Arc<LiveBackend>,
+    endpoint: Arc<LiveEndpoint>,
+    verdict: Verdict,
+    task: AbortHandle,
+}
+
+/// What one check came to.
+#[derive(Debug)]
+pub(super) struct Finding {
+    endpoint: u64,
+    checker: u64,
+    /// `None`: it passed.
+    failure: Option<String>,
+}
+
+impl Checks {
+    pub(super) fn new(tls: TlsConnector) -> Self {
+        let (sender, findings) = mpsc::channel(FINDINGS);
+        let means = Means { tls, turns: Semaphore::new(MOST_AT_ONCE), findings: sender };
+        Checks { checkers: HashMap::new(), newest: 0, means: Arc::new(means), findings }
+    }
+
+    /// Checks what `tables` say from here on. What is checked as before goes on; an endpoint whose check is another now
+    /// is held to be what it was until that says otherwise; one that is not checked any more is used again.
+    pub(super) fn follow(&mut self, tables: &Tables) {
+        let mut before = mem::take(&mut self.checkers);
+        for (_, wanted, backend) in tables.backends() {
+            let Some(check) = &wanted.policy.health_check else { continue };
+            for endpoint in &*backend.endpoints {
+                let same = before.remove(&endpoint.id).filter(|checker| checker.check == *check);
+                let checker = same.map(|same| same.of(backend));
+                let checker = checker.unwrap_or_else(|| self.start(backend, endpoint, check));
+                self.checkers.insert(endpoint.id, checker);
+            }
+        }
+        for gone in before.values().filter(|gone| !gone.endpoint.retired.load(Relaxed)) {
+            gone.endpoint.note_check(None);
+            if gone.endpoint.unhealthy.swap(false, Relaxed) {
+                let (backend, endpoint) = (&gone.backend.id, gone.endpoint.address);
+                tracing::info!(%backend, %endpoint, "used again: it is not checked any more");
+            }
+        }
+    }
+
+    /// The next thing that a checker found.
+    pub(super) async fn next(&mut self) -> Finding {
+        self.findings.recv().await.expect("`means` holds a sender")
+    }
+
+    /// Counts what was found. `true`: the endpoint's health has changed.
+    pub(super) fn take(&mut self, finding: Finding) -> bool {
+        let of_this = |checker: &&mut Checker| checker.number == finding.checker;
+        let Some(checker) = self.checkers.get_mut(&finding.endpoint).filter(of_this) else { return false };
+        let changed = checker.verdict.overturned(finding.failure.is_none(), &checker.check);
+        if changed {
+            checker.tell(finding.failure.as_deref());
+        }
+        checker.endpoint.note_check(finding.failure);
+        changed
+    }
+
+    fn start(&mut self, backend: &Arc<LiveBackend>, endpoint: &Arc<LiveEndpoint>, check: &HealthCheck) -> Checker {
+        self.newest += 1;
+        let number = self.newest;
+        let probe = Probe::new(backend, endpoint, check);
+        let task = tokio::spawn(ask_forever(probe, check.interval, self.means.clone(), endpoint.id, number));
+        Checker {
+            number,
+            check: check.clone(),
+            backend: backend.clone(),
+            endpoint: endpoint.clone(),
+            verdict: Verdict::new(!endpoint.unhealthy.load(Relaxed)),
+            task: task.abort_handle(),
+        }
+    }
+}
+
+impl Checker {
+    fn of(mut self, backend: &Arc<LiveBackend>) -> Self {
+        self.backend = backend.clone();
+        self
+    }
+
+    /// The endpoint is used from here on, or not any more.
+    fn tell(&self, failure: Option<&str>) {
+        let (backend, endpoint) = (&self.backend.id, self.endpoint.address);
+        self.endpoint.unhealthy.store(failure.is_some(), Relaxed);
+        match failure {
+            Some(failure) => {
+                // There are fewer now of whom half may be ejected.
+                self.backend.relieve();
+                let checks = self.check.unhealthy_threshold;
+                tracing::warn!(%backend, %endpoint, checks, failure, "unhealthy: it failed its checks");
+            }
+            None => {
+                let checks = self.check.healthy_threshold;
+                tracing::info!(%backend, %endpoint, checks, "healthy again: it passed its checks");
+            }
+        }
+    }
+}
+
+impl Drop for Checker {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl fmt::Debug for Means {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Means").field("turns", &self.turns).finish_non_exhaustive()
+    }
+}
+
+/// Checks one endpoint, never twice at the same time.
+async fn ask_forever(probe: Probe, interval: Duration, means: Arc<Means>, endpoint: u64, checker: u64) {
+    let mut next = Instant::now() + interval.min(FIRST_WITHIN).mul_f64(fastrand::f64());
+    loop {
+        sleep_until(next).await;
+        let turn = means.turns.acquire().await.expect("it is never closed");
+        next = Instant::now() + interval.mul_f64(1.0 + JITTER * (2.0 * fastrand::f64() - 1.0));
+        // On the heap, so that a checker that waits is small.
+        let asked = Box::pin(probe.ask(&means.tls)).await;
+        drop(turn);
+        let failure = match asked {
+            Ok(()) => None,
+            Err(Failure::Theirs(why)) => Some(why),
+            Err(Failure::Ours(error)) => {
+                tracing::debug!(%error, "an endpoint could not be checked");
+                continue;
+            }
+        };
+        if means.findings.send(Finding { endpoint, checker, failure }).await.is_err() {
+            return;
+        }
+    }
+}
