@@ -86,7 +86,17 @@ impl Question {
         }
         // What follows # stays with the client.
         let target = after.split('#').next().unwrap_or_default();
-        let target = if target.starts_with('/') { target.to_owned() } else { format!("/{target}") };
+        let (authority, target) = match target {
+            "" | "/" if self.method == "CONNECT" => {
+                let authority = with_port(authority, tls);
+                (authority.clone(), authority)
+            }
+            _ if self.method == "CONNECT" => {
+                return wrong(format!("CONNECT asks for a host and a port, not for a path: {:?}", self.url));
+            }
+            path if path.starts_with('/') => (authority.to_owned(), path.to_owned()),
+            path => (authority.to_owned(), format!("/{path}")),
+        };
         if let Some(line) = self.fields.iter().find(|line| !line.contains(':')) {
             return wrong(format!("a field is written 'name: value': {line:?}"));
         }
@@ -123,6 +133,14 @@ impl Arrival {
         }
         let request = request.body(()).map_err(|_| ProxyError::BadRequest("malformed head"))?;
         Ok(request.into_parts().0)
+    }
+}
+
+/// A CONNECT names the port in any case.
+fn with_port(authority: &str, tls: bool) -> String {
+    match authority.rsplit_once(':') {
+        Some((_, port)) if !port.ends_with(']') => authority.to_owned(),
+        _ => format!("{authority}:{}", if tls { 443 } else { 80 }),
     }
 }
 

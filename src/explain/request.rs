@@ -17,7 +17,7 @@ use crate::proxy::client_address::{self, Resolved};
 use crate::proxy::decide::{self, Asked, Next};
 use crate::proxy::error::ProxyError;
 use crate::proxy::framing::Bounds;
-use crate::proxy::head_check::{self, Checked};
+use crate::proxy::head_check::{self, Checked, Connect};
 use crate::proxy::headers::{Marks, X_FORWARDED_FOR};
 use crate::proxy::respond::{self, Asker};
 use crate::snapshot::{Action, HostPattern, PathKind, Reference};
@@ -89,10 +89,13 @@ pub enum Rule {
     },
 }
 
+/// Why there is no backend's answer to a CONNECT.
+const TUNNEL: &str = "a tunnel to an endpoint, if limits let the request pass";
+
 /// What the client would get.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Answer {
-    /// `None`: what the backend answers.
+    /// `None`: what the backend answers, or a tunnel.
     pub status: Option<u16>,
     /// As ARCHITECTURE.md, "Statuses", has it.
     pub cause: Option<String>,
@@ -179,12 +182,13 @@ impl Walk<'_> {
         told.lost = lost::to(self.tables, target.host(), path, winner);
         let route = found?;
         self.tell_route(route, reports, told);
-        let asked = Asked { head: self.head, tls: self.tls, client: self.client };
+        let asked = Asked { head: self.head, target: &target, tls: self.tls, client: self.client };
         if decide::next(route, asked, || least_body(self.head))? == Next::Redirect {
             return self.redirect(&target);
         }
         self.tables.would_serve(decide::slot(route)?)?;
-        Ok(Answer::default())
+        let tunnel = target.connect == Some(Connect::Tunnel);
+        Ok(Answer { reason: tunnel.then(|| TUNNEL.to_owned()), ..Answer::default() })
     }
 
     fn tell_host(&self, target: &Checked, told: &mut Explanation) {

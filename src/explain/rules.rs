@@ -16,8 +16,10 @@ pub struct Rules {
     pub denied: Option<String>,
     pub https_redirect: bool,
     pub access: Vec<Verdict>,
-    /// `None`: all but CONNECT and TRACE.
+    /// `None`: all but TRACE and CONNECT.
     pub methods: Option<Vec<String>>,
+    /// CONNECT is served, whatever `methods` says.
+    pub connect: bool,
     pub required_headers: Vec<String>,
     pub rate_limits: Vec<Rate>,
     pub connection_limits: Vec<InFlight>,
@@ -92,6 +94,7 @@ impl Rules {
             https_redirect: policy.https_redirect,
             access: lists.map(|(list, live)| Verdict { permits: live.permits(client), list: list.clone() }).collect(),
             methods: policy.methods.clone(),
+            connect: policy.connect,
             required_headers: policy.required_headers.clone(),
             rate_limits: policy.rate_limits.iter().map(Rate::of).collect(),
             connection_limits: policy

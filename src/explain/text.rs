@@ -67,8 +67,10 @@ fn rules_of(rules: &Rules, tls: bool, lines: &mut Lines) {
         let let_in = if verdict.permits { "let in" } else { "not let in" };
         lines.add("access", &format!("the client is {let_in}; allow {allow}; deny {deny}"));
     }
-    if let Some(methods) = &rules.methods {
-        lines.add("methods", &shown(methods, "none"));
+    match &rules.methods {
+        Some(methods) => lines.add("methods", &shown(methods, "none")),
+        None if rules.connect => lines.add("methods", "all but TRACE"),
+        None => {}
     }
     if !rules.required_headers.is_empty() {
         lines.add("required", &shown(&rules.required_headers, ""));
@@ -108,7 +110,9 @@ fn backend_of(backend: &Choice, is_member: bool, lines: &mut Lines) {
 }
 
 fn answer(answer: &Answer) -> String {
-    let Some(status) = answer.status else { return "the backend's, if limits let the request pass".to_owned() };
+    let Some(status) = answer.status else {
+        return answer.reason.clone().unwrap_or_else(|| "the backend's, if limits let the request pass".to_owned());
+    };
     let mut text = status.to_string();
     answer.cause.iter().for_each(|cause| text += &format!(" {cause}"));
     answer.location.iter().for_each(|location| text += &format!(" to {location}"));

@@ -43,12 +43,7 @@ pub(super) async fn connect(
     timeout: Duration,
 ) -> io::Result<Sender> {
     let endpoint = lease.endpoint();
-    let tcp = async || {
-        let place = backend_sockets::place(worker)?;
-        let stream = TcpStream::connect(endpoint.address).await?;
-        stream.set_nodelay(true)?;
-        Ok::<_, io::Error>((stream, place))
-    };
+    let tcp = || tcp(worker, endpoint.address);
     let connecting = async {
         match endpoint.protocol {
             Protocol::Http1 => {
@@ -74,6 +69,14 @@ pub(super) async fn connect(
         Ok(result) => result,
         Err(_) => Err(io::ErrorKind::TimedOut.into()),
     }
+}
+
+/// A new TCP connection to an endpoint's address.
+pub(super) async fn tcp(worker: &Worker, address: SocketAddr) -> io::Result<(TcpStream, Place)> {
+    let place = backend_sockets::place(worker)?;
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    Ok((stream, place))
 }
 
 async fn http2(transport: BackendTransport, place: Place, worker: &Worker) -> io::Result<Shared> {

@@ -6,19 +6,21 @@
 
 use std::sync::Arc;
 
-use http::Uri;
 use http::request::Parts;
+use http::{Method, Uri};
 
 use super::client_address::Resolved;
 use super::error::ProxyError;
-use super::head_check::Checked;
+use super::head_check::{Checked, Connect};
 use super::headers::{self, Scheme};
+use crate::snapshot::RoutePolicy;
 use crate::tables::{LiveAction, LiveRoute, NoRoute, Routes};
 
 /// A request whose head was checked.
 #[derive(Clone, Copy, Debug)]
 pub struct Asked<'a> {
     pub head: &'a Parts,
+    pub target: &'a Checked,
     /// The client's connection is TLS.
     pub tls: bool,
     pub client: Resolved,
@@ -60,11 +62,7 @@ fn demand(route: &LiveRoute, asked: Asked<'_>, least_body: impl FnOnce() -> u64)
     if !route.access.iter().all(|list| list.permits(asked.client.client)) {
         return Err(ProxyError::Forbidden);
     }
-    if let Some(methods) = &route.policy.methods
-        && !methods.iter().any(|method| method == asked.head.method.as_str())
-    {
-        return Err(ProxyError::MethodNotListed);
-    }
+    demand_method(&route.policy, asked)?;
     if !route.required_headers.iter().all(|name| asked.head.headers.contains_key(name)) {
         return Err(ProxyError::FieldMissing);
     }
@@ -72,6 +70,21 @@ fn demand(route: &LiveRoute, asked: Asked<'_>, least_body: impl FnOnce() -> u64)
         return Err(ProxyError::BodyTooLarge);
     }
     Ok(())
+}
+
+fn demand_method(policy: &RoutePolicy, asked: Asked<'_>) -> Result<(), ProxyError> {
+    let method = match asked.target.connect {
+        Some(Connect::Tunnel) if policy.connect => return Ok(()),
+        Some(Connect::Tunnel) => return Err(ProxyError::ConnectRefused),
+        // What the backend gets, and what it is over HTTP/1.1.
+        Some(Connect::Websocket) => &Method::GET,
+        None => &asked.head.method,
+    };
+    match &policy.methods {
+        _ if method == Method::TRACE => Err(ProxyError::MethodNotAllowed),
+        Some(methods) if !methods.iter().any(|listed| listed == method.as_str()) => Err(ProxyError::MethodNotListed),
+        _ => Ok(()),
+    }
 }
 
 impl From<NoRoute> for ProxyError {

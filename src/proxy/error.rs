@@ -5,7 +5,7 @@
 //! compared with this file by a test. `respond` makes answers of them. What is wrong with an object is a Problem, what
 //! keeps the process from starting is a startup error; neither is here.
 
-use http::{HeaderValue, StatusCode};
+use http::StatusCode;
 
 use crate::telemetry::BackendError;
 
@@ -21,10 +21,10 @@ pub enum ProxyError {
     /// No rule takes host and path.
     #[error("no route takes the request")]
     NoRoute,
-    /// Holds the value of `Allow`.
+    /// TRACE, which would show what proxies add.
     #[error("the method is not allowed")]
-    MethodNotAllowed(&'static str),
-    /// CONNECT where tunnels are not on.
+    MethodNotAllowed,
+    /// CONNECT where the route lets nobody open a tunnel.
     #[error("CONNECT is not served")]
     ConnectRefused,
     /// The client sent no more of its head or body in time.
@@ -96,9 +96,6 @@ pub enum ProxyError {
     RequestDeadline,
 }
 
-/// What is allowed where no rule says otherwise.
-pub(super) const ALLOWED_METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
-
 impl ProxyError {
     /// Every failure once, in the order of its status.
     pub fn all() -> [ProxyError; 29] {
@@ -109,7 +106,7 @@ impl ProxyError {
             FieldMissing,
             Forbidden,
             NoRoute,
-            MethodNotAllowed(""),
+            MethodNotAllowed,
             MethodNotListed,
             ConnectRefused,
             RequestTimeout,
@@ -159,15 +156,6 @@ impl ProxyError {
         cause
     }
 
-    /// The value of `Allow`, with 405.
-    pub fn allow(&self) -> Option<HeaderValue> {
-        match self {
-            ProxyError::MethodNotAllowed(allow) => Some(HeaderValue::from_static(allow)),
-            ProxyError::ConnectRefused => Some(HeaderValue::from_static(ALLOWED_METHODS)),
-            _ => None,
-        }
-    }
-
     /// What counts against the backend, if the failure is a backend's: 502 is connect, reset, protocol; 504 is timeout.
     pub fn backend_error(&self) -> Option<BackendError> {
         match self {
@@ -205,7 +193,7 @@ impl ProxyError {
             ProxyError::NoRoute
             | ProxyError::Forbidden
             | ProxyError::FieldMissing
-            | ProxyError::MethodNotAllowed(_)
+            | ProxyError::MethodNotAllowed
             | ProxyError::MethodNotListed
             | ProxyError::RateLimited(_)
             | ProxyError::ConnectionLimited
@@ -231,7 +219,7 @@ impl ProxyError {
             ProxyError::FieldMissing => (400, "FM"),
             ProxyError::Forbidden => (403, "AD"),
             ProxyError::NoRoute => (404, "NR"),
-            ProxyError::MethodNotAllowed(_) => (405, "MA"),
+            ProxyError::MethodNotAllowed => (405, "MA"),
             ProxyError::MethodNotListed => (405, "MA"),
             ProxyError::ConnectRefused => (405, "CR"),
             ProxyError::RequestTimeout => (408, "DT"),

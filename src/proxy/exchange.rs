@@ -295,8 +295,8 @@ impl Head {
         }
     }
 
-    /// The answer may be a 101, after which the connection is a tunnel.
+    /// The answer may be one after which the connection is a tunnel.
     pub(super) fn asks_to_switch(&self) -> bool {
-        self.upgrade.is_some()
+        self.upgrade.is_some() || self.method == Method::CONNECT && self.version < Version::HTTP_2
     }
 }

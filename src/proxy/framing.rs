@@ -41,6 +41,7 @@ enum At {
     Body { left: u64, then: Then },
     Chunks { chunks: Chunks, then: Then },
     Answer,
+    Tunnel,
     Refused(ProxyError),
     Broken,
 }
@@ -51,6 +52,8 @@ enum Then {
     Request,
     /// Whether it is another request or the other protocol, the answer tells.
     Answer,
+    /// No request, whatever the answer: a tunnel, or what a client sends that takes for granted that there is one.
+    Tunnel,
 }
 
 /// Why bytes wait that did not go on.
@@ -105,7 +108,7 @@ impl Requests {
                         Some(Err(_)) => self.at = At::Broken,
                     }
                 }
-                At::Answer | At::Refused(_) | At::Broken => return passed,
+                At::Answer | At::Tunnel | At::Refused(_) | At::Broken => return passed,
             }
         }
     }
@@ -114,7 +117,7 @@ impl Requests {
     pub fn waits(&self) -> Waits {
         match self.at {
             At::Head(_) | At::Body { .. } | At::Chunks { .. } => Waits::More,
-            At::Answer => Waits::Answer,
+            At::Answer | At::Tunnel => Waits::Answer,
             At::Refused(error) => Waits::Refused(error),
             At::Broken => Waits::Broken,
         }
@@ -151,6 +154,7 @@ impl Then {
         match self {
             Then::Request => At::Head(HeadScan::default()),
             Then::Answer => At::Answer,
+            Then::Tunnel => At::Tunnel,
         }
     }
 }

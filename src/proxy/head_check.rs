@@ -1,20 +1,20 @@
 //! Is the head of a request one that can be served, and which host and path does it ask for?
 //!
 //! The head is parsed, its bytes and its framing are judged (by `framing` on HTTP/1, by h2 on HTTP/2). Left open is what
-//! stands here: one Host, one form of the target, a method that is served. What passes has a single meaning, which is
+//! stands here: one Host, one form of the target, a method that has a meaning. What passes has a single meaning, which is
 //! what is matched and what is forwarded.
 
 use std::borrow::Cow;
 use std::fmt::Write;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderValue};
+use http::header::{CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderValue, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{Method, Uri, Version};
 use hyper::ext::Protocol;
 
-use super::error::{ALLOWED_METHODS, ProxyError};
+use super::error::ProxyError;
 use super::framing;
 use crate::snapshot::{host, path};
 
@@ -30,8 +30,16 @@ pub struct Checked {
     host_length: usize,
     /// Where it differs from the path as sent.
     path: Option<Box<str>>,
-    /// Extended CONNECT for a websocket (RFC 8441).
-    pub websocket: bool,
+    pub connect: Option<Connect>,
+}
+
+/// What a CONNECT asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Connect {
+    /// A tunnel (RFC 9110 §9.3.6). Its path is `/`.
+    Tunnel,
+    /// A websocket over HTTP/2 (RFC 8441).
+    Websocket,
 }
 
 impl Checked {
@@ -67,11 +75,13 @@ pub fn check(parts: &Parts, tls: bool, max_fields: usize) -> Result<Checked, Pro
         return Err(ProxyError::HeadTooLarge);
     }
     check_framing(&parts.headers, parts.version)?;
-    let websocket = check_method(parts)?;
-    let host = named_host(parts, tls)?;
-    let path = check_target(parts)?;
+    let connect = check_method(parts)?;
+    let (host, path) = match connect {
+        Some(Connect::Tunnel) => (tunnelled_host(parts, tls)?, Some("/".into())),
+        _ => (named_host(parts, tls)?, check_target(parts)?),
+    };
     let (authority, host_length) = host.authority(parts)?;
-    Ok(Checked { authority, host_length, path, websocket })
+    Ok(Checked { authority, host_length, path, connect })
 }
 
 fn check_framing(headers: &HeaderMap, version: Version) -> Result<(), ProxyError> {
@@ -90,17 +100,20 @@ fn check_framing(headers: &HeaderMap, version: Version) -> Result<(), ProxyError
     }
 }
 
-/// Whether the request opens a websocket over HTTP/2.
-fn check_method(parts: &Parts) -> Result<bool, ProxyError> {
-    match &parts.method {
-        &Method::CONNECT => match parts.extensions.get::<Protocol>() {
-            Some(protocol) if protocol.as_str() == "websocket" => Ok(true),
-            Some(_) => Err(ProxyError::NotImplemented),
-            None => Err(ProxyError::ConnectRefused),
-        },
-        &Method::TRACE => Err(ProxyError::MethodNotAllowed(ALLOWED_METHODS)),
-        method if method.as_str().len() > MAX_METHOD => Err(ProxyError::BadRequest("method too long")),
-        _ => Ok(false),
+fn check_method(parts: &Parts) -> Result<Option<Connect>, ProxyError> {
+    if parts.method != Method::CONNECT {
+        let fits = parts.method.as_str().len() <= MAX_METHOD;
+        return fits.then_some(None).ok_or(ProxyError::BadRequest("method too long"));
+    }
+    match parts.extensions.get::<Protocol>() {
+        Some(protocol) if protocol.as_str() == "websocket" => Ok(Some(Connect::Websocket)),
+        Some(_) => Err(ProxyError::NotImplemented),
+        // What follows the head is the tunnel's.
+        None if [CONTENT_LENGTH, TRANSFER_ENCODING].iter().any(|name| parts.headers.contains_key(name)) => {
+            Err(ProxyError::BadRequest("CONNECT with a body"))
+        }
+        None if parts.headers.contains_key(EXPECT) => Err(ProxyError::ExpectationFailed),
+        None => Ok(Some(Connect::Tunnel)),
     }
 }
 
@@ -144,6 +157,24 @@ fn named_host(parts: &Parts, tls: bool) -> Result<Named<'_>, ProxyError> {
             }
         }
         _ => Err(ProxyError::BadRequest("target is not in origin form")),
+    }
+}
+
+/// The host of a tunnel: the target is a host and a port and nothing else (RFC 9112 §3.2.3, RFC 9113 §8.5), and a Host
+/// field names the same host. Its port, which decides nothing, is often left out there.
+fn tunnelled_host(parts: &Parts, tls: bool) -> Result<Named<'_>, ProxyError> {
+    let no_authority = ProxyError::BadRequest("CONNECT to something else than host and port");
+    let authority = match (parts.uri.scheme(), parts.uri.authority(), parts.uri.path()) {
+        (None, Some(authority), "") => authority,
+        _ => return Err(no_authority),
+    };
+    let named = Named::parse(authority.as_str(), false, tls)?;
+    if named.port.is_none() {
+        return Err(no_authority);
+    }
+    match host_field(&parts.headers, parts.version)? {
+        Some(field) if Named::parse(field, true, tls)?.host != named.host => Err(ProxyError::BadRequest("two hosts")),
+        _ => Ok(named),
     }
 }
 

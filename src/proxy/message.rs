@@ -18,7 +18,7 @@ use super::body::ResponseBody;
 use super::client_address::{self, Resolved};
 use super::error::ProxyError;
 use super::exchange::Exchange;
-use super::head_check::Checked;
+use super::head_check::{Checked, Connect};
 use super::headers::{Framing, Handshake};
 use super::pool::Connected;
 use super::request_body::RequestBody;
@@ -55,7 +55,8 @@ pub(super) fn outgoing(
     protocol: Protocol,
 ) -> Result<Outgoing, ProxyError> {
     let http2 = protocol == Protocol::H2c;
-    if target.websocket && http2 {
+    let websocket = target.connect == Some(Connect::Websocket);
+    if websocket && http2 {
         return Err(ProxyError::NotImplemented);
     }
     let stream = head.extensions.remove::<OnUpgrade>();
@@ -72,7 +73,7 @@ pub(super) fn outgoing(
         http2,
     };
     headers::to_backend(&mut head.headers, facts);
-    let asked = match target.websocket {
+    let asked = match websocket {
         true => Some(Asked::Http2(handshake(&mut head))),
         false => switch.map(Asked::Http1),
     };
@@ -166,11 +167,12 @@ pub(super) fn own(exchange: &Rc<Exchange>, mut answer: Response<Bytes>) -> Respo
 }
 
 /// Says that the connection ends behind `answer` where it does: the answer is `endless` without that, no further request
-/// is wanted on it, or there is no telling where one would begin, since the request's body has not all come. hyper closes
-/// there by itself, but announces only what it knew in time.
+/// is wanted on it, or there is no telling where one would begin, since the request's body has not all come or it is a
+/// CONNECT. hyper closes there by itself mostly, but announces only what it knew in time.
 fn announce_end<B>(exchange: &Exchange, answer: &mut Response<B>, endless: bool) {
     let version = exchange.head.version;
-    if version < Version::HTTP_2 && (endless || !exchange.body_complete.get() || exchange.connection.ends()) {
+    let unclear = !exchange.body_complete.get() || exchange.head.method == Method::CONNECT;
+    if version < Version::HTTP_2 && (endless || unclear || exchange.connection.ends()) {
         answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     if version == Version::HTTP_10 && answer.headers().contains_key(header::CONNECTION) {

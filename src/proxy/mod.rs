@@ -16,6 +16,7 @@ mod clock;
 mod connect;
 mod connection;
 pub mod decide;
+mod dial;
 pub mod error;
 mod exchange;
 mod executor;

@@ -15,7 +15,8 @@ use super::connection::Connection;
 use super::decide::{self, Asked, Next};
 use super::error::ProxyError;
 use super::exchange::{Exchange, Head};
-use super::{forward, head_check, headers, message, respond};
+use super::head_check::{self, Connect};
+use super::{dial, forward, headers, message, respond};
 
 /// Answers one request. Never fails: what goes wrong is an answer of our own, or a response that breaks off.
 pub(super) async fn serve(
@@ -49,7 +50,7 @@ async fn treat(exchange: &Rc<Exchange>, head: Parts) -> Result<Response<Response
     let route = decide::route(&tables.routes, target, &head.uri);
     let route = route.inspect_err(|_| exchange.host_is_certified.set(tables.routes.has_tls(target.host())))?;
     exchange.enter(route);
-    let asked = Asked { head: &head, tls: exchange.is_tls(), client };
+    let asked = Asked { head: &head, target, tls: exchange.is_tls(), client };
     if decide::next(route, asked, || exchange.body.least_size())? == Next::Redirect {
         let port = shared.https_redirect_port;
         let answer = respond::redirect(target.host(), port, &head.uri, exchange.head.asker, exchange.marks())?;
@@ -57,6 +58,9 @@ async fn treat(exchange: &Rc<Exchange>, head: Parts) -> Result<Response<Response
     }
     admit(exchange, route, &head)?;
     let backend = exchange.choose_backend(route)?;
+    if target.connect == Some(Connect::Tunnel) {
+        return dial::tunnel(exchange, backend, &route.policy, head).await;
+    }
     let outgoing = message::outgoing(exchange, head, target, client, backend.protocol)?;
     let (response, connected) = forward::forward(exchange, backend, &route.policy, outgoing.request).await?;
     message::incoming(exchange, response, connected, outgoing.upgrade)
@@ -81,13 +85,8 @@ fn refuse(exchange: &Rc<Exchange>, error: ProxyError) -> Response<ResponseBody> 
     exchange.fail(error);
     // A client that broke off its body may still listen; 499 is for the log alone.
     let told = if error == ProxyError::ClientGone { ProxyError::BadRequest("the body broke off") } else { error };
-    let mut answer = respond::refuse(&told, exchange.head.asker, exchange.marks());
-    if error == ProxyError::MethodNotListed
-        && let Some(allow) = exchange.route().and_then(|route| route.allow.clone())
-    {
-        answer.headers_mut().insert(header::ALLOW, allow);
-    }
-    let answer = message::own(exchange, answer);
+    let allow = exchange.route().map(|route| &route.allow);
+    let answer = message::own(exchange, respond::refuse(&told, exchange.head.asker, allow, exchange.marks()));
     exchange.responds(error.status());
     answer
 }

@@ -30,12 +30,13 @@ impl Asker {
     }
 }
 
-/// The answer to a request that failed with `error`.
-pub fn refuse(error: &ProxyError, asker: Asker, marks: Marks<'_>) -> Response<Bytes> {
-    let mut response = answer(error.status(), asker, marks);
+/// The answer to a request that failed with `error`. `allow`: the methods of its route, if it has one, which go with 405.
+pub fn refuse(error: &ProxyError, asker: Asker, allow: Option<&HeaderValue>, marks: Marks<'_>) -> Response<Bytes> {
+    let status = error.status();
+    let mut response = answer(status, asker, marks);
     let headers = response.headers_mut();
-    if let Some(allow) = error.allow() {
-        headers.insert(ALLOW, allow);
+    if let Some(allow) = allow.filter(|_| status == StatusCode::METHOD_NOT_ALLOWED) {
+        headers.insert(ALLOW, allow.clone());
     }
     if asker.http1 && error.closes() {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));

@@ -1,5 +1,6 @@
-//! From a `101 Switching Protocols` to a tunnel: takes both streams out of hyper and lets bytes pass.
+//! From the head of an answer to a tunnel: takes the streams out of hyper and lets bytes pass.
 
+use std::future::{Future, ready};
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -7,6 +8,7 @@ use http::{Response, StatusCode, header};
 use hyper::body::Incoming;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
 use tokio::task::spawn_local;
 
 use super::backend_http1;
@@ -50,8 +52,26 @@ pub(super) fn start(
     head.version = message::response_version(exchange);
     exchange.responds(head.status);
     exchange.becomes_tunnel();
+    let backend = async { backend.await.ok().map(backend_side) };
     spawn_local(tunnel(exchange.clone(), upgrade.client, backend, connected));
     Ok(Response::from_parts(head, ResponseBody::Tunnel))
+}
+
+/// Answers a CONNECT and starts the tunnel to `backend`; the exchange ends with it. `held` is dropped then.
+pub(super) fn accept(
+    exchange: &Rc<Exchange>,
+    client: OnUpgrade,
+    backend: TcpStream,
+    held: impl Sized + 'static,
+) -> Response<ResponseBody> {
+    let mut response = Response::new(ResponseBody::Tunnel);
+    *response.version_mut() = message::response_version(exchange);
+    exchange.marks().write(response.headers_mut());
+    exchange.responds(StatusCode::OK);
+    exchange.becomes_tunnel();
+    let backend = Side::Plain { stream: backend, read: Bytes::new() };
+    spawn_local(tunnel(exchange.clone(), client, ready(Some(backend)), held));
+    response
 }
 
 /// Ends the exchange of a tunnel, also where its task is dropped in the middle.
@@ -66,9 +86,15 @@ impl Drop for Ending {
     }
 }
 
-async fn tunnel(exchange: Rc<Exchange>, client: OnUpgrade, backend: OnUpgrade, connected: Connected) {
+/// `held`: what counts the tunnel as in flight at its endpoint.
+async fn tunnel(
+    exchange: Rc<Exchange>,
+    client: OnUpgrade,
+    backend: impl Future<Output = Option<Side>>,
+    held: impl Sized,
+) {
     let mut ending = Ending { exchange: exchange.clone(), complete: false };
-    if let (Ok(client), Ok(backend)) = tokio::join!(client, backend) {
+    if let (Ok(client), Some(backend)) = tokio::join!(client, backend) {
         let limit = exchange.connection.worker.shared.limits.tunnel_idle_timeout;
         // Undone when the tunnel ends: what was counted for the client's stream.
         let (client, _open) = client_side(client);
@@ -76,7 +102,7 @@ async fn tunnel(exchange: Rc<Exchange>, client: OnUpgrade, backend: OnUpgrade, c
             exchange.sent.set(exchange.sent.get() + sent);
             exchange.received.set(exchange.received.get() + received);
         };
-        match tunnel::run(client, backend_side(backend), limit, progress).await {
+        match tunnel::run(client, backend, limit, progress).await {
             End::Closed => ending.complete = true,
             End::Idle => exchange.fail(ProxyError::ResponseTimeout),
             End::ClientFailed => exchange.fail(ProxyError::ClientGone),
@@ -86,8 +112,7 @@ async fn tunnel(exchange: Rc<Exchange>, client: OnUpgrade, backend: OnUpgrade, c
             }
         }
     }
-    // The endpoint counts the tunnel as in flight until here.
-    drop(connected);
+    drop(held);
 }
 
 fn client_side(upgraded: Upgraded) -> (Side, Option<Box<dyn Send>>) {

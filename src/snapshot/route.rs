@@ -50,8 +50,11 @@ pub struct RoutePolicy {
     pub https_redirect: bool,
     /// A client has to pass all of them; 403 else. Shared by all routes that have the same list.
     pub access: Vec<Arc<Access>>,
-    /// The methods that are served; 405 for others. `None`: all but CONNECT and TRACE.
+    /// The methods that are served; 405 for others. `None`: all but TRACE and CONNECT.
     pub methods: Option<Vec<String>>,
+    /// CONNECT opens a tunnel to an endpoint; 405 else. Whoever makes the route says so: translation where `methods` lists
+    /// CONNECT. `methods` decides about the others alone, so that without a list all of them stay served.
+    pub connect: bool,
     /// Names of fields that a request must have, lower case; 400 else.
     pub required_headers: Vec<String>,
     /// A request has to pass all of them.
@@ -76,6 +79,7 @@ impl Default for RoutePolicy {
             https_redirect: false,
             access: Vec::new(),
             methods: None,
+            connect: false,
             required_headers: Vec::new(),
             rate_limits: Vec::new(),
             connection_limits: Vec::new(),

@@ -65,8 +65,8 @@ pub struct LiveRoute {
     pub access: Box<[Arc<AccessList>]>,
     /// Of `policy.required_headers`.
     pub required_headers: Box<[HeaderName]>,
-    /// Of `policy.methods`: the value of Allow.
-    pub allow: Option<HeaderValue>,
+    /// The value of Allow: the methods that are served.
+    pub allow: HeaderValue,
     /// Of `policy.rate_limits`, for [`take_all`].
     pub rate_limits: Box<[RateLimiter]>,
     /// Of `policy.connection_limits`, for [`enter_all`].

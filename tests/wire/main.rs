@@ -7,6 +7,7 @@ mod support;
 mod backends;
 mod chunks;
 mod config_map;
+mod connect;
 mod debug;
 mod descriptors;
 mod early_answers;

@@ -41,15 +41,6 @@ fn head_is_a_method_of_its_own() {
 }
 
 #[test]
-fn connect_stays_refused_where_a_policy_lists_it() {
-    let (proxy, backend) = ruled(json!({ "methods": ["GET", "CONNECT"] }));
-    let response = request(proxy.http, format!("CONNECT {HOST}:443 HTTP/1.1\r\nHost: {HOST}:443\r\n\r\n"));
-    assert_eq!(response.status, 405);
-    assert_eq!(backend.accepted(), 0);
-    assert!(proxy.stderr().contains("CONNECT is not honoured"), "{}", proxy.stderr());
-}
-
-#[test]
 fn a_request_without_a_required_field_is_400() {
     let (proxy, backend) = ruled(json!({ "requiredHeaders": ["X-Api-Key", "x-b"] }));
     for (lines, status) in [

@@ -142,15 +142,3 @@ fn what_follows_a_refused_upgrade_is_the_next_request() {
     );
     assert_eq!(client.get("a.example", "/later").status, 200);
 }
-
-#[test]
-fn what_follows_a_connect_is_never_a_request() {
-    let backend = Backend::answering("ok");
-    let proxy = Headgate::before(&backend);
-    let mut client = Client::connect(proxy.http);
-    client.send(format!("CONNECT a.example:80 HTTP/1.1\r\n{HOST}\r\nGET /smuggled HTTP/1.1\r\n{HOST}\r\n"));
-    assert_eq!(client.response().status, 405);
-    client.shutdown_write();
-    assert!(client.rest().is_empty());
-    assert!(backend.seen().is_empty());
-}

@@ -1,4 +1,4 @@
-//! Upgrades, websockets and CONNECT: bytes both ways, untouched, until one side ends.
+//! Upgrades and websockets: bytes both ways, untouched, until one side ends.
 
 use base64::Engine;
 use bytes::Bytes;
@@ -221,45 +221,6 @@ async fn a_websocket_over_http_2_that_the_backend_declines_is_an_ordinary_answer
     let response = soon(response).await.unwrap();
     assert_eq!(response.status(), 403);
     assert_eq!(soon(response.into_body().data()).await.unwrap().unwrap(), "no");
-}
-
-#[test]
-fn connect_is_405_with_allow_and_the_connection_ends() {
-    let backend = Backend::answering("ok");
-    let proxy = Headgate::before(&backend);
-    for head in [
-        "CONNECT a.example:80 HTTP/1.1\r\nHost: a.example\r\n\r\n",
-        "CONNECT a.example:443 HTTP/1.1\r\nHost: a.example:443\r\nContent-Length: 3\r\n\r\nabc",
-        "CONNECT unknown.example:80 HTTP/1.1\r\nHost: unknown.example:80\r\n\r\n\u{16}\u{3}\u{1}payload",
-    ] {
-        let mut client = Client::connect(proxy.http);
-        client.send(head);
-        let response = client.response_to("GET");
-        assert!([405, 404].contains(&response.status), "{head}: {}", response.raw_head);
-        if response.status == 405 {
-            assert!(response.header("allow").is_some());
-        }
-        assert_eq!(response.header("connection"), Some("close"));
-        client.rest();
-    }
-    for target in ["/", "http://a.example/", "a.example", "*"] {
-        let mut client = Client::connect(proxy.http);
-        client.send(format!("CONNECT {target} HTTP/1.1\r\nHost: a.example\r\n\r\n"));
-        assert!([400, 405].contains(&client.response().status), "{target}");
-        client.rest();
-    }
-    assert_eq!(backend.accepted(), 0, "nothing is dialled");
-}
-
-#[tokio::test]
-async fn connect_over_http_2_is_405() {
-    let backend = Backend::answering("ok");
-    let proxy = Headgate::before(&backend);
-    let client = H2Client::plain(proxy.http).await;
-    let request = Request::builder().method(Method::CONNECT).uri("a.example:80").body(()).unwrap();
-    let (response, _send) = client.open(request, false).await.unwrap();
-    assert_eq!(soon(response).await.unwrap().status(), 405);
-    assert_eq!(backend.accepted(), 0);
 }
 
 #[tokio::test]

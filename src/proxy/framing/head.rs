@@ -28,6 +28,7 @@ pub(super) struct HeadScan {
     chunked: bool,
     /// The client asks to switch protocols.
     switches: bool,
+    connects: bool,
 }
 
 /// A complete head.
@@ -105,7 +106,7 @@ impl HeadScan {
             _ => return Err(ProxyError::BadRequest("malformed version")),
         };
         self.started = true;
-        self.switches = method == b"CONNECT";
+        self.connects = method == b"CONNECT";
         Ok(())
     }
 
@@ -145,7 +146,11 @@ impl HeadScan {
         if self.chunked && self.length.is_some() {
             return Err(ProxyError::BadRequest("Content-Length beside Transfer-Encoding"));
         }
-        let then = if self.switches { Then::Answer } else { Then::Request };
+        let then = match (self.connects, self.switches) {
+            (true, _) => Then::Tunnel,
+            (false, true) => Then::Answer,
+            (false, false) => Then::Request,
+        };
         Ok(Head { length: self.line, body: self.length, chunked: self.chunked, then })
     }
 

@@ -209,7 +209,6 @@ fn behind_a_request_that_may_switch_protocols_everything_waits_for_the_answer() 
     let next = b"GET / HTTP/1.1\r\n\r\n";
     for asking in [
         &b"GET / HTTP/1.1\r\nUpgrade: websocket\r\n\r\n"[..],
-        b"CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n",
         b"POST / HTTP/1.1\r\nUpgrade: x\r\nContent-Length: 2\r\n\r\nab",
         b"POST / HTTP/1.1\r\nUpgrade: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     ] {
@@ -221,6 +220,23 @@ fn behind_a_request_that_may_switch_protocols_everything_waits_for_the_answer() 
         requests.answered();
         assert_eq!(requests.pass(next), next.len());
         assert_eq!(requests.heads(), 2);
+    }
+}
+
+#[test]
+fn behind_a_connect_nothing_is_a_request() {
+    let next = b"GET / HTTP/1.1\r\n\r\n";
+    for connect in [
+        &b"CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n"[..],
+        b"CONNECT a:443 HTTP/1.1\r\nUpgrade: x\r\n\r\n",
+        b"CONNECT a:443 HTTP/1.1\r\nContent-Length: 2\r\n\r\nab",
+        b"CONNECT a:443 HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    ] {
+        let mut requests = Requests::new(BOUNDS);
+        assert_eq!(requests.pass(&[connect, next].concat()), connect.len());
+        requests.answered();
+        assert_eq!(requests.pass(next), 0);
+        assert_eq!((requests.waits(), requests.is_between()), (Waits::Answer, false));
     }
 }
 

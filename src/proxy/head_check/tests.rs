@@ -5,6 +5,9 @@ use super::*;
 
 const BAD: u16 = 400;
 
+/// Names and values.
+type Fields = &'static [(&'static str, &'static str)];
+
 /// A head as hyper hands it over; several fields of one name as several lines.
 fn head(version: Version, method: &str, target: &str, fields: &[(&str, &str)]) -> Parts {
     let mut request = Request::builder().version(version).method(method).uri(target);
@@ -173,24 +176,75 @@ fn only_a_100_can_be_expected() {
 }
 
 #[test]
-fn methods_pass_unless_they_mean_us() {
+fn methods_pass_if_they_are_not_too_long() {
     let table = [
         ("GET", 200),
         ("get", 200),
         ("PURGE", 200),
         ("UPDATEREDIRECTREF", 200),
-        ("TRACE", 405),
-        ("CONNECT", 405),
+        ("TRACE", 200),
         ("ABCDEFGHIJKLMNOPQRSTUVWXYZABCDEF", 200),
         ("ABCDEFGHIJKLMNOPQRSTUVWXYZABCDEFG", BAD),
     ];
     for (method, expected) in table {
         assert_eq!(status(&head(Version::HTTP_11, method, "/", &[("host", "a.test")])), expected, "{method}");
     }
-    for target in ["a.test:443", "http://a.test/", "/"] {
-        assert_eq!(status(&head(Version::HTTP_11, "CONNECT", target, &[("host", "a.test:443")])), 405, "{target}");
+}
+
+#[test]
+fn connect_asks_for_a_host_and_a_port_and_has_no_body() {
+    let table: [(&str, Fields, u16); 26] = [
+        ("a.test:443", &[("host", "a.test:443")], 200),
+        ("a.test:5432", &[("host", "A.test.")], 200),
+        ("a.test:5432", &[("host", "a.test:80")], 200),
+        ("A.Test.:80", &[("host", "a.test")], 200),
+        ("127.0.0.1:22", &[("host", "127.0.0.1:22")], 200),
+        ("[::1]:22", &[("host", "[::1]")], 200),
+        ("a.test:443", &[], BAD),
+        ("a.test:443", &[("host", "")], BAD),
+        ("a.test:443", &[("host", "b.test:443")], BAD),
+        ("a.test:443", &[("host", "a.test"), ("host", "a.test")], BAD),
+        ("a.test", &[("host", "a.test")], BAD),
+        ("a.test:", &[("host", "a.test")], BAD),
+        ("a.test:0", &[("host", "a.test")], BAD),
+        ("a.test:65536", &[("host", "a.test")], BAD),
+        ("u@a.test:443", &[("host", "a.test")], BAD),
+        ("[::1]", &[("host", "[::1]")], BAD),
+        ("http://a.test:443/", &[("host", "a.test")], BAD),
+        ("http://a.test:443", &[("host", "a.test")], BAD),
+        ("/", &[("host", "a.test")], BAD),
+        ("*", &[("host", "a.test")], BAD),
+        ("a.test:443", &[("host", "a.test"), ("content-length", "3")], BAD),
+        ("a.test:443", &[("host", "a.test"), ("content-length", "0")], BAD),
+        ("a.test:443", &[("host", "a.test"), ("transfer-encoding", "chunked")], BAD),
+        ("a.test:443", &[("host", "a.test"), ("expect", "100-continue")], 417),
+        ("a.test:443", &[("host", "a.test"), ("expect", "x")], 417),
+        ("a.test:443", &[("host", "a.test"), ("upgrade", "websocket"), ("connection", "upgrade")], 200),
+    ];
+    for (target, fields, expected) in table {
+        let parts = head(Version::HTTP_11, "CONNECT", target, fields);
+        assert_eq!(status(&parts), expected, "{target} {fields:?}");
     }
-    assert_eq!(status(&head(Version::HTTP_2, "CONNECT", "a.test:443", &[])), 405);
+    for (version, target, expected) in [
+        (Version::HTTP_10, "a.test:443", 200),
+        (Version::HTTP_2, "a.test:443", 200),
+        (Version::HTTP_2, "a.test", BAD),
+        (Version::HTTP_2, "/", BAD),
+        (Version::HTTP_2, "http://a.test:443/", BAD),
+    ] {
+        assert_eq!(status(&head(version, "CONNECT", target, &[])), expected, "{version:?} {target}");
+    }
+}
+
+#[test]
+fn a_tunnel_is_for_the_host_and_the_path_slash() {
+    for (tls, target, authority) in [(false, "A.test.:80", "a.test"), (true, "a.test:80", "a.test:80")] {
+        let parts = head(Version::HTTP_11, "CONNECT", target, &[("host", "a.test")]);
+        let checked = check(&parts, tls, 100).unwrap();
+        assert_eq!((checked.host(), checked.path(&parts.uri)), ("a.test", "/"));
+        assert_eq!(checked.authority(), authority);
+        assert_eq!(checked.connect, Some(Connect::Tunnel));
+    }
 }
 
 #[test]
@@ -198,11 +252,11 @@ fn extended_connect_opens_websockets_only() {
     let mut parts = head(Version::HTTP_2, "CONNECT", "https://a.test/chat?x", &[]);
     parts.extensions.insert(Protocol::from_static("websocket"));
     let checked = check(&parts, true, 100).unwrap();
-    assert!(checked.websocket);
+    assert_eq!(checked.connect, Some(Connect::Websocket));
     assert_eq!(checked.target(&parts.uri), "/chat?x");
     parts.extensions.insert(Protocol::from_static("connect-udp"));
     assert_eq!(status(&parts), 501);
-    assert!(!check(&get("/", "a.test"), false, 100).unwrap().websocket);
+    assert_eq!(check(&get("/", "a.test"), false, 100).unwrap().connect, None);
 }
 
 #[test]

@@ -11,7 +11,8 @@ fn field<'a>(response: &'a Response<Bytes>, name: &str) -> Option<&'a str> {
 #[test]
 fn every_failure_is_answered_with_its_status_and_reason() {
     for error in ProxyError::all() {
-        let response = refuse(&error, PLAIN, Marks::default());
+        let allow = HeaderValue::from_static("GET");
+        let response = refuse(&error, PLAIN, Some(&allow), Marks::default());
         let status = error.status();
         assert_eq!(response.status(), status);
         let reason = status.canonical_reason().unwrap_or("Client Closed Request");
@@ -19,9 +20,8 @@ fn every_failure_is_answered_with_its_status_and_reason() {
         assert_eq!(field(&response, "content-length"), Some(response.body().len().to_string().as_str()));
         assert_eq!(field(&response, "content-type"), Some("text/plain"));
         assert_eq!(field(&response, "connection"), error.closes().then_some("close"), "{error:?}");
-        // The methods that a policy lists are its route's to tell.
-        let allows = status == 405 && error != ProxyError::MethodNotListed;
-        assert_eq!(response.headers().contains_key(ALLOW), allows, "{error:?}");
+        assert_eq!(field(&response, "allow"), (status == 405).then_some("GET"), "{error:?}");
+        assert!(!refuse(&error, PLAIN, None, Marks::default()).headers().contains_key(ALLOW));
         assert_eq!(field(&response, "grpc-status"), None);
     }
 }
@@ -29,17 +29,18 @@ fn every_failure_is_answered_with_its_status_and_reason() {
 #[test]
 fn marks_are_on_every_answer_and_only_if_given() {
     let (server, hsts) = (HeaderValue::from_static("headgate"), HeaderValue::from_static("max-age=1"));
-    let response = refuse(&ProxyError::NoRoute, PLAIN, Marks { server: Some(&server), hsts: Some(&hsts), limit: None });
+    let response =
+        refuse(&ProxyError::NoRoute, PLAIN, None, Marks { server: Some(&server), hsts: Some(&hsts), limit: None });
     assert_eq!(response.headers()[SERVER], server);
     assert_eq!(response.headers()[STRICT_TRANSPORT_SECURITY], hsts);
-    let response = refuse(&ProxyError::NoRoute, PLAIN, Marks::default());
+    let response = refuse(&ProxyError::NoRoute, PLAIN, None, Marks::default());
     assert!(!response.headers().contains_key(SERVER) && !response.headers().contains_key(STRICT_TRANSPORT_SECURITY));
 }
 
 #[test]
 fn head_is_told_the_length_and_given_nothing() {
     let asker = Asker::of(&Method::HEAD, Version::HTTP_11, &HeaderMap::new());
-    let response = refuse(&ProxyError::NoRoute, asker, Marks::default());
+    let response = refuse(&ProxyError::NoRoute, asker, None, Marks::default());
     assert!(response.body().is_empty());
     assert_eq!(field(&response, "content-length"), Some("14"));
 }
@@ -48,7 +49,7 @@ fn head_is_told_the_length_and_given_nothing() {
 fn http_2_has_no_connection_field() {
     let asker = Asker::of(&Method::GET, Version::HTTP_2, &HeaderMap::new());
     for error in ProxyError::all() {
-        assert_eq!(field(&refuse(&error, asker, Marks::default()), "connection"), None, "{error:?}");
+        assert_eq!(field(&refuse(&error, asker, None, Marks::default()), "connection"), None, "{error:?}");
     }
 }
 
@@ -75,7 +76,7 @@ fn grpc_is_told_in_its_own_terms_too() {
         (ProxyError::BodyTooLarge, "2"),
     ];
     for (error, code) in table {
-        let response = refuse(&error, asker("application/grpc", Version::HTTP_2), Marks::default());
+        let response = refuse(&error, asker("application/grpc", Version::HTTP_2), None, Marks::default());
         assert_eq!(field(&response, "grpc-status"), Some(code), "{error:?}");
         assert_eq!(response.status(), error.status());
         assert!(response.body().is_empty(), "a body would hide the status");

@@ -88,13 +88,14 @@ impl Compiler<'_> {
             Action::Forward(backend) => backend.service.as_str(),
             Action::Deny(_) => "",
         };
-        let RoutePolicy { access, methods, required_headers, rate_limits, connection_limits, .. } = &route.policy;
+        let RoutePolicy { access, methods, connect, required_headers, rate_limits, connection_limits, .. } =
+            &route.policy;
         let Counts { rates, in_flight, .. } = self.counts;
         Arc::new(LiveRoute {
             action: self.action(&route.action),
             access: access.iter().map(|access| self.list(access)).collect(),
             required_headers: required_headers.iter().filter_map(|name| HeaderName::try_from(name).ok()).collect(),
-            allow: methods.as_ref().and_then(|methods| HeaderValue::try_from(methods.join(", ")).ok()),
+            allow: allow(methods.as_deref(), *connect),
             rate_limits: rate_limits.iter().map(|limit| RateLimiter::new(limit, rates)).collect(),
             connection_limits: connection_limits.iter().map(|limit| ConnectionLimiter::new(limit, in_flight)).collect(),
             policy: route.policy.clone(),
@@ -113,7 +114,7 @@ impl Compiler<'_> {
             policy: RoutePolicy::default(),
             access: Box::default(),
             required_headers: Box::default(),
-            allow: None,
+            allow: allow(None, false),
             rate_limits: Box::default(),
             connection_limits: Box::default(),
             tls,
@@ -149,4 +150,14 @@ impl Compiler<'_> {
             service: service.to_owned(),
         })
     }
+}
+
+/// TRACE is served nowhere, and CONNECT where `connect` says so.
+fn allow(methods: Option<&[String]>, connect: bool) -> HeaderValue {
+    const ALL: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+    const AND_CONNECT: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, CONNECT";
+    let all = HeaderValue::from_static(if connect { AND_CONNECT } else { ALL });
+    let Some(methods) = methods else { return all };
+    let served: Vec<&str> = methods.iter().map(String::as_str).filter(|method| *method != "TRACE").collect();
+    HeaderValue::try_from(served.join(", ")).unwrap_or(all)
 }

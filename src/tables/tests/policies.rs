@@ -98,6 +98,22 @@ fn tables_that_are_no_one_s_next_generation_count_for_themselves() {
 }
 
 #[test]
+fn allow_has_the_methods_that_are_served() {
+    let all = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+    for (methods, connect, allow) in [
+        (None, false, all.to_owned()),
+        (None, true, format!("{all}, CONNECT")),
+        (Some(&["GET", "PUT", "TRACE"][..]), false, "GET, PUT".to_owned()),
+        (Some(&["CONNECT", "GET"]), true, "CONNECT, GET".to_owned()),
+        (Some(&["TRACE"]), false, String::new()),
+    ] {
+        let methods = methods.map(|methods| methods.iter().map(|method| method.to_string()).collect());
+        let tables = governed(&["/a"], &RoutePolicy { methods, connect, ..RoutePolicy::default() }, None);
+        assert_eq!(route(&tables, "/a").allow, allow.as_str());
+    }
+}
+
+#[test]
 fn a_sweep_goes_through_all_in_2048_turns() {
     let tables = governed(&["/a"], &policy(1, 1), None);
     assert!(passes(route(&tables, "/a")));

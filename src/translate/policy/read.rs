@@ -88,7 +88,6 @@ pub(in crate::translate) fn read(owner: &Reference, object: &PolicyObject) -> Po
     policy.targets(&object.policy.spec.target_refs, &object.illegible);
     policy.source_flaws(&object.illegible);
     policy.tell_wishes();
-    policy.tell_connect();
     policy
 }
 
@@ -263,15 +262,6 @@ impl Policy {
                 _ => "the field is left out",
             };
             self.tell(&field, &what, effect, &way_out);
-        }
-    }
-
-    /// Tunnels by a policy are not built: CONNECT stays refused.
-    fn tell_connect(&mut self) {
-        let Some(Ok(rules)) = &self.client.request else { return };
-        if rules.methods.iter().flatten().any(|method| method == "CONNECT") {
-            let message = "CONNECT is not honoured: it is answered 405, as where no policy lists it; remove it";
-            self.problems.push(Problem::new("spec.request.methods", Reason::Unsupported, message));
         }
     }
 
