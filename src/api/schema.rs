@@ -75,7 +75,7 @@ pub(super) fn retry_on(_: &mut SchemaGenerator) -> Schema {
 }
 
 pub(super) fn path(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({"type": "string", "minLength": 1, "maxLength": 1024, "pattern": "^/[!-~]*$"})
+    json_schema!({"type": "string", "minLength": 1, "maxLength": 1024, "pattern": "^/[!$-;=?-_a-~]*$"})
 }
 
 /// A DNS name in lower case, perhaps with a port.

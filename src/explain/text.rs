@@ -103,9 +103,8 @@ fn backend_of(backend: &Choice, is_member: bool, lines: &mut Lines) {
     for endpoint in &backend.endpoints {
         let most = backend.max_connections.map_or(String::new(), |most| format!(" of {most}"));
         let weight = if endpoint.weight == 1 { String::new() } else { format!(", weight {}", endpoint.weight) };
-        let check = endpoint.failed_check.as_ref().map_or(String::new(), |why| format!(" (newest check: {why})"));
         let (address, state, in_flight) = (endpoint.address, endpoint.state, endpoint.in_flight);
-        lines.add("endpoint", &format!("{address} {state}{check}{weight}, {in_flight}{most} in flight"));
+        lines.add("endpoint", &format!("{address} {state}{weight}, {in_flight}{most} in flight"));
     }
 }
 

@@ -15,7 +15,7 @@ pub const SERVICE: [(&str, &str); 3] = [("namespace", "default"), ("ingress", ""
 /// [`HOST`] at these addresses, which are checked as `check` says; of what it does not say, the shortest.
 pub fn site(addresses: &[SocketAddr], check: Value) -> objects::Objects {
     let mut fields = json!({
-        "path": "/_health", "interval": "400ms", "timeout": "400ms", "healthyThreshold": 1, "unhealthyThreshold": 1,
+        "path": "/_health", "interval": "500ms", "timeout": "500ms", "healthyThreshold": 1, "unhealthyThreshold": 1,
     });
     fields.as_object_mut().unwrap().extend(check.as_object().unwrap().clone());
     objects::site_with_backend_policy(HOST, addresses, json!({ "healthCheck": fields }))

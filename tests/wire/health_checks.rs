@@ -1,6 +1,8 @@
 //! Active health checks: what is asked, what counts as healthy, and what follows.
 
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -64,8 +66,8 @@ fn whatever_is_no_expected_answer_in_time_is_a_failure() {
         (bad[2].address, "status 404"),
         (bad[3].address, "status 503"),
         (redirecting.address, "status 302"),
-        (hanging.address, "no answer within 400ms"),
-        (silent.local_addr().unwrap(), "no answer within 400ms"),
+        (hanging.address, "no answer within 2s"),
+        (silent.local_addr().unwrap(), "no answer within 2s"),
         (closed.address, "refused"),
         (nonsense.address, "invalid HTTP"),
         (endless.address, ""),
@@ -74,7 +76,7 @@ fn whatever_is_no_expected_answer_in_time_is_a_failure() {
     ];
     let well = good.each_ref().map(|backend| backend.address);
     let all = [&well[..], &reasons.map(|(address, _)| address)].concat();
-    let proxy = Headgate::serve(&site(&all, json!({})));
+    let proxy = Headgate::serve(&site(&all, json!({ "interval": "2s", "timeout": "2s" })));
     for (address, reason) in reasons {
         until_unhealthy(&proxy, address, true);
         let told = shown(proxy.admin, address)["failed_check"].as_str().unwrap_or_default().to_owned();
@@ -130,6 +132,10 @@ fn where_all_fail_it_is_503_and_the_first_that_recovers_is_used() {
     assert_eq!(get(proxy.http, HOST, "/all-fail").status, 503);
     let line = proxy.log_of("/all-fail");
     assert_eq!((&line["flag"], &line["endpoint"]), (&json!("UH"), &json!("")));
+    let told = get(proxy.admin, "admin", &format!("/debug/explain?url=http://{HOST}/")).json();
+    let endpoint = &told["backends"][0]["endpoints"][0];
+    assert_eq!((&endpoint["state"], &endpoint["failed_check"]), (&json!("unhealthy"), &json!("status 503")));
+    assert_eq!(told["answer"]["status"], 503);
     until("the metric", || (metric(&proxy, moody.backend.address) == 0.0).then_some(()));
     until("recovery", || (get(proxy.http, HOST, "/").status == 200).then_some(()));
     until("the metric", || (metric(&proxy, moody.backend.address) == 1.0).then_some(()));
@@ -170,9 +176,35 @@ fn one_checker_asks_however_many_workers_there_are() {
     let first = Instant::now();
     backend.wait_for(6);
     // Five intervals, each at most a tenth shorter than it says; with four checkers it would be a quarter of that.
-    assert!(first.elapsed() > Duration::from_millis(4 * 400), "after {:?}", first.elapsed());
+    assert!(first.elapsed() > Duration::from_millis(4 * 500), "after {:?}", first.elapsed());
     assert!(backend.seen().iter().all(|seen| seen.target() == "/_health"));
     assert_eq!(get(proxy.http, HOST, "/").status, 200);
+}
+
+/// Of one that is left, none may be ejected.
+#[test]
+fn an_ejected_endpoint_is_used_again_when_checks_take_the_others() {
+    let [ill, unchecked] = [(), ()].map(|()| Arc::<AtomicBool>::default());
+    let (broken, failing) = (ill.clone(), unchecked.clone());
+    let ejected =
+        Backend::scripted(move |exchange| match broken.load(SeqCst) && exchange.seen.target() != "/_health" {
+            true => exchange.reply("500 Internal Server Error", ""),
+            false => exchange.reply("200 OK", "ejected"),
+        });
+    let unhealthy = Backend::scripted(move |exchange| match failing.load(SeqCst) {
+        true => exchange.reply("500 Internal Server Error", ""),
+        false => exchange.reply("200 OK", "unhealthy"),
+    });
+    let mut objects = site(&[ejected.address, unhealthy.address], json!({}));
+    objects.last_mut().unwrap()["spec"]["outlier"] = json!({ "consecutiveErrors": 1, "ejectionTime": "1h" });
+    let proxy = Headgate::serve(&objects);
+    ill.store(true, SeqCst);
+    until("the ejection", || (get(proxy.http, HOST, "/").status == 500).then_some(()));
+    ill.store(false, SeqCst);
+    assert_eq!(get(proxy.http, HOST, "/").text(), "unhealthy");
+    unchecked.store(true, SeqCst);
+    until_unhealthy(&proxy, unhealthy.address, true);
+    until("requests", || (get(proxy.http, HOST, "/").text() == "ejected").then_some(()));
 }
 
 #[test]

@@ -66,6 +66,17 @@ fn texts_are_what_the_schema_has() {
     for path in ["''", "a", "'/ '", "/é", r#""/\x7f""#] {
         refused(&format!("healthCheck: {{path: {path}}}"), "healthCheck.path");
     }
+    for byte in b'!'..=b'~' {
+        for path in [format!("/{}", char::from(byte)), format!("/?{}", char::from(byte))] {
+            let fields = format!("healthCheck: {{path: '{}'}}", path.replace('\'', "''"));
+            if b"\"#<>`".contains(&byte) {
+                refused(&fields, "healthCheck.path");
+            } else {
+                fine(&fields);
+                assert_eq!(http::Uri::try_from(&path).unwrap(), *path, "it is sent as it stands there");
+            }
+        }
+    }
     for host in ["a", "a.b:1", "a:65535"] {
         fine(&format!("healthCheck: {{path: /, host: '{host}'}}"));
     }
