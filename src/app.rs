@@ -23,7 +23,7 @@ use crate::admin::{self, Readiness};
 use crate::config::Config;
 use crate::explain::Site;
 use crate::health::Watch;
-use crate::proxy::{Proxy, listener, tls};
+use crate::proxy::{Proxy, listener};
 use crate::source::folder::{Folder, OpenError};
 use crate::source::resolve::Resolver;
 use crate::tables::Published;
@@ -88,7 +88,7 @@ impl Process {
         let resolver = Resolver::start();
         let (control, outcome) = Control::start(config.translate.clone(), &folder.objects(), metrics.clone());
 
-        tokio::spawn(Watch::new(control.published(), metrics.clone(), tls::backend_connector()).run());
+        tokio::spawn(Watch::new(control.published(), metrics.clone()).run());
 
         let readiness = Readiness::new();
         let pending = readiness.wait_for("the listeners");

@@ -102,10 +102,12 @@ pub enum Protocol {
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct BackendTls {
-    /// A Secret with ca.crt. Absent: the certificate is not verified.
+    /// A Secret whose ca.crt holds the authorities, which are the only ones trusted. Absent: the certificate is not
+    /// verified.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_secret: Option<SecretRef>,
-    /// The name that is asked for and verified. Absent: the request's host.
+    /// The DNS name or address that the certificate has to be for; a name is also asked for (SNI). Absent:
+    /// SERVICE.NAMESPACE.svc, of an ExternalName Service its externalName. Never the request's host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::server_name")]
     pub server_name: Option<String>,

@@ -87,7 +87,7 @@ pub(super) fn host(_: &mut SchemaGenerator) -> Schema {
 
 pub(super) fn server_name(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
-        "type": "string", "minLength": 1, "maxLength": 253, "pattern": "^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"
+        "type": "string", "minLength": 1, "maxLength": 253, "pattern": "^[a-z0-9:]([a-z0-9.:-]*[a-z0-9:])?$"
     })
 }
 

@@ -12,7 +12,6 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
-use tokio_rustls::TlsConnector;
 
 use super::probe::{Failure, Probe};
 use super::verdict::Verdict;
@@ -44,7 +43,6 @@ pub(super) struct Checks {
 
 /// What checkers share.
 struct Means {
-    tls: TlsConnector,
     turns: Semaphore,
     findings: mpsc::Sender<Finding>,
 }
@@ -72,9 +70,9 @@ pub(super) struct Finding {
 }
 
 impl Checks {
-    pub(super) fn new(tls: TlsConnector) -> Self {
+    pub(super) fn new() -> Self {
         let (sender, findings) = mpsc::channel(FINDINGS);
-        let means = Means { tls, turns: Semaphore::new(MOST_AT_ONCE), findings: sender };
+        let means = Means { turns: Semaphore::new(MOST_AT_ONCE), findings: sender };
         Checks { checkers: HashMap::new(), newest: 0, means: Arc::new(means), findings }
     }
 
@@ -178,7 +176,7 @@ async fn ask_forever(probe: Probe, interval: Duration, means: Arc<Means>, endpoi
         let turn = means.turns.acquire().await.expect("it is never closed");
         next = Instant::now() + interval.mul_f64(1.0 + JITTER * (2.0 * fastrand::f64() - 1.0));
         // On the heap, so that a checker that waits is small.
-        let asked = Box::pin(probe.ask(&means.tls)).await;
+        let asked = Box::pin(probe.ask()).await;
         drop(turn);
         let failure = match asked {
             Ok(()) => None,

@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::time::{MissedTickBehavior, interval};
-use tokio_rustls::TlsConnector;
 
 use self::checks::Checks;
 use crate::tables::{Change, Nanos, Published, Tables};
@@ -37,10 +36,10 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// The metrics show the endpoints from here on, and checks begin, those of https backends over `tls`. Must be called
-    /// within the runtime that is to do them.
-    pub fn new(published: Arc<Published>, metrics: Arc<Metrics>, tls: TlsConnector) -> Self {
-        let checks = Checks::new(tls);
+    /// The metrics show the endpoints from here on, and checks begin. Must be called within the runtime that is to do
+    /// them.
+    pub fn new(published: Arc<Published>, metrics: Arc<Metrics>) -> Self {
+        let checks = Checks::new();
         let mut watch = Watch { published, metrics, origin: Instant::now(), checks, shown: 0, stale: false };
         watch.look();
         watch

@@ -6,6 +6,7 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,13 +16,13 @@ use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rustix::io::Errno;
-use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use crate::snapshot::{HealthCheck, Protocol};
-use crate::tables::{LiveBackend, LiveEndpoint};
+use crate::tables::{LiveBackend, LiveEndpoint, LiveTls};
 
 /// The largest head of an answer, and how much of its body is read.
 const MOST: usize = 64 << 10;
@@ -31,6 +32,7 @@ const MOST: usize = 64 << 10;
 pub(super) struct Probe {
     address: SocketAddr,
     protocol: Protocol,
+    tls: Option<Arc<LiveTls>>,
     host: String,
     path: String,
     timeout: Duration,
@@ -54,6 +56,7 @@ impl Probe {
         Probe {
             address: SocketAddr::new(endpoint.address.ip(), check.port.unwrap_or(endpoint.address.port())),
             protocol: endpoint.protocol,
+            tls: endpoint.tls.clone(),
             host: check.host.clone().unwrap_or_else(host),
             path: check.path.clone(),
             timeout: check.timeout,
@@ -62,8 +65,8 @@ impl Probe {
     }
 
     /// Asks once. The whole answer has to come within the timeout, or the first 64 KiB of a long one.
-    pub(super) async fn ask(&self, tls: &TlsConnector) -> Result<(), Failure> {
-        let answer = tokio::time::timeout(self.timeout, self.answer(tls)).await;
+    pub(super) async fn ask(&self) -> Result<(), Failure> {
+        let answer = tokio::time::timeout(self.timeout, self.answer()).await;
         let why = match answer {
             Ok(Ok(status)) if self.expects(status) => return Ok(()),
             Ok(Ok(status)) => format!("status {}", status.as_u16()),
@@ -81,12 +84,12 @@ impl Probe {
         self.expected.iter().any(|(from, to)| (*from..=*to).contains(&status.as_u16()))
     }
 
-    async fn answer(&self, tls: &TlsConnector) -> Answer {
+    async fn answer(&self) -> Answer {
         let tcp = TcpStream::connect(self.address).await?;
         tcp.set_nodelay(true)?;
         match self.protocol {
             Protocol::Http1 => over_http1(tcp, self.request()?).await,
-            Protocol::Https => over_http1(tls.connect(self.server_name(), tcp).await?, self.request()?).await,
+            Protocol::Https => over_http1(self.encrypted(tcp).await?, self.request()?).await,
             Protocol::H2c => over_http2(tcp, self.request()?).await,
         }
     }
@@ -102,13 +105,11 @@ impl Probe {
         request.body(T::default())
     }
 
-    /// The name asked for in TLS, if the host is one.
-    fn server_name(&self) -> ServerName<'static> {
-        let name = self.host.rsplit_once(':').map_or(&*self.host, |(name, _)| name);
-        match ServerName::try_from(name) {
-            Ok(name @ ServerName::DnsName(_)) => name.to_owned(),
-            _ => ServerName::IpAddress(self.address.ip().into()),
-        }
+    /// As requests are, but that the check's host stands for theirs.
+    async fn encrypted(&self, tcp: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+        let tls = self.tls.as_ref().expect("an https endpoint is made with it");
+        let host = self.host.rsplit_once(':').map_or(&*self.host, |(host, _)| host);
+        TlsConnector::from(tls.config.clone()).connect(tls.name(host, self.address.ip()), tcp).await
     }
 }
 

@@ -12,8 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
-use super::seldom::Seldom;
-use crate::telemetry::Refusal;
+use crate::telemetry::{Refusal, Seldom};
 
 /// A power of two: one lock is held by few of the workers at a time, and for one map operation.
 const SHARDS: usize = 64;

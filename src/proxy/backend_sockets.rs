@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use super::seldom::Seldom;
 use super::worker::Worker;
+use crate::telemetry::Seldom;
 
 /// All connections to backends. One per process.
 #[derive(Debug)]

@@ -1,5 +1,6 @@
 //! Opens connections to endpoints: TCP, TLS where the backend wants it, and hyper's handshake.
 
+use std::error::Error;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
@@ -11,6 +12,7 @@ use hyper::client::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 
 use super::backend_http1::Http1;
 use super::backend_sockets::{self, Place};
@@ -19,10 +21,9 @@ use super::io::BackendTransport;
 use super::opening;
 use super::pool::{Allowance, Sender, Shared};
 use super::request_body::RequestBody;
-use super::tls;
 use super::worker::Worker;
 use crate::snapshot::Protocol;
-use crate::tables::Lease;
+use crate::tables::{Lease, LiveEndpoint, LiveTls};
 
 /// The most that waits for an HTTP/2 backend to take it, and the largest head of its answers.
 const BUFFER: usize = 64 << 10;
@@ -51,9 +52,11 @@ pub(super) async fn connect(
                 Http1::open(BackendTransport::Plain(stream), place).await.map(Sender::Http1)
             }
             Protocol::Https => {
-                let name = server_name(headers.get(header::HOST), endpoint.address);
+                let tls = endpoint.tls.as_ref().expect("an https endpoint is made with it");
+                let name = server_name(tls, headers.get(header::HOST), endpoint.address);
                 let (stream, place) = tcp().await?;
-                let stream = worker.shared.backend_tls.connect(name, stream).await?;
+                let connected = TlsConnector::from(tls.config.clone()).connect(name, stream).await;
+                let stream = connected.inspect_err(|error| tell(endpoint, error))?;
                 Http1::open(BackendTransport::Tls(Box::new(stream)), place).await.map(Sender::Http1)
             }
             Protocol::H2c => {
@@ -106,11 +109,19 @@ async fn http2(transport: BackendTransport, place: Place, worker: &Worker) -> io
     Ok(Shared::new(sender, allowance, worker.clock.now()))
 }
 
-/// The name asked for in TLS: the request's host, if it is a DNS name.
-fn server_name(host: Option<&HeaderValue>, address: SocketAddr) -> ServerName<'static> {
+fn server_name(tls: &LiveTls, host: Option<&HeaderValue>, address: SocketAddr) -> ServerName<'static> {
     let host = host.and_then(|host| host.to_str().ok()).unwrap_or("");
     let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
-    tls::backend_name(name, address.ip())
+    tls.name(name, address.ip())
+}
+
+/// Says why one side does not take the other's certificate, or whatever else keeps TLS from being spoken.
+pub(super) fn tell(endpoint: &LiveEndpoint, error: &dyn Error) {
+    let Some(tls) = &endpoint.tls else { return };
+    if let Some(times) = tls.failures.occurred() {
+        let (backend, endpoint) = (&tls.backend, endpoint.address);
+        tracing::warn!(%backend, %endpoint, times, "no TLS with the endpoint: {error}");
+    }
 }
 
 fn other(error: hyper::Error) -> io::Error {

@@ -32,7 +32,13 @@ pub(super) fn of_connecting(error: &io::Error) -> ProxyError {
 pub(super) fn is_malformed(error: &hyper::Error) -> bool {
     let source = error.source().and_then(|source| source.downcast_ref::<io::Error>());
     let broken = |error: &io::Error| matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData);
-    error.is_parse() || source.is_some_and(broken)
+    error.is_parse() || source.is_some_and(broken) && alert(error).is_none()
+}
+
+/// What the other side had against us, or against going on, in TLS.
+pub(super) fn alert(error: &hyper::Error) -> Option<&rustls::Error> {
+    let error = error.source()?.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref()?;
+    matches!(error, rustls::Error::AlertReceived(_)).then_some(error)
 }
 
 /// Only the HTTP/2 stream ended; its connection goes on.

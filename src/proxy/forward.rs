@@ -268,7 +268,13 @@ async fn on_connection(
         Ok(Ok(response)) => bounded(exchange, response)
             .map(|response| (response, replay.filter(|_| again.by_policy)))
             .map_err(Lost::Failed),
-        Ok(Err(unanswered)) => Err(lost(exchange, unanswered, again, replay)),
+        Ok(Err(unanswered)) => {
+            // A client's certificate is refused in TLS 1.3 after the handshake.
+            if let Some(alert) = failure::alert(unanswered.error()) {
+                connect::tell(connected.lease.endpoint(), alert);
+            }
+            Err(lost(exchange, unanswered, again, replay))
+        }
         Err(error) => Err(Lost::Failed(error)),
     };
     (result, connected)

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use socket2::{Domain, Protocol, SockFilter, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::seldom::Seldom;
+use crate::telemetry::Seldom;
 
 /// Connections that wait for `accept`; the kernel lowers it to `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;

@@ -38,7 +38,6 @@ mod replay;
 mod request;
 mod request_body;
 pub mod respond;
-mod seldom;
 mod self_made;
 mod start;
 pub mod tls;

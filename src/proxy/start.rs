@@ -96,7 +96,6 @@ fn shared(
         admission: Admission::new(limits.max_connections, limits.max_connections_per_address),
         backend_sockets: BackendSockets::new(config.backend_connections),
         client_tls: tls::server_config(published.clone()).into(),
-        backend_tls: tls::backend_connector(),
         server_header: server_header.map(HeaderValue::from_str).transpose().context("--server-header")?,
         https_redirect_port: config.https_redirect_port,
         origin: std::time::Instant::now(),

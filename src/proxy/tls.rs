@@ -1,19 +1,15 @@
-//! TLS on both sides: what clients may negotiate with us, and how we speak to backends that want https.
+//! What clients may negotiate with us in TLS.
 //!
-//! The worker accepts with [`server_config`], the pool connects with [`backend_connector`]. Which certificate a client
-//! gets is the business of `tables::Certs`; the time limit of a handshake that of the caller.
+//! The worker accepts with [`server_config`]. Which certificate a client gets is the business of `tables::Certs`; the
+//! time limit of a handshake that of the caller; TLS with backends that of `tables::LiveTls`.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::{ClientHello, ResolvesServerCert, ServerSessionMemoryCache};
 use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
-use rustls::{ClientConfig, DigitallySignedStruct, ProtocolVersion, ServerConfig, ServerConnection, SignatureScheme};
-use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
-use tokio_rustls::TlsConnector;
+use rustls::{ProtocolVersion, ServerConfig, ServerConnection};
 
 use crate::tables::Published;
 
@@ -23,29 +19,6 @@ const REMEMBERED_SESSIONS: usize = 8192;
 /// What all https listeners negotiate. One per process: tickets must open on every worker.
 pub fn server_config(published: Arc<Published>) -> Arc<ServerConfig> {
     serving(Arc::new(NewestCertificate(published)))
-}
-
-/// Connects to backends without checking who answers. Those that share it resume each other's sessions.
-pub fn backend_connector() -> TlsConnector {
-    let provider = provider();
-    let unverified = Unverified { schemes: provider.signature_verification_algorithms.supported_schemes() };
-    let mut config = ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&TLS13, &TLS12])
-        .expect("the provider has cipher suites of both versions")
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(unverified))
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    TlsConnector::from(Arc::new(config))
-}
-
-/// What a backend at `address` is called in a handshake for `host` (normal form, no port): the name, so that it can
-/// choose a certificate, or the address if `host` is no DNS name (then no SNI is sent).
-pub fn backend_name(host: &str, address: IpAddr) -> ServerName<'static> {
-    match ServerName::try_from(host) {
-        Ok(name @ ServerName::DnsName(_)) => name.to_owned(),
-        _ => ServerName::IpAddress(address.into()),
-    }
 }
 
 /// `TLSv1.3` or `TLSv1.2`; empty before the handshake is through.
@@ -92,49 +65,6 @@ impl ResolvesServerCert for NewestCertificate {
 impl std::fmt::Debug for NewestCertificate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("NewestCertificate")
-    }
-}
-
-/// Accepts every certificate. A backend without `backendTLS` is encrypted but not verified (its Report says so):
-/// nothing states which authority it should be signed by, and nearly all are self-signed for no name in particular.
-/// Since the certificate proves nothing, its signature over the handshake need not be checked either.
-#[derive(Debug)]
-struct Unverified {
-    schemes: Vec<SignatureScheme>,
-}
-
-impl ServerCertVerifier for Unverified {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _certificate: &CertificateDer<'_>,
-        _signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _message: &[u8],
-        _certificate: &CertificateDer<'_>,
-        _signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.schemes.clone()
     }
 }
 

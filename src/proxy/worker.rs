@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
-use tokio_rustls::{TlsAcceptor, TlsConnector};
+use tokio_rustls::TlsAcceptor;
 
 use super::accept;
 use super::admission::{Admission, Admitted};
@@ -40,7 +40,6 @@ pub(super) struct Shared {
     pub(super) admission: Arc<Admission>,
     pub(super) backend_sockets: Arc<BackendSockets>,
     pub(super) client_tls: TlsAcceptor,
-    pub(super) backend_tls: TlsConnector,
     /// `None`: no Server field is sent.
     pub(super) server_header: Option<HeaderValue>,
     pub(super) https_redirect_port: Option<u16>,

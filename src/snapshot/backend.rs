@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
+use rustls_pki_types::ServerName;
+use serde::{Serialize, Serializer};
 
 use super::Certificate;
 
@@ -116,12 +117,21 @@ pub struct Outlier {
 /// How an endpoint's certificate is verified, and what we show it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct BackendTls {
-    /// Of this Secret (`ca.crt`), DER. Empty: not verified.
-    pub authorities: Vec<Vec<u8>>,
-    /// The name asked for and verified. `None`: the request's host.
-    pub server_name: Option<String>,
+    /// Whose word is taken for it. Empty: it is not verified.
+    pub authorities: Vec<Authority>,
+    /// Asked for, and verified if there are authorities. Never what a request says, since requests share connections.
+    #[serde(serialize_with = "by_name")]
+    pub server_name: ServerName<'static>,
     /// Shown to endpoints that ask.
     pub client: Option<Arc<Certificate>>,
+}
+
+/// The certificate of an authority.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Authority {
+    pub der: Vec<u8>,
+    /// Its distinguished name, for people.
+    pub subject: String,
 }
 
 impl Default for BackendPolicy {
@@ -177,8 +187,19 @@ impl fmt::Display for BackendId {
     }
 }
 
+/// What may be seen at a glance: the subject.
+impl Serialize for Authority {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.subject.serialize(serializer)
+    }
+}
+
+fn by_name<S: Serializer>(name: &ServerName<'_>, serializer: S) -> Result<S::Ok, S::Error> {
+    name.to_str().serialize(serializer)
+}
+
 impl Serialize for BackendId {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(&format_args!("{}/{}:{}", self.namespace, self.service, self.port))
     }
 }

@@ -19,8 +19,8 @@ use std::sync::Arc;
 use serde::Serialize;
 
 pub use backend::{
-    Algorithm, Backend, BackendId, BackendPolicy, BackendTls, HealthCheck, Outlier, Protocol, Retry, RetryOn,
-    ServicePort, SplitMember,
+    Algorithm, Authority, Backend, BackendId, BackendPolicy, BackendTls, HealthCheck, Outlier, Protocol, Retry,
+    RetryOn, ServicePort, SplitMember,
 };
 pub use certificate::{Certificate, PrivateKey};
 pub use host::{HostName, HostPattern, InvalidHost};

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use super::balancer::{Balancer, Split};
 use super::outlier::Ejections;
-use super::{LiveBackend, LiveEndpoint, Tables};
+use super::{LiveBackend, LiveEndpoint, LiveTls, Tables};
 use crate::snapshot::{Backend, BackendId, RoutePolicy, SplitMember};
 
 /// The backends of one generation.
@@ -107,12 +107,15 @@ impl LiveBackend {
     }
 
     fn new(id: &BackendId, backend: &Arc<Backend>, ejections: &Arc<Ejections>) -> Self {
+        let id = Arc::new(id.clone());
+        let tls = LiveTls::new(&id, backend);
         LiveBackend {
-            id: Arc::new(id.clone()),
             name: id.to_string(),
             protocol: backend.protocol,
             source: backend.clone(),
-            endpoints: backend.endpoints.iter().map(|&address| LiveEndpoint::new(address, backend)).collect(),
+            endpoints: backend.endpoints.iter().map(|&address| LiveEndpoint::new(address, backend, &tls)).collect(),
+            id,
+            tls,
             balancer: Balancer::new(backend),
             split: None,
             ejections: ejections.clone(),
@@ -120,18 +123,21 @@ impl LiveBackend {
         }
     }
 
-    /// The same backend with the endpoints of `backend`. Those that it has already, under the same protocol, stay.
+    /// The same backend with the endpoints of `backend`. Those that it has already stay, unless they are now talked to in
+    /// another way.
     fn renewed(&self, backend: &Arc<Backend>) -> Self {
+        let same_way = self.protocol == backend.protocol && self.source.policy.tls == backend.policy.tls;
+        let tls = if same_way { self.tls.clone() } else { LiveTls::new(&self.id, backend) };
         let mut before = self.endpoints.iter().peekable();
         let mut endpoints = Vec::with_capacity(backend.endpoints.len());
         let retire = |gone: &Arc<LiveEndpoint>| gone.retire();
         for &address in &backend.endpoints {
             let same = take_equal(&mut before, |before| before.address.cmp(&address), retire);
             endpoints.push(match same {
-                Some(same) if same.protocol == backend.protocol => same.clone(),
+                Some(same) if same_way => same.clone(),
                 other => {
                     other.into_iter().for_each(retire);
-                    LiveEndpoint::new(address, backend)
+                    LiveEndpoint::new(address, backend, &tls)
                 }
             });
         }
@@ -140,6 +146,7 @@ impl LiveBackend {
             id: self.id.clone(),
             name: self.name.clone(),
             protocol: backend.protocol,
+            tls,
             source: backend.clone(),
             endpoints: endpoints.into(),
             balancer: self.balancer.renewed(backend),
@@ -167,6 +174,7 @@ impl LiveBackend {
             id: self.id.clone(),
             name: self.name.clone(),
             protocol: self.protocol,
+            tls: self.tls.clone(),
             source: self.source.clone(),
             endpoints: self.endpoints.clone(),
             balancer: self.balancer.clone(),
@@ -178,12 +186,13 @@ impl LiveBackend {
 }
 
 impl LiveEndpoint {
-    fn new(address: SocketAddr, backend: &Backend) -> Arc<Self> {
+    fn new(address: SocketAddr, backend: &Backend, tls: &Option<Arc<LiveTls>>) -> Arc<Self> {
         static NEXT_ID: AtomicU64 = AtomicU64::new(1);
         Arc::new(LiveEndpoint {
             id: NEXT_ID.fetch_add(1, atomic::Ordering::Relaxed),
             address,
             protocol: backend.protocol,
+            tls: tls.clone(),
             in_flight: AtomicU32::new(0),
             unhealthy: AtomicBool::new(false),
             failed_check: Mutex::default(),

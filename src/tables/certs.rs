@@ -96,7 +96,7 @@ fn read_keys(snapshot: &Snapshot, previous: Option<&Tables>) -> BTreeMap<Referen
     snapshot.secrets.iter().map(read).collect()
 }
 
-fn certify(certificate: &Certificate) -> Option<CertifiedKey> {
+pub(super) fn certify(certificate: &Certificate) -> Option<CertifiedKey> {
     let key = any_supported_type(&PrivateKeyDer::try_from(certificate.key.der()).ok()?).ok()?;
     let chain = certificate.chain.iter().map(|der| CertificateDer::from(der.clone())).collect();
     Some(CertifiedKey::new(chain, key))

@@ -3,6 +3,7 @@
 //! Pure: no I/O, no async, no clock, no randomness, no logging. `app` builds and publishes, `proxy` reads.
 
 mod access;
+mod backend_tls;
 mod backends;
 mod balancer;
 mod budget;
@@ -29,6 +30,7 @@ use crate::snapshot::{Backend, BackendId, Protocol, RoutePolicy, Snapshot};
 use crate::telemetry::RouteMetrics;
 
 pub use access::AccessList;
+pub use backend_tls::LiveTls;
 pub use balancer::{Lease, NoLease};
 pub use certs::Certs;
 pub use concurrency::{ConnectionLimiter, Counted, enter_all};
@@ -95,6 +97,8 @@ pub struct LiveBackend {
     /// `namespace-service-port`, as in logs.
     pub name: String,
     pub protocol: Protocol,
+    /// Each of its endpoints has it.
+    tls: Option<Arc<LiveTls>>,
     /// What this was made from.
     pub source: Arc<Backend>,
     /// In the order of `source.endpoints`. One that was in the previous generation is the same value here.
@@ -114,6 +118,8 @@ pub struct LiveEndpoint {
     pub id: u64,
     pub address: SocketAddr,
     pub protocol: Protocol,
+    /// For [`Protocol::Https`], which never is without. Connections opened under another are not used for this endpoint.
+    pub tls: Option<Arc<LiveTls>>,
     /// Requests in flight over all workers, counted by [`Lease`].
     pub in_flight: AtomicU32,
     /// Gets no new requests, since its checks fail. Set by `health`.

@@ -1,6 +1,7 @@
 //! What the tests of tables share: snapshots written in few words.
 
 mod access;
+mod backend_tls;
 mod balancer;
 mod build;
 mod certs;

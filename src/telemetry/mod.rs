@@ -3,6 +3,7 @@
 pub mod access_log;
 mod application_log;
 mod metrics;
+mod seldom;
 
 pub use access_log::AccessLog;
 pub use application_log::{LogFormat, init as init_application_log};
@@ -10,3 +11,4 @@ pub use metrics::{
     BackendError, ControlMetrics, EndpointLabels, Metrics, Refusal, RouteLabels, RouteMetrics, RouteShard, TlsVersion,
     WorkerShard,
 };
+pub use seldom::Seldom;

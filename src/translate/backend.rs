@@ -203,7 +203,9 @@ fn internal(id: &BackendId, service: &Service, inputs: &Inputs<'_>, sources: Sou
     let gathered = endpoints::gather(port_name, inputs.slices, sources.options, &mut reports);
     let backend = Backend { protocol, endpoints: gathered.addresses, unresolved: None, ..Backend::default() };
     let resolved = Resolved { backend: Arc::new(backend), reports, ..Resolved::default() };
-    let mut resolved = resolved.governed(id, problem, inputs, sources);
+    // What the cluster's own authorities write into certificates of Services.
+    let name = format!("{}.{}.svc", id.service, id.namespace);
+    let mut resolved = resolved.governed(id, &name, problem, inputs, sources);
     if let Some(why) = gathered.why_none.filter(|_| resolved.needs_endpoints(id)) {
         let message = format!("the Service {why}: 503 is answered; start a Pod for it or correct its selector");
         let problem = Problem::new(format!("spec.ports[{index}]"), Reason::NoEndpoints, message);
@@ -221,6 +223,7 @@ fn external(id: &BackendId, service: &Service, inputs: &Inputs<'_>, sources: Sou
     let mut problems = Vec::new();
     let protocol = service::find(service, &id.port).map(|(index, port)| service::protocol(port, index));
     let (protocol, problem) = protocol.unwrap_or((Protocol::Http1, None));
+    let certified = destination.to_string();
     let (addresses, name) = match destination {
         Destination::Address(address) => (Arc::from([address]), None),
         Destination::Name(name) => (addresses(Some(&name), objects).cloned().unwrap_or_default(), Some(name)),
@@ -230,14 +233,22 @@ fn external(id: &BackendId, service: &Service, inputs: &Inputs<'_>, sources: Sou
     reports.extend(&service_object(id), problems);
     let backend = Backend { protocol, endpoints, unresolved: None, ..Backend::default() };
     let resolved = Resolved { backend: Arc::new(backend), reports, name, ..Resolved::default() };
-    resolved.governed(id, problem, inputs, sources)
+    resolved.governed(id, &certified, problem, inputs, sources)
 }
 
 impl Resolved {
-    /// With what the policies say. `problem` is that of the Service's own protocol.
-    fn governed(mut self, id: &BackendId, problem: Option<Problem>, inputs: &Inputs<'_>, sources: Sources<'_>) -> Self {
+    /// With what the policies say. `name` is that of its certificate unless they name another, `problem` that of the
+    /// Service's own protocol.
+    fn governed(
+        mut self,
+        id: &BackendId,
+        name: &str,
+        problem: Option<Problem>,
+        inputs: &Inputs<'_>,
+        sources: Sources<'_>,
+    ) -> Self {
         let backend = Arc::make_mut(&mut self.backend);
-        let governed = policy::govern(backend, &inputs.policies, &sources.objects.secrets);
+        let governed = policy::govern(backend, &inputs.policies, &sources.objects.secrets, name);
         for (object, problem) in governed.problems {
             self.reports.add(object, problem);
         }

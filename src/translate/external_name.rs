@@ -3,6 +3,7 @@
 //! Off unless asked for: whoever may write a Service could else reach every host that the proxy reaches.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use k8s_openapi::api::core::v1::Service;
@@ -82,6 +83,15 @@ pub(super) fn endpoints(
         problems.push(Problem::new(FIELD, Reason::NoEndpoints, message));
     }
     endpoints.into_iter().collect()
+}
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Destination::Address(address) => address.fmt(f),
+            Destination::Name(name) => name.fmt(f),
+        }
+    }
 }
 
 impl Destination {

@@ -6,14 +6,14 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Secret;
-use rustls::SignatureAlgorithm;
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::sign::CertifiedKey;
+use rustls::{RootCertStore, SignatureAlgorithm};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::extensions::GeneralName;
 
-use crate::snapshot::{Certificate, PrivateKey};
+use crate::snapshot::{Authority, Certificate, PrivateKey};
 
 /// Read a Secret: a certificate, or why there is none (a part of a sentence, without anything of the key).
 pub(super) type Loaded = Result<Pair, String>;
@@ -51,17 +51,17 @@ pub(super) fn load(secret: &Secret) -> Loaded {
     Ok(Pair { certificate: Arc::new(Certificate { chain, key: der, names, not_after }), key_type })
 }
 
-/// The certificates of `ca.crt`, DER: those whose word is taken for a peer's certificate.
-pub(super) fn authorities(secret: &Secret) -> Result<Vec<Vec<u8>>, String> {
+/// The certificates of `ca.crt`: those whose word is taken for a peer's certificate.
+pub(super) fn authorities(secret: &Secret) -> Result<Vec<Authority>, String> {
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(value(secret, AUTHORITIES)?).collect();
     let certificates = certificates.map_err(|_| format!("holds no legible PEM in {AUTHORITIES}"))?;
     let mut authorities = Vec::new();
     for (index, der) in certificates.iter().enumerate() {
-        let whole = x509_parser::parse_x509_certificate(der).is_ok_and(|(rest, _)| rest.is_empty());
-        if !whole {
-            return Err(format!("holds no certificate in {AUTHORITIES} as number {}", index + 1));
-        }
-        authorities.push(der.to_vec());
+        let usable = RootCertStore::empty().add(der.clone()).is_ok();
+        let parsed = x509_parser::parse_x509_certificate(der).ok().filter(|_| usable);
+        let (_, certificate) =
+            parsed.ok_or_else(|| format!("holds no certificate in {AUTHORITIES} as number {}", index + 1))?;
+        authorities.push(Authority { der: der.to_vec(), subject: certificate.subject().to_string() });
     }
     if authorities.is_empty() {
         return Err(format!("holds no certificate in {AUTHORITIES}"));

@@ -26,7 +26,7 @@ pub mod tls;
 pub mod wait;
 
 pub use backend::{Backend, Seen};
-pub use certificates::TestCertificate;
+pub use certificates::{TestAuthority, TestCertificate};
 pub use client::{Client, get, request};
 pub use exchange::{Exchange, Then};
 pub use headgate::Headgate;

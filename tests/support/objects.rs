@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 
-use super::TestCertificate;
+use super::{TestAuthority, TestCertificate};
 
 pub type Objects = Vec<Value>;
 
@@ -98,6 +98,15 @@ pub fn tls_secret(name: &str, certificate: &TestCertificate) -> Value {
         "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls",
         "metadata": { "name": name, "namespace": "default" },
         "stringData": { "tls.crt": certificate.pem, "tls.key": certificate.key_pem },
+    })
+}
+
+/// A Secret that says whose certificates are trusted.
+pub fn authority_secret(name: &str, authority: &TestAuthority) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Secret",
+        "metadata": { "name": name, "namespace": "default" },
+        "stringData": { "ca.crt": authority.pem() },
     })
 }
 

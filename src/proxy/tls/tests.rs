@@ -1,43 +1,31 @@
-use std::net::Ipv4Addr;
-use std::sync::Mutex;
+use std::sync::LazyLock;
 
-use rustls::{AlertDescription, HandshakeKind, SupportedProtocolVersion};
-use rustls_pki_types::PrivateKeyDer;
+use rustls::sign::SingleCertAndKey;
+use rustls::{AlertDescription, ClientConfig, HandshakeKind, RootCertStore, SupportedProtocolVersion};
+use rustls_pki_types::{PrivateKeyDer, ServerName};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
-use tokio_rustls::{TlsAcceptor, client, server};
+use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 
 use super::*;
 
-/// Serves one self-made certificate and keeps the names it was asked for.
-#[derive(Debug)]
-struct Recorder {
-    key: Arc<CertifiedKey>,
-    asked: Mutex<Vec<Option<String>>>,
-}
-
-impl ResolvesServerCert for Recorder {
-    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        self.asked.lock().unwrap().push(hello.server_name().map(str::to_owned));
-        Some(self.key.clone())
-    }
-}
-
-fn recorder() -> Arc<Recorder> {
+static SHOP: LazyLock<Arc<CertifiedKey>> = LazyLock::new(|| {
     let made = rcgen::generate_simple_self_signed(vec!["shop.example".to_owned()]).unwrap();
     let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
-    let key = CertifiedKey::from_der(vec![made.cert.der().clone()], key, &provider()).unwrap();
-    Arc::new(Recorder { key: Arc::new(key), asked: Mutex::default() })
+    Arc::new(CertifiedKey::from_der(vec![made.cert.der().clone()], key, &provider()).unwrap())
+});
+
+fn server() -> Arc<ServerConfig> {
+    serving(Arc::new(SingleCertAndKey::from(SHOP.clone())))
 }
 
-/// A client that trusts everything, with the given versions and protocols.
+/// A client with the given versions and protocols.
 fn client(versions: &[&'static SupportedProtocolVersion], alpn: &[&str]) -> TlsConnector {
+    let mut roots = RootCertStore::empty();
+    roots.add(SHOP.cert[0].clone()).unwrap();
     let mut config = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(versions)
         .unwrap()
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Unverified {
-            schemes: provider().signature_verification_algorithms.supported_schemes(),
-        }))
+        .with_root_certificates(roots)
         .with_no_client_auth();
     config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
     TlsConnector::from(Arc::new(config))
@@ -73,7 +61,7 @@ fn shop() -> ServerName<'static> {
 
 #[tokio::test]
 async fn a_client_that_can_is_given_http2_and_tls_1_3() {
-    let server = serving(recorder());
+    let server = server();
     for (versions, offered, chosen, label) in [
         (&[&TLS13, &TLS12][..], &["http/1.1", "h2"][..], Some(&b"h2"[..]), "TLSv1.3"),
         (&[&TLS12], &["http/1.1"], Some(b"http/1.1"), "TLSv1.2"),
@@ -88,7 +76,7 @@ async fn a_client_that_can_is_given_http2_and_tls_1_3() {
 
 #[tokio::test]
 async fn a_client_with_none_of_our_protocols_gets_the_alert() {
-    let server = serving(recorder());
+    let server = server();
     let error = handshake(&client(&[&TLS13], &["spdy/3"]), &server, shop()).await.unwrap_err();
     let error = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     assert_eq!(error, Some(&rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol)));
@@ -96,7 +84,7 @@ async fn a_client_with_none_of_our_protocols_gets_the_alert() {
 
 #[tokio::test]
 async fn a_second_handshake_resumes_whatever_the_version() {
-    let server = serving(recorder());
+    let server = server();
     for version in [&TLS13, &TLS12] {
         let client = client(&[version], &["h2"]);
         let kinds = [
@@ -110,7 +98,7 @@ async fn a_second_handshake_resumes_whatever_the_version() {
 
 #[tokio::test]
 async fn the_post_quantum_group_is_agreed_on_without_a_retry() {
-    let server = serving(recorder());
+    let server = server();
     let (_, accepted) = handshake(&client(&[&TLS13], &["h2"]), &server, shop()).await.unwrap();
     let connection = accepted.get_ref().1;
     assert_eq!(connection.handshake_kind(), Some(HandshakeKind::Full));
@@ -119,40 +107,8 @@ async fn the_post_quantum_group_is_agreed_on_without_a_retry() {
 
 #[test]
 fn early_data_is_not_taken_and_tickets_live_at_most_12_hours() {
-    let server = serving(recorder());
+    let server = server();
     assert_eq!(server.max_early_data_size, 0);
     assert!(server.ticketer.enabled());
     assert!(server.ticketer.lifetime() <= 12 * 3600, "{}", server.ticketer.lifetime());
-}
-
-#[tokio::test]
-async fn a_backend_is_told_the_host_and_may_show_any_certificate() {
-    let recorder = recorder();
-    let backend = serving(recorder.clone());
-    let connector = backend_connector();
-    let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    for (host, sni) in [("other.example", Some("other.example".to_owned())), ("192.0.2.1", None), ("[fd00::1]", None)] {
-        let (connected, _) = handshake(&connector, &backend, backend_name(host, address)).await.unwrap();
-        assert_eq!(connected.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
-        assert_eq!(recorder.asked.lock().unwrap().pop().unwrap(), sni);
-    }
-}
-
-#[tokio::test]
-async fn a_second_connection_to_a_backend_resumes() {
-    let backend = serving(recorder());
-    let connector = backend_connector();
-    for expected in [HandshakeKind::Full, HandshakeKind::Resumed] {
-        let (connected, _) = handshake(&connector, &backend, shop()).await.unwrap();
-        assert_eq!(connected.get_ref().1.handshake_kind(), Some(expected));
-    }
-}
-
-#[test]
-fn a_host_that_is_no_dns_name_is_called_by_the_address_of_the_endpoint() {
-    let address: IpAddr = "10.0.0.7".parse().unwrap();
-    assert_eq!(backend_name("shop.example", address), shop());
-    for host in ["", "10.0.0.1", "[fd00::1]", "under score"] {
-        assert_eq!(backend_name(host, address), ServerName::IpAddress(address.into()), "{host:?}");
-    }
 }

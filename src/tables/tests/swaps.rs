@@ -5,9 +5,10 @@ use std::sync::atomic::Ordering;
 
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
+use rustls_pki_types::ServerName;
 
 use super::*;
-use crate::snapshot::{Protocol, SplitMember};
+use crate::snapshot::{BackendTls, Protocol, SplitMember};
 use crate::tables::{LiveAction, LiveEndpoint};
 
 const HOSTS: [&str; 4] = ["a.x", "b.x", "*.x", ""];
@@ -29,12 +30,17 @@ fn host() -> impl Strategy<Value = Arc<Host>> {
 }
 
 fn endpoints() -> impl Strategy<Value = Arc<Backend>> {
-    let protocol = select(vec![Protocol::Http1, Protocol::Http1, Protocol::H2c]);
+    let protocol = select(vec![Protocol::Http1, Protocol::Http1, Protocol::H2c, Protocol::Https]);
+    let name = prop::option::of(select(&["one.svc", "two.svc"][..]));
     let member = (select(&SERVICES[..]), 0..3_u16);
     let member = member.prop_map(|(service, weight)| SplitMember { backend: backend_id(service), weight });
     let split = prop_oneof![3 => Just(Vec::new()), 1 => prop::collection::vec(member, 1..3)];
-    (protocol, subsequence(vec![1, 2, 3, 4], 0..=4), split)
-        .prop_map(|(protocol, ports, split)| Arc::new(Backend { protocol, split, ..Backend::clone(&backend(&ports)) }))
+    (protocol, subsequence(vec![1, 2, 3, 4], 0..=4), split, name).prop_map(|(protocol, ports, split, name)| {
+        let mut backend = Backend { protocol, split, ..Backend::clone(&backend(&ports)) };
+        let named = name.filter(|_| protocol == Protocol::Https).map(|name| ServerName::try_from(name).unwrap());
+        backend.policy.tls = named.map(|server_name| BackendTls { authorities: Vec::new(), server_name, client: None });
+        Arc::new(backend)
+    })
 }
 
 /// Made once: keys are expensive.
@@ -119,7 +125,9 @@ fn behaviour(tables: &Tables) -> Vec<String> {
     }
     seen.extend(tables.routes.iter().map(|listed| format!("{} {:?} {}", listed.host, listed.route, listed.live.label)));
     for (id, backend, live) in tables.backends() {
-        let endpoints: Vec<_> = live.endpoints.iter().map(|endpoint| (endpoint.address, endpoint.protocol)).collect();
+        let way =
+            |endpoint: &Arc<LiveEndpoint>| format!("{} {:?} {:?}", endpoint.address, endpoint.protocol, endpoint.tls);
+        let endpoints: Vec<_> = live.endpoints.iter().map(way).collect();
         let members = live.split.as_ref().map(|split| split.members().iter());
         let split =
             members.map(|all| all.map(|&(slot, weight)| (&tables.backends[slot].name, weight)).collect::<Vec<_>>());
@@ -129,10 +137,14 @@ fn behaviour(tables: &Tables) -> Vec<String> {
     seen
 }
 
-fn endpoints_of(tables: &Tables) -> BTreeMap<(BackendId, SocketAddr, bool), Arc<LiveEndpoint>> {
+/// By all that makes an endpoint another one.
+fn endpoints_of(tables: &Tables) -> BTreeMap<(BackendId, SocketAddr, String), Arc<LiveEndpoint>> {
     let all = tables.backends().flat_map(|(id, _, live)| live.endpoints.iter().map(move |endpoint| (id, endpoint)));
-    all.map(|(id, endpoint)| ((id.clone(), endpoint.address, endpoint.protocol == Protocol::H2c), endpoint.clone()))
-        .collect()
+    all.map(|(id, endpoint)| {
+        let way = format!("{:?} {:?}", endpoint.protocol, endpoint.tls);
+        ((id.clone(), endpoint.address, way), endpoint.clone())
+    })
+    .collect()
 }
 
 proptest! {

@@ -1,6 +1,9 @@
 //! What a policy says about backends: the fields that mean something on a Service.
 
+use std::net::IpAddr;
 use std::time::Duration;
+
+use rustls_pki_types::ServerName;
 
 use super::super::problem::quoted;
 use super::client::MOST;
@@ -14,7 +17,7 @@ use crate::snapshot::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::translate) struct Tls {
     pub ca: Option<Reference>,
-    pub server_name: Option<String>,
+    pub server_name: Option<ServerName<'static>>,
     pub client: Option<Reference>,
 }
 
@@ -161,12 +164,22 @@ pub(super) fn tls(namespace: &str, tls: &api::BackendTls) -> Read<Tls> {
         }
         secret => Ok(secret.as_ref().map(|secret| Reference::new(namespace, &secret.name))),
     };
-    let server_name = tls.server_name.as_deref().map(|text| name("spec.backendTLS.serverName", text)).transpose()?;
+    let server_name = tls.server_name.as_deref().map(server_name).transpose()?;
     Ok(Tls {
         ca: secret("caSecret", &tls.ca_secret)?,
         server_name,
         client: secret("clientCertSecret", &tls.client_cert_secret)?,
     })
+}
+
+/// A DNS name, or an address: then no name is asked for, and the certificate has to be for the address.
+fn server_name(text: &str) -> Read<ServerName<'static>> {
+    const FIELD: &str = "spec.backendTLS.serverName";
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Ok(ServerName::from(address));
+    }
+    let host = name(FIELD, text)?;
+    ServerName::try_from(host).map_err(|_| Flaw::new(FIELD, format!("{} is no DNS name", quoted(text)), "correct it"))
 }
 
 fn name(field: &str, text: &str) -> Read<String> {

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Secret;
+use rustls_pki_types::ServerName;
 
-use super::super::problem::{ObjectKind, ObjectRef, Problem, Reason};
+use super::super::problem::{ObjectKind, ObjectRef, Problem, Reason, quoted};
 use super::super::secret;
 use super::read::{BackendWishes, Policy, Wish};
 use super::shown;
@@ -37,8 +38,14 @@ pub(in crate::translate) fn split_of(policies: &[Arc<Policy>]) -> Option<(&Polic
     first(policies, |wishes| &wishes.traffic_split).map(|(policy, members)| (policy, members.as_slice()))
 }
 
-/// Applies `policies` (those that count first in front) to `backend`.
-pub(in crate::translate) fn govern(backend: &mut Backend, policies: &[Arc<Policy>], secrets: &Secrets) -> Governed {
+/// Applies `policies` (those that count first in front) to `backend`, whose certificate is for `name` unless they name
+/// another.
+pub(in crate::translate) fn govern(
+    backend: &mut Backend,
+    policies: &[Arc<Policy>],
+    secrets: &Secrets,
+    name: &str,
+) -> Governed {
     let mut governed = Governed::default();
     let policy = &mut backend.policy;
     if let Some((_, algorithm)) = first(policies, |wishes| &wishes.algorithm) {
@@ -54,12 +61,12 @@ pub(in crate::translate) fn govern(backend: &mut Backend, policies: &[Arc<Policy
     policy.connect_timeout = first(policies, |wishes| &wishes.connect_timeout).map(|(_, timeout)| *timeout);
     policy.health_check = first(policies, |wishes| &wishes.health_check).map(|(_, check)| check.clone());
     backend.split = split_of(policies).map(|(_, members)| members.to_vec()).unwrap_or_default();
-    governed.encryption(backend, policies, secrets);
+    governed.encryption(backend, policies, secrets, name);
     governed
 }
 
 impl Governed {
-    fn encryption(&mut self, backend: &mut Backend, policies: &[Arc<Policy>], secrets: &Secrets) {
+    fn encryption(&mut self, backend: &mut Backend, policies: &[Arc<Policy>], secrets: &Secrets, name: &str) {
         let chosen = first(policies, |wishes| &wishes.protocol);
         if let Some((_, protocol)) = chosen {
             backend.protocol = *protocol;
@@ -89,15 +96,15 @@ impl Governed {
         if tls.ca.is_none() {
             self.unverified(policy, "spec.backendTLS");
         }
+        let Some(server_name) = tls.server_name.clone().or_else(|| ServerName::try_from(name.to_owned()).ok()) else {
+            return self.nameless(policy, name);
+        };
         let authorities = tls.ca.as_ref().map_or(Ok(Vec::new()), |name| load(name, secrets, secret::authorities));
         let client = tls.client.as_ref().map(|name| load(name, secrets, secret::load)).transpose();
         match (authorities, client) {
             (Ok(authorities), Ok(client)) => {
                 let client = client.map(|pair| pair.certificate);
-                if !authorities.is_empty() || tls.server_name.is_some() || client.is_some() {
-                    self.not_yet(policy);
-                }
-                backend.policy.tls = Some(BackendTls { authorities, server_name: tls.server_name.clone(), client });
+                backend.policy.tls = Some(BackendTls { authorities, server_name, client });
             }
             (Err((reason, what)), _) => self.broken(policy, "caSecret", reason, &what),
             (_, Err((reason, what))) => self.broken(policy, "clientCertSecret", reason, &what),
@@ -110,12 +117,11 @@ impl Governed {
         self.refuse(policy, reason, &format!("({what})"));
     }
 
-    /// Connections to backends are not verified yet: who asks for that must not be served without.
-    fn not_yet(&mut self, policy: &Policy) {
-        let what = "caSecret, serverName and clientCertSecret are not honoured yet";
-        let message = format!("{what}: 503 is answered; remove them to be served without verification");
-        self.tell(policy, "spec.backendTLS", Reason::Unsupported, message);
-        self.refuse(policy, Reason::Unsupported, &format!("({what})"));
+    fn nameless(&mut self, policy: &Policy, name: &str) {
+        let what = format!("{} is no name that a certificate can have", quoted(name));
+        let message = format!("{what}: 503 is answered; write serverName");
+        self.tell(policy, "spec.backendTLS", Reason::Invalid, message);
+        self.refuse(policy, Reason::Invalid, &format!("({what})"));
     }
 
     fn unverified(&mut self, policy: &Policy, field: &str) {

@@ -95,7 +95,9 @@ fn texts_are_what_the_schema_has() {
     refused("healthCheck: {path: /, timeout: x}", "healthCheck.timeout");
     refused("backendTLS: {caSecret: {name: ''}}", "backendTLS.caSecret.name");
     refused("backendTLS: {clientCertSecret: {name: ''}}", "backendTLS.clientCertSecret.name");
-    refused("backendTLS: {serverName: 'a b'}", "backendTLS.serverName");
+    for name in ["a b", "-a.example", "*.example", "[2001:db8::1]", "a:443"] {
+        refused(&format!("backendTLS: {{serverName: '{name}'}}"), "backendTLS.serverName");
+    }
     fine("backendTLS: {}");
 }
 

@@ -139,9 +139,12 @@ fn a_secret_that_a_policy_names_moves_its_backend() {
     assert!(Arc::ptr_eq(backend(&before, "shop"), backend(&missing, "shop")));
     assert!(backend(&before, "shop").unresolved.is_some());
     let (_, found) = over(objects.clone(), |objects| put(&mut objects.secrets, "ca", authority(SHOP)));
-    let why = |translation: &Translation| backend(translation, "shop").unresolved.clone();
-    assert_ne!(why(&found), why(&before));
+    let tls = |translation: &Translation| backend(translation, "shop").policy.tls.clone().unwrap();
+    assert!(backend(&found, "shop").unresolved.is_none());
+    assert_eq!((tls(&found).authorities.len(), &*tls(&found).server_name.to_str()), (1, "shop.default.svc"));
     put(&mut objects.secrets, "ca", authority(SHOP));
+    let (before, renewed) = over(objects.clone(), |objects| put(&mut objects.secrets, "ca", authority(RENEWED)));
+    assert_ne!(tls(&before).authorities, tls(&renewed).authorities);
     let (_, gone) = over(objects, |objects| drop(objects.secrets.remove(&name("ca"))));
     assert!(backend(&gone, "shop").unresolved.is_some());
     let programmed = &gone.policies[2].ancestors[0].programmed;

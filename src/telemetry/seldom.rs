@@ -11,7 +11,7 @@ const PERIOD: Duration = Duration::from_secs(60);
 
 /// One kind of warning. Shared by all workers.
 #[derive(Debug, Default)]
-pub(crate) struct Seldom {
+pub struct Seldom {
     /// When the next line is due, in milliseconds since [`epoch`]. 0: at once.
     due: AtomicU64,
     /// Occurrences since the last line.
@@ -19,12 +19,12 @@ pub(crate) struct Seldom {
 }
 
 impl Seldom {
-    pub(crate) const fn new() -> Self {
+    pub const fn new() -> Self {
         Seldom { due: AtomicU64::new(0), held_back: AtomicU64::new(0) }
     }
 
     /// One more occurrence. `Some(n)`: write the line now; it stands for `n` occurrences, this one included.
-    pub(crate) fn occurred(&self) -> Option<u64> {
+    pub fn occurred(&self) -> Option<u64> {
         self.occurred_at(epoch().elapsed())
     }
 
