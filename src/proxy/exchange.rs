@@ -65,7 +65,7 @@ pub(super) struct Exchange {
     failure: Cell<Option<ProxyError>>,
     finished: Cell<bool>,
     task: RefCell<Option<Waker>>,
-    /// Ends the HTTP/2 stream where hyper polls nothing of ours, since the client takes nothing.
+    /// Resets the HTTP/2 stream, also where hyper polls nothing of ours, since the client takes nothing.
     cut: Option<Rc<Cut>>,
 }
 
@@ -217,6 +217,11 @@ impl Exchange {
             None => future.as_mut().poll(cx).map(Ok),
         })
         .await
+    }
+
+    /// Resets the client's HTTP/2 stream.
+    pub(super) fn cut(&self) {
+        self.cut.iter().for_each(|cut| cut.now());
     }
 
     pub(super) fn failure(&self) -> Option<ProxyError> {

@@ -27,7 +27,8 @@ pub(super) struct StreamExecutor;
 
 impl<F: Future + 'static> Executor<F> for StreamExecutor {
     fn execute(&self, future: F) {
-        spawn_local(Stream { future, cut: Rc::default() });
+        // What a stream's task starts is the sending half of a tunnel, and cut with it.
+        spawn_local(Stream { future, cut: Cut::current().unwrap_or_default() });
     }
 }
 

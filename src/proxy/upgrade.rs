@@ -1,5 +1,7 @@
 //! From the head of an answer to a tunnel: takes the streams out of hyper and lets bytes pass.
 
+mod http2_stream;
+
 use std::future::{Future, ready};
 use std::rc::Rc;
 
@@ -11,6 +13,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::task::spawn_local;
 
+use self::http2_stream::Http2Stream;
 use super::backend_http1;
 use super::body::ResponseBody;
 use super::error::ProxyError;
@@ -102,7 +105,12 @@ async fn tunnel(
             exchange.sent.set(exchange.sent.get() + sent);
             exchange.received.set(exchange.received.get() + received);
         };
-        match tunnel::run(client, backend, limit, progress).await {
+        let end = tunnel::run(client, backend, limit, progress).await;
+        if end != End::Closed {
+            // Else it would look to a client of HTTP/2 as if the other side had finished.
+            exchange.cut();
+        }
+        match end {
             End::Closed => ending.complete = true,
             End::Idle => exchange.fail(ProxyError::ResponseTimeout),
             End::ClientFailed => exchange.fail(ProxyError::ClientGone),
@@ -126,8 +134,7 @@ fn client_side(upgraded: Upgraded) -> (Side, Option<Box<dyn Send>>) {
             };
             (side, Some(open))
         }
-        // A stream of an HTTP/2 connection.
-        Err(upgraded) => (other(TokioIo::new(upgraded), Bytes::new()), None),
+        Err(upgraded) => (other(Http2Stream::new(upgraded), Bytes::new()), None),
     }
 }
 

@@ -2,8 +2,10 @@
 
 use std::net::SocketAddr;
 
+use serde_json::json;
+
 use super::tools::{Run, fed, run};
-use crate::support::objects::tls_site;
+use crate::support::objects::{site_with_policy, tls_site};
 use crate::support::{Backend, Headgate, TestCertificate};
 
 const HOST: &str = "a.example";
@@ -187,4 +189,27 @@ fn parallel_streams_share_one_connection() {
 /// Not the same at any two places of a buffer.
 fn megabyte() -> Vec<u8> {
     (0..1u32 << 18).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect()
+}
+
+#[test]
+fn a_tunnel_leads_to_the_backend_with_tls_from_end_to_end() {
+    let certificate = TestCertificate::for_names(&[HOST]);
+    let pem = certificate.pem.clone();
+    let plain = Backend::answering("plain");
+    let safe = Backend::tls(certificate, |exchange| exchange.reply("200 OK", "safe"));
+    let fields = json!({ "request": { "methods": ["CONNECT"] } });
+    let proxy = Headgate::serve(&site_with_policy(HOST, &[plain.address], fields.clone()));
+    let authority = proxy.folder.beside("authority.pem").display().to_string();
+    std::fs::write(&authority, pem).unwrap();
+    let through = format!("http://127.0.0.1:{}", proxy.http.port());
+    let ask = |url: &str, more: &[&str]| {
+        let own = ["--silent", "--show-error", "--max-time", "30", "--cacert", &authority, "--proxy", &through];
+        let written = ["-w", " %{http_connect} %{response_code} %{ssl_verify_result}", "--proxytunnel"];
+        run("curl", &[&own[..], &written, more, &[url]].concat()).text()
+    };
+    assert_eq!(ask("http://a.example/x", &[]), "plain 200 200 0");
+    assert_eq!(ask("http://a.example:8080/x", &["--proxy1.0", &through]), "plain 200 200 0");
+    assert_eq!(plain.last().header("host").as_deref(), Some("a.example:8080"));
+    proxy.change(&site_with_policy(HOST, &[safe.address], fields));
+    assert_eq!(ask("https://a.example/", &["--http1.1"]), "safe 200 200 0");
 }

@@ -4,6 +4,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
+use crate::connect::{HOST, Raw, tunnels};
 use crate::support::objects::{Objects, ingress, rule, service, with_tls};
 use crate::support::tls::Tls;
 use crate::support::{Backend, Headgate, TestCertificate, client, get};
@@ -150,6 +151,40 @@ fn the_command_tells_the_same_and_its_exit_code_whether_it_is_served() {
     }
     let client = told.iter().find(|told| told["url"] == "http://closed.example/").unwrap();
     assert_eq!(client["rules"]["access"][0]["permits"], json!(false));
+}
+
+#[test]
+fn a_tunnel_is_told_as_what_it_is() {
+    let echo = Raw::echo();
+    let mut objects = tunnels(&[echo.address], json!({}));
+    objects
+        .push(ingress("plain", &[rule("plain.example", "/", "Prefix", "a"), rule("sub.example", "/x", "Prefix", "a")]));
+    let proxy = Headgate::serve(&objects);
+    for (url, authority, status) in [
+        ("http://a.example/", "a.example:80", 200),
+        ("a.example", "a.example:80", 200),
+        ("a.example:5432", "a.example:5432", 200),
+        ("http://plain.example:443/", "plain.example:443", 405),
+        ("http://sub.example", "sub.example:80", 404),
+        ("http://127.0.0.1:22", "127.0.0.1:22", 404),
+        ("http://[::1]", "[::1]:80", 404),
+    ] {
+        let mut client = client::Client::connect(proxy.http);
+        client.send(format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n\r\n"));
+        assert_eq!(client.head().status, status, "{url}");
+        let told = explained(&proxy, "CONNECT", url, &[]);
+        let answer = &told["answer"];
+        assert_eq!(answer["status"].as_u64().unwrap_or(200), u64::from(status), "{url}: {answer}");
+        assert_eq!(answer["reason"].as_str().unwrap().contains("tunnel to an endpoint"), status == 200, "{answer}");
+    }
+    let told = explained(&proxy, "CONNECT", "https://a.example", &[]);
+    assert_eq!((&told["path"], &told["rules"]["connect"]), (&json!("/"), &json!(true)));
+    let with_a_path = format!("/debug/explain?method=CONNECT&url={}", escaped("http://a.example/x"));
+    assert_eq!(get(proxy.admin, "admin", &with_a_path).status, 400);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_headgate"));
+    command.args(["explain", "--method", "CONNECT", HOST, "--dir"]).arg(proxy.folder.objects());
+    let text = String::from_utf8(command.output().unwrap().stdout).unwrap();
+    assert!(text.contains("answer     a tunnel to an endpoint, if limits let the request pass"), "{text}");
 }
 
 #[test]

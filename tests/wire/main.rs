@@ -9,6 +9,8 @@ mod backends;
 mod chunks;
 mod config_map;
 mod connect;
+mod connect_http2;
+mod connect_tunnels;
 mod debug;
 mod descriptors;
 mod early_answers;

@@ -26,6 +26,12 @@ pub(crate) fn switch(exchange: &Exchange<'_>) -> String {
     )
 }
 
+/// Asks for a protocol over HTTP/2 (RFC 8441), once the peer's SETTINGS have come.
+pub(crate) fn extended_connect(protocol: &'static str) -> Request<()> {
+    let request = Request::builder().method(Method::CONNECT).uri("http://a.example/ws");
+    request.extension(Protocol::from_static(protocol)).body(()).unwrap()
+}
+
 /// Switches, then sends back what comes until the other side ends.
 pub(crate) fn echo(exchange: &mut Exchange<'_>) -> std::io::Result<Then> {
     let answer = switch(exchange);
@@ -213,11 +219,7 @@ async fn a_websocket_over_http_2_that_the_backend_declines_is_an_ordinary_answer
     let proxy = Headgate::before(&backend);
     let client = H2Client::plain(proxy.http).await;
     assert_eq!(client.get("http://b.example/").await.status, 404);
-    let request = Request::builder()
-        .method(Method::CONNECT)
-        .uri("http://a.example/ws")
-        .extension(Protocol::from_static("websocket"));
-    let (response, _send) = client.open(request.body(()).unwrap(), false).await.unwrap();
+    let (response, _send) = client.open(extended_connect("websocket"), false).await.unwrap();
     let response = soon(response).await.unwrap();
     assert_eq!(response.status(), 403);
     assert_eq!(soon(response.into_body().data()).await.unwrap().unwrap(), "no");
@@ -229,11 +231,7 @@ async fn a_protocol_over_http_2_that_we_do_not_translate_is_501() {
     let proxy = Headgate::before(&backend);
     let client = H2Client::plain(proxy.http).await;
     assert_eq!(client.get("http://b.example/").await.status, 404);
-    let request = Request::builder()
-        .method(Method::CONNECT)
-        .uri("http://a.example/")
-        .extension(Protocol::from_static("connect-udp"));
-    let (response, _send) = client.open(request.body(()).unwrap(), false).await.unwrap();
+    let (response, _send) = client.open(extended_connect("connect-udp"), false).await.unwrap();
     assert_eq!(soon(response).await.unwrap().status(), 501);
 }
 
@@ -245,11 +243,7 @@ async fn a_websocket_over_http_2_to_an_h2c_backend_is_501() {
     let proxy = Headgate::serve(&site);
     let client = H2Client::plain(proxy.http).await;
     assert_eq!(client.get("http://b.example/").await.status, 404);
-    let request = Request::builder()
-        .method(Method::CONNECT)
-        .uri("http://a.example/")
-        .extension(Protocol::from_static("websocket"));
-    let (response, _send) = client.open(request.body(()).unwrap(), false).await.unwrap();
+    let (response, _send) = client.open(extended_connect("websocket"), false).await.unwrap();
     assert_eq!(soon(response).await.unwrap().status(), 501);
     assert_eq!(backend.accepted(), 0);
 }

@@ -59,7 +59,7 @@ impl Exchange {
         let write_timeout = self.connection.worker.shared.limits.write_timeout;
         if self.is_http2() && passed(self.waits.room.get(), write_timeout, now) {
             self.fail(ProxyError::ClientGone);
-            self.cut.iter().for_each(|cut| cut.now());
+            self.cut();
         }
     }
 
