@@ -77,7 +77,7 @@ pub struct HealthCheck {
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Outlier {
-    /// Failed connections and answers of 500 and above in a row. 5 if absent.
+    /// Failed connections, resets, silence, broken answers and those of 500 and above, in a row. 5 if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000))]
     pub consecutive_errors: Option<i32>,
