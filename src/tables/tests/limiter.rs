@@ -62,6 +62,15 @@ fn a_decision_tells_what_fields_need() {
 }
 
 #[test]
+fn only_a_refusal_tells_where_no_fields_are_asked_for() {
+    let mut limit = rate_limit(1, Duration::from_secs(10), 2);
+    limit.rate.headers = false;
+    let limiter = limiter(&limit, &Arc::default());
+    let seconds = [0; 3].map(|now| take(&limiter, client(1), now).seconds);
+    assert_eq!(seconds, [0, 0, 10]);
+}
+
+#[test]
 fn the_next_try_after_the_seconds_told_passes_and_none_a_second_before() {
     let limiter = limiter(&rate_limit(1, Duration::from_secs(100), 1), &Arc::default());
     assert!(take(&limiter, client(1), 0).admitted);
