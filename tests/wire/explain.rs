@@ -91,7 +91,7 @@ fn escaped(text: &str) -> String {
     text.bytes().map(|byte| format!("%{byte:02x}")).collect()
 }
 
-fn explained(proxy: &Headgate, method: &str, url: &str, fields: &[&str]) -> Value {
+pub(super) fn explained(proxy: &Headgate, method: &str, url: &str, fields: &[&str]) -> Value {
     let mut path = format!("/debug/explain?method={method}&url={}", escaped(url));
     fields.iter().for_each(|field| path += &format!("&header={}", escaped(field)));
     get(proxy.admin, "admin", &path).json()

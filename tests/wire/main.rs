@@ -15,6 +15,7 @@ mod debug;
 mod descriptors;
 mod early_answers;
 mod explain;
+mod explain_any;
 mod failures;
 mod folder;
 mod forwarded;
