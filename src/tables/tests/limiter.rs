@@ -151,6 +151,27 @@ fn what_one_limit_refuses_costs_nothing_of_the_others() {
 }
 
 #[test]
+fn the_fields_are_of_the_limit_that_leaves_least_and_of_the_first_of_equals() {
+    let named = |(name, requests, headers)| {
+        let mut limit =
+            RateLimit { scope: limit_scope(name), ..rate_limit(requests, Duration::from_secs(1), requests) };
+        limit.rate.headers = headers;
+        limiter(&limit, &Arc::default())
+    };
+    for (limits, told) in [
+        ([("narrow", 2, true), ("wide", 10, true)], Some("narrow")),
+        ([("wide", 10, true), ("silent", 2, false)], Some("wide")),
+        ([("one", 5, true), ("other", 5, true)], Some("one")),
+        ([("silent", 2, false), ("silent too", 1, false)], None),
+    ] {
+        let limiters = limits.map(named);
+        let tightest = take_all(&limiters, client(1), &HeaderMap::new(), 0).unwrap().map(|(limit, _)| limit);
+        let name = tightest.map(|limit| limit.policy_field.to_str().unwrap().split('"').nth(1).unwrap());
+        assert_eq!(name, told, "{limits:?}");
+    }
+}
+
+#[test]
 fn what_passes_is_exact_under_64_threads() {
     let limiter = limiter(&rate_limit(300_007, Duration::from_secs(1), 50), &Arc::default());
     let (clock, admitted) = (AtomicU64::new(SECOND), AtomicU64::new(0));

@@ -86,6 +86,15 @@ fn an_ejection_outlives_its_generation_but_not_its_share() {
 }
 
 #[test]
+fn an_endpoint_that_is_out_already_takes_no_share_of_the_ejections() {
+    let tables = with(&[1, 2, 3, 4, 5], Some(Outlier::default()), None);
+    let backend = &tables.backends[0];
+    backend.endpoints[0].unhealthy.store(true, Relaxed);
+    (0..3).for_each(|place| fails(backend, place, 5));
+    assert_eq!((ejected(backend), told(&tables, 0)), (vec![2, 3], vec![(2, true), (3, true)]));
+}
+
+#[test]
 fn an_endpoint_that_is_gone_is_not_told_of() {
     let first = with(&[1, 2], Some(Outlier::default()), None);
     fails(&first.backends[0], 0, 5);
