@@ -147,6 +147,13 @@ impl Headgate {
         self.process.status_kib("RssAnon:") * 1024
     }
 
+    /// CPU time that the process has used, in clock ticks (proc(5), utime and stime).
+    pub fn cpu_ticks(&self) -> u64 {
+        let stat = folder::read(&self.proc("stat"));
+        let (_, fields) = stat.rsplit_once(')').unwrap();
+        fields.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum()
+    }
+
     /// Open file descriptors.
     pub fn descriptors(&self) -> usize {
         std::fs::read_dir(self.proc("fd")).unwrap().count()

@@ -1,6 +1,7 @@
 //! `rateLimit` and `connectionLimit` of a policy: what each lets through, and what it says to whom it refuses.
 
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -184,6 +185,39 @@ fn a_refused_request_leaves_the_connection_usable() {
     let mut client = Client::connect(proxy.http);
     let statuses = [(); 3].map(|()| client.get(HOST, "/").status);
     assert_eq!(statuses, [200, 429, 429]);
+}
+
+#[test]
+fn what_64_clients_at_once_get_is_the_burst_and_the_rate() {
+    let (proxy, backend) =
+        limited(json!({ "requests": 100, "per": "1s", "burst": 20, "key": { "type": "Route" } }), &[]);
+    let started = Instant::now();
+    let admitted: usize = thread::scope(|scope| {
+        let ask = || {
+            let mut client = Client::connect(proxy.http);
+            (0..20).filter(|_| client.get(HOST, "/").status == 200).count()
+        };
+        let clients: Vec<_> = (0..64).map(|_| scope.spawn(ask)).collect();
+        clients.into_iter().map(|client| client.join().unwrap()).sum()
+    });
+    let most = 20.0 + 100.0 * started.elapsed().as_secs_f64() + 1.0;
+    assert_eq!(admitted, backend.seen().len());
+    assert!((20.0..=most).contains(&(admitted as f64)), "{admitted} of {most}");
+    proxy.counted("proxy_rate_limit_exceeded_total", &[], (64 * 20 - admitted) as f64);
+}
+
+#[test]
+fn a_refused_request_costs_less_than_a_served_one() {
+    let cost = |burst: u32| {
+        let (proxy, _backend) = limited(json!({ "requests": 1, "per": "1h", "burst": burst }), &[]);
+        let mut client = Client::connect(proxy.http);
+        client.get(HOST, "/");
+        let before = proxy.cpu_ticks();
+        (0..2_000).for_each(|_| drop(client.get(HOST, "/")));
+        proxy.cpu_ticks() - before
+    };
+    let (served, refused) = (cost(10_000), cost(1));
+    assert!(refused < served, "{refused} ticks of CPU for 2,000 refused requests, {served} for as many served");
 }
 
 /// A proxy that lets each client have one request in flight, and a backend that answers `/hold` never.
