@@ -131,11 +131,8 @@ pub(super) fn draw(takers: Range<usize>, weight: impl Fn(usize) -> u64, random: 
 
 /// In each turn everybody gains its weight, and who has gained most pays for the turn with what all gained.
 fn smooth(weights: &[u64], length: u64) -> Box<[u32]> {
-    let mut takers: Vec<(u32, i64, i64)> = (0..)
-        .zip(weights)
-        .filter(|(_, weight)| **weight > 0)
-        .map(|(taker, &weight)| (taker, weight as i64, 0))
-        .collect();
+    let mut takers: Vec<(u32, i64, i64)> =
+        (0..).zip(weights).map(|(taker, &weight)| (taker, weight as i64, 0)).collect();
     let mut turn = || {
         takers.iter_mut().for_each(|(_, weight, gained)| *gained += *weight);
         // The first of equals.

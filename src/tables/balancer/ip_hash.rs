@@ -13,8 +13,8 @@ pub(super) fn pick(choice: &Choice<'_>, keys: &[u64], client: IpAddr) -> Option<
     // One that is full by the time it is asked is not open any more; so this ends.
     choice.places().find_map(|_| {
         let open = choice.places().filter(|&place| choice.is_open(place));
-        let best = open.map(|place| (score(mix(client ^ keys[place]), choice.weight(place)), place));
-        let (_, place) = best.reduce(|best, other| if other.0 > best.0 { other } else { best })?;
+        let scored = open.map(|place| (score(mix(client ^ keys[place]), choice.weight(place)), place));
+        let (_, place) = scored.max_by(|(one, _), (other, _)| one.total_cmp(other))?;
         choice.lease(place)
     })
 }

@@ -45,6 +45,31 @@ fn only_short_cycles_are_written_down() {
 }
 
 #[test]
+fn a_number_hits_a_taker_by_weight() {
+    let weights = [1, 2, 0, 3];
+    let hits: Vec<_> = (0..6).map(|random| draw(0..4, |taker| weights[taker], random).unwrap()).collect();
+    assert_eq!(hits, [0, 1, 1, 3, 3, 3]);
+    assert_eq!(draw(0..4, |_| 0, 5), None);
+}
+
+/// As a continued fraction, the stride's share of the cycle has no large number, and of those the least in all.
+#[test]
+fn no_stride_near_the_golden_section_is_spread_better() {
+    fn fraction(one: u64, other: u64) -> Vec<u64> {
+        if other == 0 { Vec::new() } else { [vec![one / other], fraction(other, one % other)].concat() }
+    }
+    for length in [2_049, 2_310, 5_000, 10_007, 65_536, 30_030, 1_000_000] {
+        let golden = (length as f64 * (5.0_f64.sqrt() - 1.0) / 2.0) as u64;
+        let spread = |&stride: &u64| {
+            let fraction = fraction(length, stride);
+            (fraction.iter().max().copied(), fraction.iter().sum::<u64>())
+        };
+        let best = (golden - 64..golden + 64).filter(|&stride| gcd(stride, length) == 1).min_by_key(spread).unwrap();
+        assert_eq!(stride(length), best, "{length}");
+    }
+}
+
+#[test]
 fn the_patience_for_one_request_is_bounded() {
     let wheel = Wheel::new([1000, 999, 998].into_iter());
     let mut asked = 0;

@@ -27,6 +27,14 @@ fn a_client_stays_with_its_endpoint_on_every_replica() {
     }
 }
 
+/// Replicas of another version must choose the same, so these never change.
+#[test]
+fn the_choices_stay_as_they_are() {
+    let tables = hashed(&[1, 2, 3]);
+    let ports: Vec<u16> = clients(24).map(|client| port_of(&tables.backends[0], client)).collect();
+    assert_eq!(ports, [3, 3, 3, 2, 3, 3, 3, 3, 2, 3, 2, 1, 3, 3, 3, 3, 2, 1, 3, 1, 1, 1, 1, 1]);
+}
+
 #[test]
 fn a_mapped_client_is_the_v4_one() {
     let tables = hashed(&[1; 50]);

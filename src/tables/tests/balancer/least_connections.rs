@@ -71,6 +71,22 @@ fn of_many_endpoints_a_heavier_one_has_more() {
     assert!((950..1_050).contains(&counts[7]), "{counts:?}");
 }
 
+/// Else a moment's best would get everybody's next request.
+#[test]
+fn of_many_the_least_loaded_has_only_the_chance_of_being_drawn() {
+    let tables = least(&[1; 100]);
+    let backend = &tables.backends[0];
+    for (place, endpoint) in backend.endpoints.iter().enumerate() {
+        // Of each two one is out, as little as it has to do.
+        endpoint.ejected.store(place % 2 == 1, Ordering::Relaxed);
+        endpoint.in_flight.store(if place % 2 == 1 || place == 0 { 0 } else { 5 }, Ordering::Relaxed);
+    }
+    let mut random = random();
+    let mut picked = |_: &u32| backend.pick(CLIENT, random(), &[]).unwrap().endpoint().address.port() == 1;
+    let count = (0..1_000).filter(|turn| picked(turn)).count();
+    assert!((20..70).contains(&count), "{count} of 1,000, where two of 50 are 40");
+}
+
 #[test]
 fn one_that_is_well_among_many_that_are_not_is_found() {
     let tables = least(&[1; 1_000]);
