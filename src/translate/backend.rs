@@ -201,7 +201,7 @@ fn internal(id: &BackendId, service: &Service, inputs: &Inputs<'_>, sources: Sou
     reports.extend(&object, service::unsupported(service));
     let port_name = port.name.as_deref().unwrap_or_default();
     let gathered = endpoints::gather(port_name, inputs.slices, sources.options, &mut reports);
-    let backend = Backend { protocol, endpoints: gathered.addresses, unresolved: None, ..Backend::default() };
+    let backend = Backend { protocol, endpoints: gathered.addresses, ..Backend::default() };
     let resolved = Resolved { backend: Arc::new(backend), reports, ..Resolved::default() };
     // What the cluster's own authorities write into certificates of Services.
     let name = format!("{}.{}.svc", id.service, id.namespace);
@@ -231,7 +231,7 @@ fn external(id: &BackendId, service: &Service, inputs: &Inputs<'_>, sources: Sou
     let endpoints = external_name::endpoints(&addresses, number, options, &mut problems);
     let mut reports = Reports::default();
     reports.extend(&service_object(id), problems);
-    let backend = Backend { protocol, endpoints, unresolved: None, ..Backend::default() };
+    let backend = Backend { protocol, endpoints, ..Backend::default() };
     let resolved = Resolved { backend: Arc::new(backend), reports, name, ..Resolved::default() };
     resolved.governed(id, &certified, problem, inputs, sources)
 }

@@ -111,3 +111,54 @@ impl Span {
         *self <= Span { nanos: now, parts: 0 }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    fn span(nanos: u64, parts: u32) -> Span {
+        Span { nanos, parts }
+    }
+
+    /// The seconds told when the bucket is empty.
+    fn wait(requests: u32, per: Duration, burst: u32) -> u64 {
+        let gcra = Gcra::new(requests, per, burst);
+        let mut full = Span::default();
+        while gcra.take(&mut full, 0).admitted {}
+        gcra.seconds(&gcra.take(&mut full, 0))
+    }
+
+    #[test]
+    fn a_part_of_a_nanosecond_makes_another_second() {
+        assert_eq!(wait(3, Duration::from_nanos(9 * SECOND), 1), 3);
+        assert_eq!(wait(3, Duration::from_nanos(9 * SECOND + 1), 1), 4);
+    }
+
+    #[test]
+    fn what_is_closed_tells_its_window() {
+        assert_eq!(wait(2, Duration::from_secs(10), 0), 10);
+    }
+
+    #[test]
+    fn what_another_limit_left_counts_in_parts_of_this_one() {
+        let gcra = Gcra::new(3, Duration::from_secs(1), 5);
+        let mut full = span(10, 900);
+        assert!(gcra.take(&mut full, 0).admitted);
+        // 2 of 3 parts are the most there is; with the 333,333,333 and a third of a request they make one more.
+        assert_eq!(full, span(333_333_344, 0));
+    }
+
+    #[test]
+    fn a_bucket_that_was_forgotten_takes_nothing_back() {
+        let gcra = Gcra::new(3, Duration::from_secs(1), 5);
+        for (before, after) in
+            [(span(7, 0), span(0, 0)), (span(333_333_333, 1), span(0, 0)), (span(333_333_334, 0), span(0, 2))]
+        {
+            let mut full = before;
+            gcra.give_back(&mut full);
+            assert_eq!(full, after, "{before:?}");
+        }
+    }
+}
