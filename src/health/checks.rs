@@ -3,7 +3,6 @@
 //! `Watch`'s task, so that what a checker found before it was stopped cannot undo what came after.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -42,6 +41,7 @@ pub(super) struct Checks {
 }
 
 /// What checkers share.
+#[derive(Debug)]
 struct Means {
     turns: Semaphore,
     findings: mpsc::Sender<Finding>,
@@ -159,12 +159,6 @@ impl Checker {
 impl Drop for Checker {
     fn drop(&mut self) {
         self.task.abort();
-    }
-}
-
-impl fmt::Debug for Means {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Means").field("turns", &self.turns).finish_non_exhaustive()
     }
 }
 

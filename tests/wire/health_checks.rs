@@ -208,12 +208,15 @@ fn an_ejected_endpoint_is_used_again_when_checks_take_the_others() {
 }
 
 #[test]
-fn checks_under_way_are_bounded_and_an_endpoint_has_one_at_most() {
+fn checks_are_spread_and_bounded_and_an_endpoint_has_one_at_most() {
     let hanging = TcpListener::bind("0.0.0.0:0").unwrap();
     let port = hanging.local_addr().unwrap().port();
     let addresses: Vec<_> = (1..=200).map(|last| SocketAddr::from(([127, 0, 1, last], port))).collect();
     let _proxy = Headgate::serve(&site(&addresses, json!({ "interval": "10s", "timeout": "10s" })));
-    let asked: Vec<_> = (0..128).map(|_| hanging.accept().unwrap().0).collect();
+    let mut asked = vec![hanging.accept().unwrap().0];
+    let first = Instant::now();
+    asked.extend((1..128).map(|_| hanging.accept().unwrap().0));
+    assert!(first.elapsed() > Duration::from_secs(1), "of 5 s, after {:?}", first.elapsed());
     let mut to: Vec<_> = asked.iter().map(|stream| stream.local_addr().unwrap()).collect();
     to.sort();
     to.dedup();
@@ -222,4 +225,18 @@ fn checks_under_way_are_bounded_and_an_endpoint_has_one_at_most() {
     stays("the bound", Duration::from_millis(500), || hanging.accept().is_err());
     drop(asked);
     until("the others", || hanging.accept().ok());
+}
+
+#[test]
+fn what_the_process_itself_lacks_speaks_against_nobody() {
+    let backend = with_status("200 OK");
+    let objects = site(&[backend.address], json!({}));
+    let proxy = Headgate::with(&objects).flag("--log-level", "info,headgate::health=debug").start();
+    backend.wait_for(1);
+    proxy.limit_descriptors(Some(0));
+    let attempts = || proxy.stderr().lines().filter(|line| line.contains("could not be checked")).count();
+    until("checks without a descriptor", || (attempts() >= 3).then_some(()));
+    proxy.limit_descriptors(None);
+    backend.wait_for(backend.seen().len() + 1);
+    assert!(!proxy.stderr().contains("unhealthy"), "{}", proxy.stderr());
 }
