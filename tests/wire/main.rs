@@ -42,6 +42,7 @@ mod policy_backends;
 mod policy_files;
 mod policy_health;
 mod policy_limits;
+mod policy_limits_http2;
 mod policy_request;
 mod policy_retries;
 mod policy_timeouts;
