@@ -22,13 +22,18 @@ const KINDS: [&str; 3] = ["Prefix", "Exact", "ImplementationSpecific"];
 /// What the objects are made of, one Ingress and one Service in a row of each list.
 #[derive(Clone, Debug)]
 struct Site {
-    /// Host, path, kind and Service of each rule.
-    ingresses: Vec<Vec<(&'static str, &'static str, &'static str, &'static str)>>,
-    /// The policy of each Ingress: listed methods, whether a field is required, who is let in.
-    treated: Vec<Option<(Option<Vec<&'static str>>, bool, u8)>>,
+    ingresses: Vec<Vec<Rule>>,
+    /// The policy of each Ingress.
+    treated: Vec<Option<Treatment>>,
     /// Which of the backends each Service has, and the weights of the others if it is split.
     services: Vec<(Vec<usize>, Option<Vec<u16>>)>,
 }
+
+/// Host, path, kind and Service.
+type Rule = (&'static str, &'static str, &'static str, &'static str);
+
+/// Listed methods, whether a field is required, who is let in.
+type Treatment = (Option<Vec<&'static str>>, bool, u8);
 
 #[derive(Clone, Debug)]
 struct Asked {

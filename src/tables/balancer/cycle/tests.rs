@@ -56,7 +56,10 @@ fn a_number_hits_a_taker_by_weight() {
 #[test]
 fn no_stride_near_the_golden_section_is_spread_better() {
     fn fraction(one: u64, other: u64) -> Vec<u64> {
-        if other == 0 { Vec::new() } else { [vec![one / other], fraction(other, one % other)].concat() }
+        match (one.checked_div(other), one.checked_rem(other)) {
+            (Some(whole), Some(rest)) => [vec![whole], fraction(other, rest)].concat(),
+            _ => Vec::new(),
+        }
     }
     for length in [2_049, 2_310, 5_000, 10_007, 65_536, 30_030, 1_000_000] {
         let golden = (length as f64 * (5.0_f64.sqrt() - 1.0) / 2.0) as u64;
