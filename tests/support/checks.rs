@@ -78,9 +78,9 @@ impl Moody {
     /// Whether it was unhealthy when each of the first `checks` checks came (`-`) or not (`+`); waits for them.
     #[track_caller]
     pub fn held(&self, checks: usize) -> String {
-        let held = wait::until(&format!("{checks} checks"), || {
-            Some(self.held.lock().unwrap().clone()).filter(|held| held.len() >= checks)
-        });
-        held[..checks].iter().map(|unhealthy| if *unhealthy { '-' } else { '+' }).collect()
+        for number in 1..=checks {
+            wait::until(&format!("check {number}"), || (self.held.lock().unwrap().len() >= number).then_some(()));
+        }
+        self.held.lock().unwrap()[..checks].iter().map(|unhealthy| if *unhealthy { '-' } else { '+' }).collect()
     }
 }

@@ -29,7 +29,7 @@ fn an_unhealthy_endpoint_stays_so_over_a_change_without_a_check() {
     let closed = ClosedPort::new();
     let (one, two) = (Backend::answering("ok"), Backend::answering("ok"));
     // Its second check comes when this is over.
-    let check = json!({ "interval": "1m", "timeout": "1s" });
+    let check = json!({ "interval": "1m", "timeout": "20s" });
     let proxy = Headgate::serve(&site(&[closed.address, one.address], check.clone()));
     until_unhealthy(&proxy, closed.address, true);
     proxy.change(&site(&[closed.address, one.address, two.address], check));
@@ -79,7 +79,7 @@ fn another_check_takes_over_what_the_one_before_has_found() {
 fn an_endpoint_that_comes_back_is_a_new_one() {
     let closed = ClosedPort::new();
     let one = Backend::answering("ok");
-    let check = json!({ "interval": "1m", "timeout": "1s" });
+    let check = json!({ "interval": "1m", "timeout": "20s" });
     let proxy = Headgate::serve(&site(&[closed.address, one.address], check.clone()));
     until_unhealthy(&proxy, closed.address, true);
     proxy.change(&site(&[one.address], check.clone()));
