@@ -9,6 +9,7 @@ mod found;
 mod news;
 mod pace;
 mod signals;
+mod source;
 
 use std::io;
 use std::net::SocketAddr;
@@ -18,20 +19,20 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, anyhow};
 use tokio::net::TcpListener;
+use tracing::field::display;
 
 use crate::admin::{self, Readiness};
 use crate::config::Config;
 use crate::explain::Site;
 use crate::health::Watch;
 use crate::proxy::{Proxy, listener};
-use crate::source::folder::{Folder, OpenError};
 use crate::source::resolve::Resolver;
 use crate::tables::Published;
 use crate::telemetry::{AccessLog, Metrics, init_application_log};
-use crate::translate::Objects;
 use control::{Control, Outcome};
 use pace::Pace;
 use signals::{Asked, Signals};
+use source::Source;
 
 /// How long the last lines of the access log may take to be written.
 const LOG_PATIENCE: Duration = Duration::from_secs(1);
@@ -55,7 +56,7 @@ pub fn serve(mut config: Config) -> anyhow::Result<()> {
 struct Process {
     config: Config,
     signals: Signals,
-    folder: Folder,
+    source: Source,
     resolver: Resolver,
     control: Control,
     pace: Pace,
@@ -84,9 +85,10 @@ impl Process {
         let metrics = Metrics::new(config.workers);
         let access_log = AccessLog::open(config.access_log.clone(), config.access_log_format).map_err(no_access_log)?;
         metrics.watch_access_log(access_log.clone());
-        let folder = Folder::open(&config.dir).map_err(no_folder)?;
+        let source = Source::open(&config.source)?;
         let resolver = Resolver::start();
-        let (control, outcome) = Control::start(config.translate.clone(), &folder.objects(), metrics.clone());
+        let wanted = source.wanted(resolver.addresses());
+        let (control, outcome) = Control::start(config.translate.clone(), &wanted, metrics.clone());
 
         tokio::spawn(Watch::new(control.published(), metrics.clone()).run());
 
@@ -100,7 +102,7 @@ impl Process {
         let process = Process {
             config,
             signals,
-            folder,
+            source,
             resolver,
             control,
             metrics,
@@ -114,7 +116,7 @@ impl Process {
         process.account_for_source();
         process.adopt(&outcome);
         let hosts = process.control.published().load().snapshot.hosts.len();
-        found::tell(&process.config.dir, process.folder.view(), &outcome.reports, hosts);
+        process.source.tell(&process.config.source, &outcome.reports, hosts);
         Ok(process)
     }
 
@@ -136,7 +138,7 @@ impl Process {
             tokio::select! {
                 asked = self.signals.next() => if self.obey(asked).is_break() { return self.cut().await },
                 ended = self.proxy.ended() => return ended,
-                changed = self.folder.changed() => {
+                changed = self.source.changed() => {
                     changed?;
                     self.account_for_source();
                     self.pace.notice(Instant::now());
@@ -156,8 +158,7 @@ impl Process {
 
     fn apply(&mut self) {
         let started = Instant::now();
-        let objects = Objects { addresses: self.resolver.addresses(), ..self.folder.objects() };
-        let outcome = self.control.apply(&objects);
+        let outcome = self.control.apply(&self.source.wanted(self.resolver.addresses()));
         let noticed = self.pace.applied(started, Instant::now());
         let Some(outcome) = outcome else { return };
         self.adopt(&outcome);
@@ -173,20 +174,20 @@ impl Process {
     }
 
     fn account_for_source(&self) {
-        let problems = self.folder.problems();
+        let problems = self.source.problems();
         let control = self.metrics.control();
         control.set_source_errors(problems.len());
         if problems.is_empty() {
             control.source_succeeded(SystemTime::now());
         }
-        let told: Vec<_> = problems.iter().chain(self.folder.notes()).collect();
+        let told: Vec<_> = problems.iter().chain(self.source.notes()).collect();
         self.admin.set_source_problems(serde_json::json!(told));
     }
 
     /// Breaks when the process is to end now.
     fn obey(&mut self, asked: Asked) -> ControlFlow<()> {
         match asked {
-            Asked::Reload => self.folder.reload(),
+            Asked::Reload => self.source.reload(),
             Asked::ReopenAccessLog => self.access_log.reopen(),
             Asked::Leave | Asked::LeaveAtOnce if self.phase != Phase::Serving => {
                 tracing::warn!("asked again to end: what is in flight is cut");
@@ -223,18 +224,13 @@ fn listen(
     let (admin_address, admin_listener) = bind_admin(config)?;
     let proxy = Proxy::start(config, published, metrics.clone(), access_log.clone())?;
     tokio::spawn(admin::serve(admin_listener, admin.clone()));
-    let (http, https) = (proxy.http_address(), proxy.https_address());
-    tracing::info!(%http, %https, admin = %admin_address, "listening");
+    let (http, https) = (proxy.http_address().map(display), proxy.https_address().map(display));
+    tracing::info!(http, https, admin = %admin_address, "listening");
     Ok(proxy)
 }
 
 fn no_access_log(error: io::Error) -> anyhow::Error {
     anyhow!("--access-log cannot write to {error}; give a file in a folder that is there and can be written, or stdout")
-}
-
-fn no_folder(error: OpenError) -> anyhow::Error {
-    let OpenError { path, source } = error;
-    anyhow!("--dir cannot read {}: {source}; give a folder or a file of YAML or JSON that can be read", path.display())
 }
 
 fn bind_admin(config: &Config) -> anyhow::Result<(SocketAddr, TcpListener)> {

@@ -23,12 +23,13 @@ pub use limits::Limits;
 /// Everything `serve` needs, resolved and checked.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// `--dir`: a folder or one file.
-    pub dir: PathBuf,
+    pub source: Source,
     /// `--bind-address`; `[::]` falls back to `0.0.0.0` where IPv6 is off.
     pub bind_address: IpAddr,
-    pub http_port: u16,
-    pub https_port: u16,
+    /// `None`: no port speaks plain HTTP.
+    pub http_port: Option<u16>,
+    /// `None`: no port speaks TLS.
+    pub https_port: Option<u16>,
     pub healthz_port: u16,
     /// Number of data plane threads.
     pub workers: usize,
@@ -50,28 +51,44 @@ pub struct Config {
     pub translate: Options,
 }
 
+/// Where it comes from what is served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// `--dir`: a folder or one file of objects.
+    Folder(PathBuf),
+    /// `--config`: a file with `[[backends]]`.
+    File(PathBuf),
+}
+
+/// What the port of a plain proxy speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PlainPort {
+    Http,
+    Https,
+}
+
 /// Flags that cannot be meant together, or miss one another. The message names them and the way out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct UsageError(String);
 
 impl Config {
-    /// Settles the flags. `available_cpus` counts where `--workers` is not given.
-    pub fn resolve(args: Args, available_cpus: usize) -> Result<Config, UsageError> {
+    /// Settles the flags. `plain`: what the file of `--config` says, if it has `[[backends]]`. `available_cpus` counts
+    /// where `--workers` is not given.
+    pub fn resolve(args: Args, plain: Option<PlainPort>, available_cpus: usize) -> Result<Config, UsageError> {
         let Args { source, objects, listen, traffic, logs, limits } = args;
-        refuse_shared_port(&listen)?;
+        let (http_port, https_port) = match plain {
+            None => (Some(listen.http_port), Some(listen.https_port)),
+            Some(PlainPort::Http) => (Some(listen.http_port), None),
+            Some(PlainPort::Https) => (None, Some(listen.http_port)),
+        };
+        refuse_shared_port(&listen, plain.is_some())?;
         let translate = options(&objects, &traffic)?;
-        let dir = source.dir.ok_or_else(|| {
-            UsageError(
-                "no source of objects: name a folder of YAML with --dir PATH (serving a cluster is not there yet)"
-                    .into(),
-            )
-        })?;
         Ok(Config {
-            dir,
+            source: Source::of(source, plain.is_some())?,
             bind_address: listen.bind_address,
-            http_port: listen.http_port,
-            https_port: listen.https_port,
+            http_port,
+            https_port,
             healthz_port: listen.healthz_port,
             workers: listen.workers.map_or(available_cpus, usize::from),
             https_redirect_port: traffic.https_redirect_port,
@@ -87,6 +104,26 @@ impl Config {
             backend_connections: usize::MAX,
             translate,
         })
+    }
+}
+
+impl Source {
+    /// `plain`: the file of `--config` has `[[backends]]`.
+    pub fn of(args: SourceArgs, plain: bool) -> Result<Source, UsageError> {
+        match (args.dir, args.config) {
+            (Some(dir), Some(config)) if plain => Err(UsageError(format!(
+                "--dir {} and the [[backends]] of {} cannot both be served: leave one of them out",
+                dir.display(),
+                config.display()
+            ))),
+            (Some(dir), _) => Ok(Source::Folder(dir)),
+            (None, Some(config)) if plain => Ok(Source::File(config)),
+            (None, _) => Err(UsageError(
+                "nothing to serve: name a folder of YAML with --dir PATH, or a file that has [[backends]] with \
+                 --config FILE (serving a cluster is not there yet)"
+                    .into(),
+            )),
+        }
     }
 }
 
@@ -117,16 +154,16 @@ pub fn options(objects: &ObjectArgs, traffic: &TrafficArgs) -> Result<Options, U
         hsts: traffic.hsts,
         trusted_proxies: traffic.trusted_proxies.clone(),
         proxy_protocol: traffic.use_proxy_protocol,
+        request_timeout: traffic.request_timeout,
+        connect_tunnel: traffic.connect_tunnel.unwrap_or(false),
     })
 }
 
 /// Two listeners cannot have one port; better told here than as "in use" by ourselves.
-fn refuse_shared_port(listen: &ListenArgs) -> Result<(), UsageError> {
-    let ports = [
-        ("--http-port", listen.http_port),
-        ("--https-port", listen.https_port),
-        ("--healthz-port", listen.healthz_port),
-    ];
+fn refuse_shared_port(listen: &ListenArgs, plain: bool) -> Result<(), UsageError> {
+    let https_port = if plain { 0 } else { listen.https_port };
+    let ports =
+        [("--http-port", listen.http_port), ("--https-port", https_port), ("--healthz-port", listen.healthz_port)];
     for (index, (flag, port)) in ports.iter().enumerate() {
         if let Some((other, _)) = ports[..index].iter().find(|(_, taken)| taken == port && *port != 0) {
             return Err(UsageError(format!(

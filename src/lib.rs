@@ -3,6 +3,7 @@
 //! ```text
 //!  source (I/O)     translate (pure)      snapshot (data)        tables (pure)       proxy (I/O)
 //!  folder      ─▶ Objects ─▶ translate ─▶ Snapshot + Reports ─▶ Tables ─▶ workers ─▶ sockets
+//!  file        ─▶ Plain   ─┘
 //! ```
 //!
 //! In reading order: [`snapshot`] is the language, complete wanted behaviour as plain data; [`translate`] makes it of

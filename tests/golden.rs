@@ -11,6 +11,7 @@ use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use headgate::snapshot::{Backend, BackendPolicy, Host, Reference, RoutePolicy, Snapshot};
 use headgate::source::folder::{SourceProblem, view_of};
@@ -37,6 +38,9 @@ struct Case {
     hsts: Option<bool>,
     trusted_proxies: Option<Vec<IpNet>>,
     use_proxy_protocol: Option<bool>,
+    /// Seconds.
+    request_timeout: Option<u64>,
+    connect_tunnel: bool,
     /// Parts of the objects cannot be read, which is shown.
     broken: bool,
     resolved: BTreeMap<String, Vec<IpAddr>>,
@@ -146,6 +150,8 @@ impl Case {
             hsts: self.hsts,
             trusted_proxies: self.trusted_proxies.clone(),
             proxy_protocol: self.use_proxy_protocol,
+            request_timeout: self.request_timeout.map(Duration::from_secs),
+            connect_tunnel: self.connect_tunnel,
             ..Options::default()
         }
     }

@@ -41,12 +41,15 @@ struct ShownBackend<'a> {
     backend: &'a BackendId,
     protocol: Protocol,
     unresolved: Option<&'a str>,
-    endpoints: Vec<ShownEndpoint>,
+    endpoints: Vec<ShownEndpoint<'a>>,
 }
 
 #[derive(Serialize)]
-struct ShownEndpoint {
+struct ShownEndpoint<'a> {
     address: SocketAddr,
+    /// As in logs, where it has one of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
     in_flight: u32,
     /// Its checks fail.
     unhealthy: bool,
@@ -99,6 +102,7 @@ fn backends(tables: &Tables) -> ShownBackends<'_> {
 fn backend<'a>((id, wanted, live): (&'a BackendId, &'a Backend, &'a std::sync::Arc<LiveBackend>)) -> ShownBackend<'a> {
     let endpoints = live.endpoints.iter().map(|endpoint| ShownEndpoint {
         address: endpoint.address,
+        name: (!wanted.terms.is_empty()).then(|| live.name_at(Some(endpoint.address))),
         in_flight: endpoint.in_flight.load(Ordering::Relaxed),
         unhealthy: endpoint.unhealthy.load(Ordering::Relaxed),
         failed_check: endpoint.failed_check(),

@@ -1,7 +1,8 @@
-//! From objects to what is served: translates, publishes, and accounts for both in metrics and the application log.
+//! From what is wanted to what is served: translates, publishes, and accounts for both in metrics and the application log.
 //! Keeps what one translation hands to the next. When it is done, and with which objects, is `app`'s matter.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,7 +12,14 @@ use crate::proxy::self_made_certificate;
 use crate::snapshot::Snapshot;
 use crate::tables::Published;
 use crate::telemetry::Metrics;
-use crate::translate::{Objects, Options, PolicyStatus, Report, Translation, Translator};
+use crate::translate::{Objects, Options, Plain, PolicyStatus, Report, Translation, Translator};
+
+/// What a source asks for, of whichever kind it is.
+pub(super) enum Wanted {
+    Objects(Objects),
+    /// With the addresses of its host names.
+    Plain(Arc<Plain>, BTreeMap<String, Arc<[IpAddr]>>),
+}
 
 /// The control side's state between two changes.
 pub(super) struct Control {
@@ -36,9 +44,9 @@ pub(super) struct Outcome {
 
 impl Control {
     /// Translates for the first time, so that there is something to serve before anybody can ask.
-    pub(super) fn start(options: Options, objects: &Objects, metrics: Arc<Metrics>) -> (Self, Outcome) {
+    pub(super) fn start(options: Options, wanted: &Wanted, metrics: Arc<Metrics>) -> (Self, Outcome) {
         let mut translator = Translator::default();
-        let translation = timed(&metrics, || translator.translate(objects, &options));
+        let translation = timed(&metrics, || wanted.translate(&mut translator, &options));
         let Translation { snapshot, reports, policies, names_to_resolve: names, .. } = translation;
         let published = Published::new(Arc::new(snapshot), self_made_certificate(), metrics.clone());
         let mut control = Control { options, translator, news: News::default(), metrics, published };
@@ -52,8 +60,8 @@ impl Control {
     }
 
     /// Translates and publishes. `None`: the translator met a bug; what is served stays as it is.
-    pub(super) fn apply(&mut self, objects: &Objects) -> Option<Outcome> {
-        let translate = AssertUnwindSafe(|| self.translator.translate(objects, &self.options));
+    pub(super) fn apply(&mut self, wanted: &Wanted) -> Option<Outcome> {
+        let translate = AssertUnwindSafe(|| wanted.translate(&mut self.translator, &self.options));
         let Ok(translation) = timed(&self.metrics, || catch_unwind(translate)) else {
             // Its memos may be half-written.
             self.translator = Translator::default();
@@ -93,6 +101,15 @@ impl Control {
         let problems = reports.iter().flat_map(|report| &report.problems);
         self.metrics.control().set_problems(problems.map(|problem| format!("{:?}", problem.reason)));
         self.news.tell(reports);
+    }
+}
+
+impl Wanted {
+    fn translate(&self, translator: &mut Translator, options: &Options) -> Translation {
+        match self {
+            Wanted::Objects(objects) => translator.translate(objects, options),
+            Wanted::Plain(plain, addresses) => plain.translate(addresses, options),
+        }
     }
 }
 

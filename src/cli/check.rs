@@ -9,13 +9,14 @@ use serde::Serialize;
 
 use super::objects::{self, Meaning};
 use super::print::{Output, print};
+use crate::source::file::{self, Broken};
 use crate::source::folder::SourceProblem;
 use crate::translate::{PolicyStatus, Report};
 
 /// Arguments of `check`.
 #[derive(clap::Args, Clone, Debug)]
 pub(super) struct Args {
-    /// Folders and files of YAML and JSON
+    /// Folders and files of YAML and JSON, and configuration files (*.toml)
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
 
@@ -40,14 +41,13 @@ struct Findings {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let (view, translation) = objects::read(&args.paths, &args.meaning)?;
+    let is_config = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "toml");
+    let (configs, paths): (Vec<_>, Vec<_>) = args.paths.iter().cloned().partition(is_config);
+    let (view, translation) = objects::read(&paths, &args.meaning)?;
     let ingresses = view.objects.ingresses.len();
-    let findings = Findings {
-        files: view.problems,
-        notes: view.notes,
-        objects: translation.reports,
-        policies: translation.policies,
-    };
+    let mut files = view.problems;
+    files.extend(configs.iter().filter_map(|path| file::load(path).err()).flat_map(|Broken(problems)| problems));
+    let findings = Findings { files, notes: view.notes, objects: translation.reports, policies: translation.policies };
     print(&match args.output {
         Output::Text => findings.text(ingresses)?,
         Output::Json => serde_json::to_string_pretty(&findings)? + "\n",

@@ -1,13 +1,13 @@
 //! `headgate explain`: what would become of one request, and why. Exit code 1 if nothing would serve it.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::objects::{self, Meaning};
 use super::print::{Output, print};
-use crate::config::Limits;
+use crate::config::{Limits, SourceArgs};
 use crate::explain::{self, Question, Site};
+use crate::source::file::Settings;
 
 /// Arguments of `explain`.
 #[derive(clap::Args, Clone, Debug)]
@@ -16,9 +16,8 @@ pub(super) struct Args {
     #[arg(value_name = "URL")]
     url: String,
 
-    /// A folder, or one file, of YAML and JSON
-    #[arg(long, required = true, value_name = "PATH")]
-    dir: PathBuf,
+    #[command(flatten)]
+    pub(super) source: SourceArgs,
 
     /// The method of the request
     #[arg(long, value_name = "METHOD", default_value = "GET")]
@@ -43,9 +42,10 @@ pub(super) struct Args {
     limits: Limits,
 }
 
-pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let Args { url, dir, method, headers, client, output, meaning, limits } = args;
-    let (_, translation) = objects::read(&[dir], &meaning)?;
+/// `file`: what that of `--config` says.
+pub(super) fn run(args: Args, file: Option<Settings>) -> anyhow::Result<ExitCode> {
+    let Args { url, source, method, headers, client, output, meaning, limits } = args;
+    let translation = objects::served(source, file, &meaning)?;
     let tables = objects::tables(translation.snapshot);
     let site = Site::new(&limits, meaning.traffic.https_redirect_port);
     let question = Question { url, method, fields: headers, client };

@@ -1,5 +1,6 @@
 //! The command line: one file per subcommand. Parses, runs, and turns the outcome into an exit code: 0, 1 for an error,
-//! 2 for a command line that cannot be meant. What the subcommands do is elsewhere.
+//! 2 for a command line that cannot be meant. A configuration file that it names is read first, since it has defaults of
+//! flags. What the subcommands do is elsewhere.
 
 mod check;
 mod crds;
@@ -11,6 +12,7 @@ mod routes;
 mod serve;
 mod usage;
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
@@ -18,6 +20,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use rustls::crypto::aws_lc_rs;
 
 use crate::config::{self, UsageError};
+use crate::source::file::{self, Settings};
 
 const USAGE: u8 = 2;
 
@@ -31,7 +34,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Proxy traffic as the Ingress objects of a folder say
+    /// Proxy traffic as the Ingress objects of a folder say, or to the [[backends]] of a configuration file
     Serve(Box<config::Args>),
     /// Tell what is wrong with the objects of folders and files: exit code 1 if anything is
     Check(Box<check::Args>),
@@ -48,25 +51,17 @@ enum Command {
 /// Runs what `args` (with the program's name in front) ask for.
 pub fn run(args: Vec<OsString>) -> ExitCode {
     let args = with_command(args);
-    let cli = match parse(&args) {
-        Ok(cli) => cli,
-        Err(error) if error.use_stderr() => {
-            eprintln!("{}", usage::line(&error, &args));
-            return ExitCode::from(USAGE);
-        }
-        Err(help) => {
-            // Nothing is left to tell it to if the terminal is gone.
-            let _ = help.print();
-            return ExitCode::SUCCESS;
-        }
+    let (command, file) = match parse_with_file(&args) {
+        Ok(parsed) => parsed,
+        Err(code) => return code,
     };
     // A second provider can only be there if something installed one before us; ours is set explicitly where it counts.
     let _ = aws_lc_rs::default_provider().install_default();
-    let outcome = match cli.command {
-        Command::Serve(args) => serve::run(*args).map(|()| ExitCode::SUCCESS),
+    let outcome = match command {
+        Command::Serve(args) => serve::run(*args, file).map(|()| ExitCode::SUCCESS),
         Command::Check(args) => check::run(&args),
-        Command::Routes(args) => routes::run(&args),
-        Command::Explain(args) => explain::run(*args),
+        Command::Routes(args) => routes::run(*args, file),
+        Command::Explain(args) => explain::run(*args, file),
         Command::Echo(args) => echo::run(args).map(|()| ExitCode::SUCCESS),
         Command::Crds => crds::run().map(|()| ExitCode::SUCCESS),
     };
@@ -79,10 +74,45 @@ pub fn run(args: Vec<OsString>) -> ExitCode {
     }
 }
 
-fn parse(args: &[OsString]) -> Result<Cli, clap::Error> {
+/// The command, and what the file says that its `--config` names; else the exit code, and all is said.
+fn parse_with_file(args: &[OsString]) -> Result<(Command, Option<Settings>), ExitCode> {
+    let parse = |server: &_| parse(args, server).map_err(|refused| refuse(&refused, args));
+    let command = parse(&BTreeMap::new())?.command;
+    let source = match &command {
+        Command::Serve(args) => &args.source,
+        Command::Routes(args) => &args.source,
+        Command::Explain(args) => &args.source,
+        Command::Check(_) | Command::Echo(_) | Command::Crds => return Ok((command, None)),
+    };
+    let Some(path) = &source.config else { return Ok((command, None)) };
+    let file = file::load(path).map_err(|broken| {
+        eprintln!("error: {broken}");
+        ExitCode::FAILURE
+    })?;
+    Ok((parse(&file.server)?.command, Some(file)))
+}
+
+fn refuse(error: &clap::Error, args: &[OsString]) -> ExitCode {
+    if error.use_stderr() {
+        eprintln!("{}", usage::line(error, args));
+        return ExitCode::from(USAGE);
+    }
+    // Help. Nothing is left to tell it to if the terminal is gone.
+    let _ = error.print();
+    ExitCode::SUCCESS
+}
+
+/// `server`: what a configuration file makes the default of flags, by the ids of their arguments. What is typed and what
+/// the environment has win over it.
+fn parse(args: &[OsString], server: &BTreeMap<&'static str, String>) -> Result<Cli, clap::Error> {
     let mut command = Cli::command();
     for name in ["serve", "check", "routes", "explain"] {
-        command = command.mut_subcommand(name, config::for_every_flag);
+        command = command.mut_subcommand(name, |command| {
+            config::for_every_flag(command).mut_args(|arg| match server.get(arg.get_id().as_str()) {
+                Some(value) => arg.default_value(value.clone()),
+                None => arg,
+            })
+        });
     }
     Cli::from_arg_matches(&command.try_get_matches_from(args)?)
 }
@@ -103,7 +133,7 @@ mod tests {
 
     fn parsed(line: &str) -> Command {
         let args = line.split(' ').map(OsString::from).collect();
-        parse(&with_command(args)).unwrap_or_else(|error| panic!("{line}: {error}")).command
+        parse(&with_command(args), &BTreeMap::new()).unwrap_or_else(|error| panic!("{line}: {error}")).command
     }
 
     #[test]
@@ -122,7 +152,7 @@ mod tests {
     #[test]
     fn help_and_version_are_those_of_the_program() {
         for line in ["--help", "-h", "--version", "-V", "help"] {
-            let error = parse(&with_command(vec!["headgate".into(), line.into()])).expect_err(line);
+            let error = parse(&with_command(vec!["headgate".into(), line.into()]), &BTreeMap::new()).expect_err(line);
             assert!(!error.use_stderr(), "{line}: {error}");
         }
     }

@@ -1,13 +1,15 @@
-//! The objects that `check`, `routes` and `explain` are about: read once, translated as `serve` would.
+//! What `check`, `routes` and `explain` are about: objects, or what a configuration file says, read once and translated
+//! as `serve` would.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
 
-use crate::config::{self, ObjectArgs, TrafficArgs};
+use crate::config::{self, ObjectArgs, Source, SourceArgs, TrafficArgs};
 use crate::proxy::self_made_certificate;
 use crate::snapshot::Snapshot;
+use crate::source::file::Settings;
 use crate::source::folder::{self, View};
 use crate::source::resolve;
 use crate::tables::Tables;
@@ -34,6 +36,18 @@ pub(super) fn read(paths: &[PathBuf], meaning: &Meaning) -> anyhow::Result<(View
         translation = translator.translate(&view.objects, &options);
     }
     Ok((view, translation))
+}
+
+/// What would be served. `file`: what that of `--config` says.
+pub(super) fn served(source: SourceArgs, file: Option<Settings>, meaning: &Meaning) -> anyhow::Result<Translation> {
+    let plain = file.and_then(|file| file.plain);
+    match (Source::of(source, plain.is_some())?, plain) {
+        (Source::File(_), Some(plain)) => {
+            let options = config::options(&meaning.objects, &meaning.traffic)?;
+            Ok(plain.translate(&resolve::once(&plain.names()), &options))
+        }
+        (Source::Folder(path) | Source::File(path), _) => Ok(read(&[path], meaning)?.1),
+    }
 }
 
 /// What requests would use.

@@ -1,18 +1,18 @@
 //! `headgate routes`: the whole table, one line a route, in the order in which routes are tried.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::objects::{self, Meaning};
 use super::print::{Output, print};
+use crate::config::SourceArgs;
 use crate::explain;
+use crate::source::file::Settings;
 
 /// Arguments of `routes`.
 #[derive(clap::Args, Clone, Debug)]
 pub(super) struct Args {
-    /// A folder, or one file, of YAML and JSON
-    #[arg(long, required = true, value_name = "PATH")]
-    dir: PathBuf,
+    #[command(flatten)]
+    pub(super) source: SourceArgs,
 
     /// How routes are printed
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
@@ -22,8 +22,9 @@ pub(super) struct Args {
     meaning: Meaning,
 }
 
-pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let (_, translation) = objects::read(std::slice::from_ref(&args.dir), &args.meaning)?;
+/// `file`: what that of `--config` says.
+pub(super) fn run(args: Args, file: Option<Settings>) -> anyhow::Result<ExitCode> {
+    let translation = objects::served(args.source, file, &args.meaning)?;
     let tables = objects::tables(translation.snapshot);
     print(&match args.output {
         Output::Text => explain::routes_as_text(&tables),

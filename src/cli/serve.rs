@@ -4,12 +4,18 @@ use std::num::NonZeroUsize;
 use std::thread::available_parallelism;
 
 use crate::app;
-use crate::config::{Args, Config};
+use crate::config::{Args, Config, PlainPort};
+use crate::source::file::Settings;
 
-pub(super) fn run(args: Args) -> anyhow::Result<()> {
+/// `file`: what that of `--config` says.
+pub(super) fn run(args: Args, file: Option<Settings>) -> anyhow::Result<()> {
+    let plain = file.and_then(|file| file.plain).map(|plain| match plain.certificate {
+        Some(_) => PlainPort::Https,
+        None => PlainPort::Http,
+    });
     // Counts the CPUs that affinity and control groups leave us, not those of the machine.
     let cpus = available_parallelism().map_or(1, NonZeroUsize::get);
-    app::serve(Config::resolve(args, cpus)?)
+    app::serve(Config::resolve(args, plain, cpus)?)
 }
 
 #[cfg(test)]

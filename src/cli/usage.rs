@@ -39,7 +39,7 @@ mod tests {
 
     fn said(words: &str) -> String {
         let args: Vec<OsString> = words.split(' ').map(OsString::from).collect();
-        line(&parse(&args).expect_err(words), &args)
+        line(&parse(&args, &Default::default()).expect_err(words), &args)
     }
 
     #[test]

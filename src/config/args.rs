@@ -54,13 +54,17 @@ fn as_go_writes_booleans(arg: Arg) -> Arg {
     arg.num_args(0..=1).require_equals(true).default_missing_value("true")
 }
 
-/// Where objects come from.
+/// Where it comes from what is served.
 #[derive(clap::Args, Clone, Debug)]
-#[command(next_help_heading = "Objects")]
+#[command(next_help_heading = "Source")]
 pub struct SourceArgs {
     /// Serve the objects in this folder, or in this one file, of YAML and JSON; changes are picked up
     #[arg(long, value_name = "PATH")]
     pub dir: Option<PathBuf>,
+
+    /// Read settings of the process from this file (TOML) and, if it has [[backends]], be a plain proxy in front of them
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
 }
 
 /// Which objects count.
@@ -164,6 +168,14 @@ pub struct TrafficArgs {
     /// Connections start with a PROXY protocol header (version 1 or 2) [default: false]
     #[arg(long, value_name = BOOLEAN, value_parser = values::boolean)]
     pub use_proxy_protocol: Option<bool>,
+
+    /// Longest time from the head of a request to the end of its answer [default: none; 30s with [[backends]]]
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse_bound)]
+    pub request_timeout: Option<Duration>,
+
+    /// CONNECT opens a TCP tunnel to an endpoint of the backend, also where no policy lists it [default: false]
+    #[arg(long, value_name = BOOLEAN, value_parser = values::boolean)]
+    pub connect_tunnel: Option<bool>,
 }
 
 /// What is written where.

@@ -21,22 +21,22 @@ fn parse(flags: &str) -> Result<Args, clap::Error> {
 
 fn resolve(flags: &str) -> Config {
     let args = parse(flags).unwrap_or_else(|error| panic!("{flags}: {error}"));
-    Config::resolve(args, 7).unwrap_or_else(|error| panic!("{flags}: {error}"))
+    Config::resolve(args, None, 7).unwrap_or_else(|error| panic!("{flags}: {error}"))
 }
 
 fn usage_error(flags: &str) -> String {
     match parse(flags) {
         Err(error) => error.to_string(),
-        Ok(args) => Config::resolve(args, 7).expect_err(flags).to_string(),
+        Ok(args) => Config::resolve(args, None, 7).expect_err(flags).to_string(),
     }
 }
 
 #[test]
 fn without_flags_but_dir_the_defaults_of_the_documents_hold() {
     let config = resolve("--dir x");
-    assert_eq!(config.dir, PathBuf::from("x"));
+    assert_eq!(config.source, Source::Folder("x".into()));
     assert_eq!(config.bind_address.to_string(), "::");
-    assert_eq!((config.http_port, config.https_port, config.healthz_port), (8080, 8443, 10254));
+    assert_eq!((config.http_port, config.https_port, config.healthz_port), (Some(8080), Some(8443), 10254));
     assert_eq!(config.workers, 7);
     assert_eq!(config.https_redirect_port, None);
     assert_eq!(config.server_header, "headgate");
@@ -56,7 +56,7 @@ fn flags_reach_the_translation() {
     let config = resolve(
         "--dir x --ingress-class a --controller-class b --default-ssl-certificate n/c --default-backend-service n/s \
          --configmap n/m --annotations-prefix example.com/ --ssl-redirect=false --hsts=false --use-proxy-protocol \
-         --trusted-proxies 10.0.0.0/8,::1 --enable-svc-external-name",
+         --trusted-proxies 10.0.0.0/8,::1 --enable-svc-external-name --request-timeout 5s --connect-tunnel",
     );
     let expected = Options {
         ingress_class: "a".into(),
@@ -70,6 +70,8 @@ fn flags_reach_the_translation() {
         hsts: Some(false),
         trusted_proxies: Some(vec!["10.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()]),
         proxy_protocol: Some(true),
+        request_timeout: Some(Duration::from_secs(5)),
+        connect_tunnel: true,
         ..Options::default()
     };
     assert_eq!(config.translate, expected);
@@ -79,14 +81,14 @@ fn flags_reach_the_translation() {
 fn a_boolean_takes_its_value_after_an_equals_sign_or_stands_alone() {
     assert_eq!(resolve("--dir x --hsts").translate.hsts, Some(true));
     assert_eq!(resolve("--dir x --hsts=0").translate.hsts, Some(false));
-    assert_eq!(resolve("--hsts --dir x").dir, PathBuf::from("x"));
+    assert_eq!(resolve("--hsts --dir x").source, Source::Folder("x".into()));
     assert!(resolve("--dir x --debug-remote").debug_remote);
     assert!(usage_error("--dir x --hsts=maybe").contains("--hsts"));
 }
 
 #[test]
 fn the_last_of_a_repeated_flag_counts() {
-    assert_eq!(resolve("--dir x --http-port 1 --http-port 2").http_port, 2);
+    assert_eq!(resolve("--dir x --http-port 1 --http-port 2").http_port, Some(2));
     assert_eq!(resolve("--dir x --hsts=false --hsts").translate.hsts, Some(true));
 }
 
@@ -110,6 +112,24 @@ fn every_flag_can_be_given_in_the_environment() {
 #[test]
 fn without_a_source_the_way_out_is_named() {
     assert!(usage_error("").contains("--dir"));
+    assert!(usage_error("--config settings.toml").contains("[[backends]]"));
+}
+
+#[test]
+fn a_plain_proxy_has_one_port_and_no_folder() {
+    let plain = |flags: &str, port| Config::resolve(parse(flags).unwrap(), Some(port), 7);
+    let http = plain("--config c.toml --http-port 1 --healthz-port 8443", PlainPort::Http).unwrap();
+    assert_eq!((http.source, http.http_port, http.https_port), (Source::File("c.toml".into()), Some(1), None));
+    let https = plain("--config c.toml --http-port 1 --https-port 1", PlainPort::Https).unwrap();
+    assert_eq!((https.http_port, https.https_port), (None, Some(1)));
+    let error = plain("--config c.toml --dir d", PlainPort::Http).unwrap_err().to_string();
+    assert!(error.contains("--dir d") && error.contains("[[backends]] of c.toml"), "{error}");
+    assert!(plain("--config c.toml --http-port 1 --healthz-port 1", PlainPort::Http).is_err());
+}
+
+#[test]
+fn settings_of_the_process_may_stand_in_a_file_beside_a_folder() {
+    assert_eq!(resolve("--dir x --config c.toml").source, Source::Folder("x".into()));
 }
 
 #[test]
@@ -126,6 +146,8 @@ fn a_wrong_value_is_told_with_its_flag_and_the_way_out() {
         ("--workers 0", "--workers", "1 to 1024"),
         ("--drain-timeout 240", "--drain-timeout", "1h30m"),
         ("--drain-timeout=-5s", "--drain-timeout", "1h30m"),
+        ("--request-timeout 0s", "--request-timeout", "raised"),
+        ("--connect-tunnel=maybe", "--connect-tunnel", "true or false"),
         ("--header-timeout 0s", "--header-timeout", "raised"),
         ("--max-header-size 1Ki", "--max-header-size", "8Ki"),
         ("--max-header-fields 10001", "--max-header-fields", "1 to 10000"),

@@ -69,20 +69,23 @@ pub struct Choice {
     pub unresolved: Option<String>,
     /// Time to open a connection to one endpoint.
     pub connect_timeout: String,
-    /// Requests that each endpoint may have in flight.
-    pub max_connections: Option<u32>,
     pub endpoints: Vec<Endpoint>,
 }
 
 #[derive(Clone, Debug, Serialize)]
 pub struct Endpoint {
     pub address: SocketAddr,
+    /// As logs have it, where it is not the backend's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     pub weight: u16,
     /// `usable`, or why it gets no new requests.
     pub state: &'static str,
     /// Why its newest check failed, if it did.
     pub failed_check: Option<String>,
     pub in_flight: u32,
+    /// Requests that it may have in flight.
+    pub max_connections: Option<u32>,
 }
 
 impl Rules {
@@ -141,19 +144,28 @@ fn choice(backend: &LiveBackend, weight: u16, route: &RoutePolicy) -> Choice {
     let source = &backend.source;
     let endpoints = backend.endpoints.iter().enumerate().map(|(place, endpoint)| {
         let in_flight = endpoint.in_flight.load(Ordering::Relaxed);
-        let weight = backend.weight(place);
+        let (weight, max_connections) = (backend.weight(place), backend.max_connections(place));
         let state = if endpoint.unhealthy.load(Ordering::Relaxed) {
             "unhealthy"
         } else if endpoint.ejected.load(Ordering::Relaxed) {
             "ejected"
         } else if weight == 0 {
             "weight 0"
-        } else if source.policy.max_connections.is_some_and(|most| in_flight >= most) {
+        } else if max_connections.is_some_and(|most| in_flight >= most) {
             "full"
         } else {
             "usable"
         };
-        Endpoint { address: endpoint.address, weight, state, failed_check: endpoint.failed_check(), in_flight }
+        let name = source.terms.get(place).map(|terms| terms.name.clone());
+        Endpoint {
+            address: endpoint.address,
+            name,
+            weight,
+            state,
+            failed_check: endpoint.failed_check(),
+            in_flight,
+            max_connections,
+        }
     });
     Choice {
         name: backend.name.clone(),
@@ -161,7 +173,6 @@ fn choice(backend: &LiveBackend, weight: u16, route: &RoutePolicy) -> Choice {
         protocol: backend.protocol,
         unresolved: source.unresolved.clone(),
         connect_timeout: format!("{:?}", backend.connect_timeout(route)),
-        max_connections: source.policy.max_connections,
         endpoints: endpoints.collect(),
     }
 }

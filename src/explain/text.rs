@@ -23,17 +23,26 @@ impl Explanation {
         }
         self.rule(&mut lines);
         if let Some(rules) = &self.rules {
-            rules_of(rules, self.tls, &mut lines);
+            if !self.is_plain() {
+                tls_of(rules, self.tls, &mut lines);
+            }
+            rules_of(rules, &mut lines);
         }
         self.backends.iter().for_each(|backend| backend_of(backend, self.backends.len() > 1, &mut lines));
         lines.add("answer", &answer(&self.answer));
         lines.0
     }
 
+    /// No Ingress stands behind it.
+    fn is_plain(&self) -> bool {
+        matches!(&self.rule, Some(Rule::Path { ingress, .. }) if ingress.name.is_empty())
+    }
+
     fn rule(&self, lines: &mut Lines) {
         match &self.rule {
             Some(Rule::Path { path, kind, ingress }) => {
-                lines.add("rule", &format!("{path} ({kind:?}) of Ingress {ingress}"));
+                let of_ingress = if self.is_plain() { String::new() } else { format!(" of Ingress {ingress}") };
+                lines.add("rule", &format!("{path} ({kind:?}){of_ingress}"));
             }
             Some(Rule::DefaultBackend { .. }) => lines.add("rule", "none, so the default backend"),
             None => lines.add("rule", "none"),
@@ -52,7 +61,7 @@ impl Lines {
     }
 }
 
-fn rules_of(rules: &Rules, tls: bool, lines: &mut Lines) {
+fn tls_of(rules: &Rules, tls: bool, lines: &mut Lines) {
     lines.add(
         "tls",
         match (tls, rules.https_redirect) {
@@ -61,6 +70,9 @@ fn rules_of(rules: &Rules, tls: bool, lines: &mut Lines) {
             (false, false) => "the host is in no tls:",
         },
     );
+}
+
+fn rules_of(rules: &Rules, lines: &mut Lines) {
     for verdict in &rules.access {
         let allow = verdict.list.allow.as_ref().map_or("all".to_owned(), |allow| shown(allow, "none"));
         let deny = shown(&verdict.list.deny, "none");
@@ -77,7 +89,10 @@ fn rules_of(rules: &Rules, tls: bool, lines: &mut Lines) {
     }
     for limit in &rules.rate_limits {
         let (requests, per, burst, key, status) = (limit.requests, &limit.per, limit.burst, &limit.key, limit.status);
-        let scope = format!("ProxyPolicy {} for Ingress {}", limit.policy, limit.ingress);
+        let scope = match limit.ingress.as_str() {
+            "" => format!("[{}] of the configuration file", limit.policy),
+            ingress => format!("ProxyPolicy {} for Ingress {ingress}", limit.policy),
+        };
         lines.add("rate", &format!("{requests} per {per}, burst {burst}, by {key}, else {status}: {scope}"));
     }
     for limit in &rules.connection_limits {
@@ -101,10 +116,11 @@ fn backend_of(backend: &Choice, is_member: bool, lines: &mut Lines) {
     }
     lines.add("backend", &line);
     for endpoint in &backend.endpoints {
-        let most = backend.max_connections.map_or(String::new(), |most| format!(" of {most}"));
+        let most = endpoint.max_connections.map_or(String::new(), |most| format!(" of {most}"));
         let weight = if endpoint.weight == 1 { String::new() } else { format!(", weight {}", endpoint.weight) };
         let (address, state, in_flight) = (endpoint.address, endpoint.state, endpoint.in_flight);
-        lines.add("endpoint", &format!("{address} {state}{weight}, {in_flight}{most} in flight"));
+        let name = endpoint.name.as_ref().map_or(String::new(), |name| format!("{name} at "));
+        lines.add("endpoint", &format!("{name}{address} {state}{weight}, {in_flight}{most} in flight"));
     }
 }
 

@@ -83,7 +83,7 @@ impl Checks {
         for (_, wanted, backend) in tables.backends() {
             let Some(check) = &wanted.policy.health_check else { continue };
             for endpoint in &*backend.endpoints {
-                let same = before.remove(&endpoint.id).filter(|checker| checker.check == *check);
+                let same = before.remove(&endpoint.id).filter(|checker| checker.is_for(backend, check));
                 let checker = same.map(|same| same.of(backend));
                 let checker = checker.unwrap_or_else(|| self.start(backend, endpoint, check));
                 self.checkers.insert(endpoint.id, checker);
@@ -92,7 +92,7 @@ impl Checks {
         for gone in before.values().filter(|gone| !gone.endpoint.retired.load(Relaxed)) {
             gone.endpoint.note_check(None);
             if gone.endpoint.unhealthy.swap(false, Relaxed) {
-                let (backend, endpoint) = (&gone.backend.id, gone.endpoint.address);
+                let (backend, endpoint) = (gone.name(), gone.endpoint.address);
                 tracing::info!(%backend, %endpoint, "used again: it is not checked any more");
             }
         }
@@ -132,6 +132,17 @@ impl Checks {
 }
 
 impl Checker {
+    /// It asks what is to be asked now.
+    fn is_for(&self, backend: &LiveBackend, check: &HealthCheck) -> bool {
+        let address = self.endpoint.address;
+        let authority = |backend: &LiveBackend| backend.terms_at(address).map(|terms| terms.authority.clone());
+        self.check == *check && authority(&self.backend) == authority(backend)
+    }
+
+    fn name(&self) -> &str {
+        self.backend.name_at(Some(self.endpoint.address))
+    }
+
     fn of(mut self, backend: &Arc<LiveBackend>) -> Self {
         self.backend = backend.clone();
         self
@@ -139,7 +150,7 @@ impl Checker {
 
     /// The endpoint is used from here on, or not any more.
     fn tell(&self, failure: Option<&str>) {
-        let (backend, endpoint) = (&self.backend.id, self.endpoint.address);
+        let (backend, endpoint) = (self.name(), self.endpoint.address);
         self.endpoint.unhealthy.store(failure.is_some(), Relaxed);
         match failure {
             Some(failure) => {

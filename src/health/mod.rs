@@ -63,11 +63,12 @@ impl Watch {
         let changes = tables.readmit(now);
         for Change { backend, endpoint, ejected } in &changes {
             let address = endpoint.address;
+            let name = tables.name_at(backend, address);
             if *ejected {
                 self.metrics.control().ejected(&backend.namespace, &backend.service);
-                tracing::warn!(%backend, endpoint = %address, "ejected: it failed too many requests in a row");
+                tracing::warn!(backend = %name, endpoint = %address, "ejected: it failed too many requests in a row");
             } else {
-                tracing::info!(%backend, endpoint = %address, "used again after its ejection");
+                tracing::info!(backend = %name, endpoint = %address, "used again after its ejection");
             }
         }
         let moved = self.shown != tables.generation;

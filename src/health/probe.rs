@@ -52,7 +52,8 @@ type Answer = Result<StatusCode, Box<dyn Error + Send + Sync>>;
 
 impl Probe {
     pub(super) fn new(backend: &LiveBackend, endpoint: &LiveEndpoint, check: &HealthCheck) -> Self {
-        let host = || format!("{}.{}", backend.id.service, backend.id.namespace);
+        let own = backend.terms_at(endpoint.address).map(|terms| terms.authority.clone());
+        let host = || own.unwrap_or_else(|| format!("{}.{}", backend.id.service, backend.id.namespace));
         Probe {
             address: SocketAddr::new(endpoint.address.ip(), check.port.unwrap_or(endpoint.address.port())),
             protocol: endpoint.protocol,

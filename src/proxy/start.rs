@@ -21,8 +21,8 @@ use crate::telemetry::{AccessLog, Metrics};
 /// The running data plane. Dropping it does not end the workers; [`Proxy::drain`] does.
 #[derive(Debug)]
 pub struct Proxy {
-    http: SocketAddr,
-    https: SocketAddr,
+    http: Option<SocketAddr>,
+    https: Option<SocketAddr>,
     workers: usize,
     drain: watch::Sender<Option<Drain>>,
     /// One message per worker that ended.
@@ -30,22 +30,28 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Binds both ports and starts the workers.
+    /// Binds the ports and starts the workers.
     pub fn start(
         config: &Config,
         published: Arc<Published>,
         metrics: Arc<Metrics>,
         access_log: Arc<AccessLog>,
     ) -> anyhow::Result<Proxy> {
-        let bind = |port, flag| listener::bind(config.bind_address, port, config.workers, flag);
-        let (http, http_listeners) = bind(config.http_port, "--http-port")?;
-        let (https, https_listeners) = bind(config.https_port, "--https-port")?;
+        let bind = |port: Option<u16>, flag| {
+            port.map(|port| listener::bind(config.bind_address, port, config.workers, flag)).transpose()
+        };
+        // The one port of a plain proxy is set by the first flag, whatever it speaks.
+        let https_flag = if config.http_port.is_some() { "--https-port" } else { "--http-port" };
+        let (http, http_listeners) = bind(config.http_port, "--http-port")?.unzip();
+        let (https, https_listeners) = bind(config.https_port, https_flag)?.unzip();
+        let mut http_listeners = http_listeners.unwrap_or_default().into_iter();
+        let mut https_listeners = https_listeners.unwrap_or_default().into_iter();
         let shared = Arc::new(shared(config, published, metrics, access_log)?);
         let (drain, draining) = watch::channel(None);
         let (report, ended) = mpsc::unbounded_channel();
-        for (index, (http, https)) in http_listeners.into_iter().zip(https_listeners).enumerate() {
+        for index in 0..config.workers {
             let (shared, draining, report) = (shared.clone(), draining.clone(), report.clone());
-            let listeners = Listeners { http, https };
+            let listeners = Listeners { http: http_listeners.next(), https: https_listeners.next() };
             let work = move || {
                 let run = || worker::run(index, shared, listeners, draining);
                 let result = catch_unwind(AssertUnwindSafe(run));
@@ -60,11 +66,11 @@ impl Proxy {
         Ok(Proxy { http, https, workers: config.workers, drain, ended })
     }
 
-    pub fn http_address(&self) -> SocketAddr {
+    pub fn http_address(&self) -> Option<SocketAddr> {
         self.http
     }
 
-    pub fn https_address(&self) -> SocketAddr {
+    pub fn https_address(&self) -> Option<SocketAddr> {
         self.https
     }
 

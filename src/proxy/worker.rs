@@ -83,10 +83,10 @@ pub(super) struct Drain {
     pub(super) deadline: Instant,
 }
 
-/// The two ports of a worker.
+/// The two ports of a worker; a plain proxy has one of them.
 pub(super) struct Listeners {
-    pub(super) http: std::net::TcpListener,
-    pub(super) https: std::net::TcpListener,
+    pub(super) http: Option<std::net::TcpListener>,
+    pub(super) https: Option<std::net::TcpListener>,
 }
 
 /// One open client stream: what was counted for it is undone when it is dropped.
@@ -123,8 +123,8 @@ pub(super) fn run(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     LocalSet::new().block_on(&runtime, async move {
         let worker = Worker::new(index, shared);
-        let http = TcpListener::from_std(listeners.http)?;
-        let https = TcpListener::from_std(listeners.https)?;
+        let http = listeners.http.map(TcpListener::from_std).transpose()?;
+        let https = listeners.https.map(TcpListener::from_std).transpose()?;
         // Not tasks: a panic in either is the end of the worker, not of a task that nobody misses.
         tokio::select! {
             result = serve(worker.clone(), http, https, drain) => result,
@@ -135,22 +135,24 @@ pub(super) fn run(
 
 async fn serve(
     worker: Rc<Worker>,
-    http: TcpListener,
-    https: TcpListener,
+    http: Option<TcpListener>,
+    https: Option<TcpListener>,
     mut drain: watch::Receiver<Option<Drain>>,
 ) -> std::io::Result<()> {
     tokio::select! {
-        () = accept_forever(&worker, &http, false) => {}
-        () = accept_forever(&worker, &https, true) => {}
+        () = accept_forever(&worker, http.as_ref(), false) => {}
+        () = accept_forever(&worker, https.as_ref(), true) => {}
         _ = drain.wait_for(Option::is_some) => {}
     }
     worker.draining.set(true);
     worker.drain_began.notify_waiters();
     let starved = || worker.shard().connection_refused(Refusal::Descriptors);
-    tokio::join!(
-        listener::close(http, starved, |stream, peer| worker.accepted(stream, peer, false)),
-        listener::close(https, starved, |stream, peer| worker.accepted(stream, peer, true)),
-    );
+    let close = async |listener, tls| {
+        if let Some(listener) = listener {
+            listener::close(listener, starved, |stream, peer| worker.accepted(stream, peer, tls)).await;
+        }
+    };
+    tokio::join!(close(http, false), close(https, true));
     tokio::select! {
         () = worker.emptied() => {}
         // The rest is cut: dropping the runtime drops every stream, and the last of them the log.
@@ -170,7 +172,9 @@ async fn over(mut drain: watch::Receiver<Option<Drain>>) {
     }
 }
 
-async fn accept_forever(worker: &Rc<Worker>, listener: &TcpListener, tls: bool) {
+/// For ever, also if there is no such port.
+async fn accept_forever(worker: &Rc<Worker>, listener: Option<&TcpListener>, tls: bool) {
+    let Some(listener) = listener else { return std::future::pending().await };
     let starved = || worker.shard().connection_refused(Refusal::Descriptors);
     loop {
         let (stream, peer) = listener::accept(listener, starved).await;

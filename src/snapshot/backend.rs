@@ -10,7 +10,8 @@ use serde::{Serialize, Serializer};
 
 use super::Certificate;
 
-/// Names a backend: a port of a Service. Ordered by namespace, name, port.
+/// Names a backend: a port of a Service. Ordered by namespace, name, port. Namespace and name are empty where no Service
+/// stands behind it, and the port is its name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BackendId {
     pub namespace: String,
@@ -33,11 +34,24 @@ pub struct Backend {
     pub endpoints: Vec<SocketAddr>,
     /// Why the reference could not be resolved, if so; `endpoints` is then empty.
     pub unresolved: Option<String>,
-    /// Weights of the endpoints, in their order, 0 to 1000 (0: no new requests). Empty: all 1.
-    pub weights: Vec<u16>,
+    /// What holds for each endpoint by itself, in their order. Empty: they are all alike.
+    pub terms: Vec<EndpointTerms>,
     /// Backends that stand in for this one, with their shares. Empty: none do.
     pub split: Vec<SplitMember>,
     pub policy: BackendPolicy,
+}
+
+/// What one endpoint has for itself, where endpoints were written down one by one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct EndpointTerms {
+    /// What logs call the backend of its requests.
+    pub name: String,
+    /// Where it was said to be: its health checks have it as Host, if the check names none.
+    pub authority: String,
+    /// 0 to 1000; 0: no new requests. Where no endpoint has terms, each weighs 1.
+    pub weight: u16,
+    /// Its requests in flight. `None`: those that the backend's policy allows.
+    pub max_connections: Option<u32>,
 }
 
 /// One backend of a traffic split: its own endpoints, as its own policy says, whatever split it has itself.
@@ -52,7 +66,7 @@ pub struct SplitMember {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct BackendPolicy {
     pub algorithm: Algorithm,
-    /// Requests in flight at one endpoint, over all workers. `None`: no limit.
+    /// Requests in flight at one endpoint, over all workers, unless it has its own terms. `None`: no limit.
     pub max_connections: Option<u32>,
     /// Time to open a connection to one endpoint. `None`: the route's.
     pub connect_timeout: Option<Duration>,
@@ -95,7 +109,8 @@ pub enum RetryOn {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct HealthCheck {
     pub path: String,
-    /// The value of Host. `None`: `service.namespace` of the backend.
+    /// The value of Host. `None`: the endpoint's [authority](EndpointTerms::authority), else `service.namespace` of the
+    /// backend.
     pub host: Option<String>,
     /// `None`: the endpoint's.
     pub port: Option<u16>,
@@ -183,6 +198,9 @@ impl fmt::Display for ServicePort {
 /// `namespace-service-port`, as in logs and metrics.
 impl fmt::Display for BackendId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.service.is_empty() {
+            return self.port.fmt(f);
+        }
         write!(f, "{}-{}-{}", self.namespace, self.service, self.port)
     }
 }
@@ -200,6 +218,9 @@ fn by_name<S: Serializer>(name: &ServerName<'_>, serializer: S) -> Result<S::Ok,
 
 impl Serialize for BackendId {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.service.is_empty() {
+            return serializer.collect_str(&self.port);
+        }
         serializer.collect_str(&format_args!("{}/{}:{}", self.namespace, self.service, self.port))
     }
 }

@@ -19,8 +19,8 @@ use std::sync::Arc;
 use serde::Serialize;
 
 pub use backend::{
-    Algorithm, Authority, Backend, BackendId, BackendPolicy, BackendTls, HealthCheck, Outlier, Protocol, Retry,
-    RetryOn, ServicePort, SplitMember,
+    Algorithm, Authority, Backend, BackendId, BackendPolicy, BackendTls, EndpointTerms, HealthCheck, Outlier, Protocol,
+    Retry, RetryOn, ServicePort, SplitMember,
 };
 pub use certificate::{Certificate, PrivateKey};
 pub use host::{HostName, HostPattern, InvalidHost};
@@ -57,7 +57,8 @@ pub struct Host {
     pub routes: Vec<Route>,
 }
 
-/// Names one Kubernetes object of a kind that the context tells.
+/// Names one Kubernetes object of a kind that the context tells. One without a namespace has its name alone; both are
+/// empty where there is no object.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Reference {
     pub namespace: String,
@@ -72,7 +73,10 @@ impl Reference {
 
 impl std::fmt::Display for Reference {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}/{}", self.namespace, self.name)
+        if !self.namespace.is_empty() {
+            write!(f, "{}/", self.namespace)?;
+        }
+        f.write_str(&self.name)
     }
 }
 

@@ -53,7 +53,8 @@ pub struct RoutePolicy {
     /// The methods that are served; 405 for others. `None`: all but TRACE and CONNECT.
     pub methods: Option<Vec<String>>,
     /// CONNECT opens a tunnel to an endpoint; 405 else. Whoever makes the route says so: translation where `methods` lists
-    /// CONNECT. `methods` decides about the others alone, so that without a list all of them stay served.
+    /// CONNECT, or is `None` and `--connect-tunnel` is on. `methods` decides about the others alone, so that without a list
+    /// all of them stay served.
     pub connect: bool,
     /// Names of fields that a request must have, lower case; 400 else.
     pub required_headers: Vec<String>,

@@ -1,4 +1,5 @@
-//! Where objects come from.
+//! Where it comes from what is served: objects from a folder, or all of it from one configuration file.
 
+pub mod file;
 pub mod folder;
 pub mod resolve;

@@ -9,7 +9,7 @@ use std::future::Future;
 use std::io;
 use std::net::{IpAddr, ToSocketAddrs};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -28,10 +28,22 @@ type Lookup = Arc<dyn Fn(String) -> Pin<Box<dyn Future<Output = io::Result<Vec<I
 /// The addresses of `names` as of now, for commands that do not stay. Names that do not resolve are absent.
 pub fn once(names: &BTreeSet<String>) -> BTreeMap<String, Arc<[IpAddr]>> {
     let resolve = |name: &String| {
-        let found: BTreeSet<IpAddr> = (name.as_str(), 0).to_socket_addrs().ok()?.map(|address| address.ip()).collect();
+        let found: BTreeSet<IpAddr> =
+            (name.as_str(), 0).to_socket_addrs().ok()?.map(|address| address.ip().to_canonical()).collect();
         Some((name.clone(), found.into_iter().collect()))
     };
     names.iter().filter_map(resolve).collect()
+}
+
+/// The same, as far as there is an answer to all of them within `patience`.
+pub(super) fn within(patience: Duration, names: BTreeSet<String>) -> BTreeMap<String, Arc<[IpAddr]>> {
+    if names.is_empty() {
+        return BTreeMap::new();
+    }
+    let (answer, answers) = mpsc::channel();
+    // The system's resolver may take its time; it is not waited for.
+    std::thread::spawn(move || answer.send(once(&names)));
+    answers.recv_timeout(patience).unwrap_or_default()
 }
 
 /// Resolves names in a task of its own, which ends when this is dropped.

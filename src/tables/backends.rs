@@ -15,7 +15,7 @@ use std::time::Duration;
 use super::balancer::{Balancer, Split};
 use super::outlier::Ejections;
 use super::{LiveBackend, LiveEndpoint, LiveTls, Tables};
-use crate::snapshot::{Backend, BackendId, RoutePolicy, SplitMember};
+use crate::snapshot::{Backend, BackendId, EndpointTerms, RoutePolicy, SplitMember};
 
 /// The backends of one generation.
 pub(super) struct Backends {
@@ -104,6 +104,20 @@ impl LiveBackend {
     /// How long a connection to an endpoint may take to open: what the backend's policy says, else what the route's does.
     pub fn connect_timeout(&self, route: &RoutePolicy) -> Duration {
         self.source.policy.connect_timeout.unwrap_or(route.connect_timeout)
+    }
+
+    /// As logs have it; where no Service stands behind it, that of the endpoint at hand.
+    pub fn name_at(&self, endpoint: Option<SocketAddr>) -> &str {
+        if !self.id.service.is_empty() {
+            return &self.name;
+        }
+        endpoint.and_then(|endpoint| self.terms_at(endpoint)).map_or("", |terms| &terms.name)
+    }
+
+    /// What the endpoint has for itself.
+    pub fn terms_at(&self, endpoint: SocketAddr) -> Option<&EndpointTerms> {
+        let place = self.source.endpoints.binary_search(&endpoint).ok()?;
+        self.source.terms.get(place)
     }
 
     fn new(id: &BackendId, backend: &Arc<Backend>, ejections: &Arc<Ejections>) -> Self {

@@ -26,8 +26,6 @@ pub(super) struct Balancer {
     /// The turns go on from generation to generation.
     wheel: Wheel,
     by: By,
-    /// Requests that an endpoint may have in flight; [`u32::MAX`]: any number.
-    most: u32,
 }
 
 #[derive(Clone, Debug)]
@@ -81,6 +79,12 @@ impl LiveBackend {
     pub fn weight(&self, place: usize) -> u16 {
         weight(&self.source, place)
     }
+
+    /// Requests that the endpoint at this place may have in flight. `None`: any number.
+    pub fn max_connections(&self, place: usize) -> Option<u32> {
+        let own = self.source.terms.get(place).and_then(|terms| terms.max_connections);
+        own.or(self.source.policy.max_connections)
+    }
 }
 
 impl Balancer {
@@ -100,7 +104,7 @@ impl Balancer {
             Algorithm::LeastConnections => By::Load,
             Algorithm::IpHash => By::Client(keys()),
         };
-        Balancer { wheel, by, most: backend.policy.max_connections.unwrap_or(u32::MAX) }
+        Balancer { wheel, by }
     }
 }
 
@@ -128,14 +132,14 @@ impl Choice<'_> {
     }
 
     fn is_open(&self, place: usize) -> bool {
-        self.may_use(place) && self.in_flight(place) < self.backend.balancer.most
+        self.may_use(place) && self.backend.max_connections(place).is_none_or(|most| self.in_flight(place) < most)
     }
 
     fn lease(&self, place: usize) -> Option<Lease> {
         if !self.may_use(place) {
             return None;
         }
-        Lease::take(&self.backend.endpoints[place], self.backend.balancer.most)
+        Lease::take(&self.backend.endpoints[place], self.backend.max_connections(place))
     }
 
     fn why_nobody(&self) -> NoLease {
@@ -152,12 +156,13 @@ impl LiveEndpoint {
 
 impl Lease {
     /// `None`: the endpoint has `most` requests in flight.
-    fn take(endpoint: &Arc<LiveEndpoint>, most: u32) -> Option<Self> {
-        if most == u32::MAX {
-            endpoint.in_flight.fetch_add(1, Ordering::Relaxed);
-        } else {
-            let room = |in_flight| (in_flight < most).then(|| in_flight + 1);
-            endpoint.in_flight.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).ok()?;
+    fn take(endpoint: &Arc<LiveEndpoint>, most: Option<u32>) -> Option<Self> {
+        match most {
+            None => _ = endpoint.in_flight.fetch_add(1, Ordering::Relaxed),
+            Some(most) => {
+                let room = |in_flight| (in_flight < most).then(|| in_flight + 1);
+                endpoint.in_flight.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).ok()?;
+            }
         }
         Some(Lease(endpoint.clone()))
     }
@@ -174,7 +179,7 @@ impl Drop for Lease {
 }
 
 fn weight(backend: &Backend, place: usize) -> u16 {
-    backend.weights.get(place).copied().unwrap_or(1)
+    backend.terms.get(place).map_or(1, |terms| terms.weight)
 }
 
 fn weights(backend: &Backend) -> impl Iterator<Item = u16> {

@@ -1,6 +1,7 @@
 //! Builds one generation from a snapshot, carrying live state over from the one before.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::HeaderValue;
@@ -33,6 +34,12 @@ impl Tables {
             counts,
             snapshot,
         }
+    }
+
+    /// What logs call the backend of this id for its requests to `endpoint`.
+    pub fn name_at(&self, id: &BackendId, endpoint: SocketAddr) -> String {
+        let live = self.backends().find(|(known, ..)| *known == id);
+        live.map_or_else(|| id.to_string(), |(.., live)| live.name_at(Some(endpoint)).to_owned())
     }
 
     /// All backends as the snapshot has them and as they live, in the snapshot's order.

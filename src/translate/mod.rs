@@ -5,7 +5,7 @@
 //! The way of the objects: `settings` reads flags and the ConfigMap; `ingress` reads each Ingress by itself (with
 //! `annotations`, `target`, `tls`, `class`); `routing` puts them together (`certificates`, `hosts`); `backend` finds
 //! what is behind the Service ports that they name (`service`, `endpoints`, `external_name`). `policy` reads each ProxyPolicy
-//! and says what it changes about both.
+//! and says what it changes about both. `plain` has nothing to do with any of them: it is for a file with `[[backends]]`.
 
 mod annotations;
 mod backend;
@@ -19,6 +19,7 @@ mod memo;
 mod names;
 mod objects;
 mod options;
+mod plain;
 mod policy;
 mod problem;
 mod reports;
@@ -34,7 +35,9 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::snapshot::{BackendId, Snapshot};
+use ipnet::IpNet;
+
+use crate::snapshot::{BackendId, Certificate, Snapshot};
 use backend::{Backends, Resolved, Sources};
 use policy::{Policies, StatusMemo, Statuses, Surroundings};
 use reports::Reports;
@@ -45,6 +48,7 @@ pub use class::class_of;
 pub use hosts::requests_for;
 pub use objects::{Illegible, Objects, PolicyObject};
 pub use options::Options;
+pub use plain::{Place, Plain, PlainBackend};
 pub use policy::{PolicyAncestor, PolicyCondition, PolicyReason, PolicyStatus};
 pub use problem::{ObjectKind, ObjectRef, Problem, Reason, Report};
 
@@ -58,6 +62,17 @@ pub struct Translation {
     pub policies: Arc<[PolicyStatus]>,
     /// Host names of ExternalName Services in use; the source resolves them into [`Objects::addresses`].
     pub names_to_resolve: BTreeSet<String>,
+}
+
+/// A certificate chain and its key from PEM, each with the name that messages have for it; or what is wrong with them, a
+/// part of a sentence without anything of the key.
+pub fn certificate(chain: (&str, &[u8]), key: (&str, &[u8])) -> Result<Arc<Certificate>, String> {
+    secret::pair(chain, key).map(|pair| pair.certificate)
+}
+
+/// A network or an address, as access lists have them.
+pub fn network(text: &str) -> Option<IpNet> {
+    policy::any_network(text)
 }
 
 /// Translates with memos carried from one call to the next, so that one changed object costs about one object. What

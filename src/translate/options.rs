@@ -1,5 +1,7 @@
 //! What the process was told that bears on translation.
 
+use std::time::Duration;
+
 use ipnet::IpNet;
 
 use crate::snapshot::Reference;
@@ -33,6 +35,10 @@ pub struct Options {
     pub trusted_proxies: Option<Vec<IpNet>>,
     /// `--use-proxy-protocol`.
     pub proxy_protocol: Option<bool>,
+    /// `--request-timeout`.
+    pub request_timeout: Option<Duration>,
+    /// `--connect-tunnel`.
+    pub connect_tunnel: bool,
 }
 
 impl Default for Options {
@@ -51,6 +57,8 @@ impl Default for Options {
             hsts: None,
             trusted_proxies: None,
             proxy_protocol: None,
+            request_timeout: None,
+            connect_tunnel: false,
         }
     }
 }

@@ -67,6 +67,8 @@ pub enum ObjectKind {
     Secret,
     ConfigMap,
     ProxyPolicy,
+    /// One of `[[backends]]` in a configuration file.
+    Backend,
 }
 
 impl Problem {

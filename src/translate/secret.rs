@@ -1,4 +1,4 @@
-//! Reads a certificate and its key from a Secret.
+//! Reads a certificate and its key, from a Secret or from files.
 //!
 //! Both must be legible and belong together. Whether the certificate is still valid is not judged: there is no clock
 //! here, an expired certificate is served, and its end of validity is in the snapshot for metrics to tell.
@@ -36,16 +36,21 @@ pub(super) fn load(secret: &Secret) -> Loaded {
     if kind != TYPE {
         return Err(format!("has the type {kind:?} instead of {TYPE}"));
     }
-    let chain = chain(value(secret, CERTIFICATE)?)?;
-    let (names, not_after) = describe(&chain)?;
-    let key = key(value(secret, KEY)?)?;
+    pair((CERTIFICATE, value(secret, CERTIFICATE)?), (KEY, value(secret, KEY)?))
+}
+
+/// The same from PEM, each with the name that messages have for it.
+pub(super) fn pair((of_chain, chain_pem): (&str, &[u8]), (of_key, key_pem): (&str, &[u8])) -> Loaded {
+    let chain = chain(of_chain, chain_pem)?;
+    let (names, not_after) = describe(of_chain, &chain)?;
+    let key = key(of_key, key_pem)?;
     let der = PrivateKey::new(key.secret_der());
     let signing_key = any_supported_type(&key)
-        .map_err(|_| format!("holds a key in {KEY} that is neither RSA (2048 bits or more), ECDSA nor Ed25519"))?;
+        .map_err(|_| format!("holds a key in {of_key} that is neither RSA (2048 bits or more), ECDSA nor Ed25519"))?;
     let certified = CertifiedKey::new(chain, signing_key);
     certified
         .keys_match()
-        .map_err(|_| format!("holds a key in {KEY} that is not of the first certificate in {CERTIFICATE}"))?;
+        .map_err(|_| format!("holds a key in {of_key} that is not of the first certificate in {of_chain}"))?;
     let key_type = certified.key.algorithm();
     let chain = certified.cert.iter().map(|certificate| certificate.to_vec()).collect();
     Ok(Pair { certificate: Arc::new(Certificate { chain, key: der, names, not_after }), key_type })
@@ -74,32 +79,32 @@ fn value<'a>(secret: &'a Secret, key: &str) -> Result<&'a [u8], String> {
     value.map(|value| value.0.as_slice()).ok_or_else(|| format!("has no {key}"))
 }
 
-fn chain(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+fn chain(name: &str, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-    let chain = chain.map_err(|_| format!("holds no legible PEM in {CERTIFICATE}"))?;
+    let chain = chain.map_err(|_| format!("holds no legible PEM in {name}"))?;
     if chain.is_empty() {
-        return Err(format!("holds no certificate in {CERTIFICATE}"));
+        return Err(format!("holds no certificate in {name}"));
     }
     Ok(chain)
 }
 
-fn key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
+fn key(name: &str, pem: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
     PrivateKeyDer::from_pem_slice(pem).map_err(|_| match pem.windows(9).any(|window| window == b"ENCRYPTED") {
-        true => format!("holds an encrypted key in {KEY}"),
-        false => format!("holds no legible PEM key in {KEY}"),
+        true => format!("holds an encrypted key in {name}"),
+        false => format!("holds no legible PEM key in {name}"),
     })
 }
 
 /// Names and end of validity of the leaf; all of the chain must be certificates.
-fn describe(chain: &[CertificateDer<'_>]) -> Result<(Vec<String>, i64), String> {
+fn describe(name: &str, chain: &[CertificateDer<'_>]) -> Result<(Vec<String>, i64), String> {
     let mut leaf = None;
     for (index, der) in chain.iter().enumerate() {
         let parsed = x509_parser::parse_x509_certificate(der).ok().filter(|(rest, _)| rest.is_empty());
         let (_, certificate) =
-            parsed.ok_or_else(|| format!("holds no certificate in {CERTIFICATE} as number {}", index + 1))?;
+            parsed.ok_or_else(|| format!("holds no certificate in {name} as number {}", index + 1))?;
         leaf.get_or_insert_with(|| (dns_names(&certificate), certificate.validity().not_after.timestamp()));
     }
-    leaf.ok_or_else(|| format!("holds no certificate in {CERTIFICATE}"))
+    leaf.ok_or_else(|| format!("holds no certificate in {name}"))
 }
 
 fn dns_names(certificate: &x509_parser::certificate::X509Certificate<'_>) -> Vec<String> {

@@ -66,8 +66,10 @@ pub(super) fn read(options: &Options, config_map: Option<&ConfigMap>) -> Process
         reports.extend(&object, keys.everybody_trusted(options));
     }
     let settings = keys.settings(options);
-    let defaults =
-        Defaults { ssl_redirect: options.ssl_redirect.or(keys.ssl_redirect).unwrap_or(true), policy: keys.policy() };
+    let defaults = Defaults {
+        ssl_redirect: options.ssl_redirect.or(keys.ssl_redirect).unwrap_or(true),
+        policy: keys.policy(options),
+    };
     ProcessSettings { settings, defaults, reports }
 }
 
@@ -192,13 +194,15 @@ impl Keys {
         })
     }
 
-    fn policy(&self) -> RoutePolicy {
+    fn policy(&self, options: &Options) -> RoutePolicy {
         let standard = RoutePolicy::default();
         RoutePolicy {
             max_body_size: self.proxy_body_size.map_or(standard.max_body_size, |size| size.limit),
             connect_timeout: self.proxy_connect_timeout.unwrap_or(standard.connect_timeout),
             idle_timeout: self.proxy_read_timeout.unwrap_or(standard.idle_timeout),
             send_timeout: self.proxy_send_timeout.unwrap_or(standard.send_timeout),
+            request_timeout: options.request_timeout,
+            connect: options.connect_tunnel,
             ..standard
         }
     }

@@ -22,9 +22,12 @@ const BINARY: &str = env!("CARGO_BIN_EXE_headgate");
 #[derive(Debug)]
 pub struct Builder {
     folder: Folder,
-    /// What `--dir` gets.
-    served: PathBuf,
+    /// `--dir`, or `--config` of a plain proxy.
+    served: String,
+    /// Where the ports are.
+    ports: &'static [&'static str],
     flags: Vec<String>,
+    environment: Vec<(&'static str, &'static str)>,
     /// As `ulimit -n` sets it, soft and hard.
     descriptors: Option<u32>,
 }
@@ -65,7 +68,19 @@ impl Headgate {
     pub fn with(objects: &[Value]) -> Builder {
         let folder = Folder::new();
         folder.write("objects.yaml", objects);
-        Builder { served: folder.objects(), folder, flags: Vec::new(), descriptors: None }
+        Builder::new(folder, |folder| format!("--dir={}", folder.objects().display()), DIR_PORTS)
+    }
+
+    /// A plain proxy with this `config.toml`, which says where its port is.
+    pub fn plain(config: &str) -> Builder {
+        let folder = Folder::new();
+        folder.write_text("config.toml", config);
+        Self::plain_in(folder)
+    }
+
+    /// The same with a folder that has the file.
+    pub fn plain_in(folder: Folder) -> Builder {
+        Builder::new(folder, |folder| format!("--config={}", folder.objects().join("config.toml").display()), &[])
     }
 
     /// Replaces what is served and waits until it is live.
@@ -172,7 +187,14 @@ impl Headgate {
     }
 }
 
+const DIR_PORTS: &[&str] = &["--http-port=0", "--https-port=0", "--bind-address=127.0.0.1"];
+
 impl Builder {
+    fn new(folder: Folder, served: impl Fn(&Folder) -> String, ports: &'static [&'static str]) -> Self {
+        let (flags, environment) = (Vec::new(), Vec::new());
+        Builder { served: served(&folder), folder, ports, flags, environment, descriptors: None }
+    }
+
     pub fn flag(mut self, name: &str, value: &str) -> Self {
         self.flags.push(format!("{name}={value}"));
         self
@@ -186,13 +208,25 @@ impl Builder {
 
     /// Serves one file of the folder in place of the folder.
     pub fn only(mut self, name: &str) -> Self {
-        self.served = self.folder.objects().join(name);
+        self.served = format!("--dir={}", self.folder.objects().join(name).display());
         self
     }
 
     /// Another file in the served folder.
     pub fn file(self, name: &str, text: &str) -> Self {
         self.folder.write_text(name, text);
+        self
+    }
+
+    /// Settings of the process, in a file beside the folder.
+    pub fn beside(self, name: &str, text: &str) -> Self {
+        let path = self.folder.beside(name);
+        std::fs::write(&path, text).unwrap();
+        self.flag("--config", path.to_str().unwrap())
+    }
+
+    pub fn environment(mut self, name: &'static str, value: &'static str) -> Self {
+        self.environment.push((name, value));
         self
     }
 
@@ -206,19 +240,20 @@ impl Builder {
     #[track_caller]
     pub fn start(self) -> Headgate {
         let log = self.folder.beside("access.log");
-        let mut arguments = vec!["serve".to_owned(), format!("--dir={}", self.served.display())];
-        arguments.extend(
-            ["--http-port=0", "--https-port=0", "--healthz-port=0", "--bind-address=127.0.0.1"].map(String::from),
-        );
+        let mut arguments = vec!["serve".to_owned(), self.served, "--healthz-port=0".to_owned()];
+        arguments.extend(self.ports.iter().map(|flag| (*flag).to_owned()));
         arguments.push(format!("--access-log={}", log.display()));
         arguments.extend(self.flags);
         let mut process = match self.descriptors {
-            None => Process::start(&arguments),
+            None => Process::start_in(&self.environment, &arguments),
             Some(limit) => Process::start_with(limit, &arguments),
         };
         let line = process.wait_for_line("listening");
         let address = |name: &str| bound(&line, name);
-        let (http, https, admin) = (address("http"), address("https"), address("admin"));
+        let (http, https) = (address("http"), address("https"));
+        // A plain proxy has one port.
+        let (http, https) = (http.or(https).unwrap(), https.or(http).unwrap());
+        let admin = address("admin").unwrap();
         wait::until("/readyz", || (client::get(admin, "admin", "/readyz").status == 200).then_some(()));
         Headgate { http, https, admin, folder: self.folder, process }
     }
@@ -227,7 +262,14 @@ impl Builder {
 impl Process {
     /// Starts the binary with these arguments and an environment without `HEADGATE_*`.
     pub fn start<S: AsRef<std::ffi::OsStr>>(arguments: &[S]) -> Self {
-        Self::run(Command::new(BINARY), arguments)
+        Self::start_in(&[], arguments)
+    }
+
+    /// The same, with these variables in its environment.
+    pub fn start_in<S: AsRef<std::ffi::OsStr>>(environment: &[(&str, &str)], arguments: &[S]) -> Self {
+        let mut command = Command::new(BINARY);
+        command.envs(environment.iter().copied());
+        Self::run(command, arguments)
     }
 
     /// The same, with this many files that it may open.
@@ -240,7 +282,9 @@ impl Process {
     fn run<S: AsRef<std::ffi::OsStr>>(mut command: Command, arguments: &[S]) -> Self {
         // Nobody reads stdout: a pipe that fills up must not stop it.
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("HEADGATE_")) {
+        let given: Vec<_> = command.get_envs().map(|(name, _)| name.to_owned()).collect();
+        let ours = |name: &std::ffi::OsString| name.to_string_lossy().starts_with("HEADGATE_") && !given.contains(name);
+        for name in std::env::vars_os().map(|(name, _)| name).filter(ours) {
             command.env_remove(name);
         }
         Self::watch(command.spawn().unwrap())
@@ -305,13 +349,9 @@ impl Drop for Process {
 
 /// The address called `name` in the line that tells the bound addresses, as text (`name=address`) or JSON.
 #[track_caller]
-fn bound(line: &str, name: &str) -> SocketAddr {
+fn bound(line: &str, name: &str) -> Option<SocketAddr> {
     let starts = [format!(" {name}="), format!("\"{name}\":\"")];
-    let rest = starts
-        .iter()
-        .find_map(|start| line.split_once(start.as_str()))
-        .unwrap_or_else(|| panic!("no {name} in {line}"))
-        .1;
+    let rest = starts.iter().find_map(|start| line.split_once(start.as_str()))?.1;
     let end = rest.find(|c: char| c.is_whitespace() || c == '"').unwrap_or(rest.len());
-    rest[..end].parse::<SocketAddr>().unwrap_or_else(|e| panic!("{e}: {name} in {line}"))
+    Some(rest[..end].parse::<SocketAddr>().unwrap_or_else(|e| panic!("{e}: {name} in {line}")))
 }

@@ -54,7 +54,8 @@ impl Exchange {
         let connection = &self.connection;
         let route = self.route.get();
         let labels = route.map(|route| route.metrics.labels());
-        let backend = self.backend();
+        let tries = self.tries.borrow();
+        let endpoint = tries.last().map(|last| last.endpoint);
         let (host, path) = self.asked_for();
         connection.worker.log.borrow_mut().record(&Entry {
             start: SystemTime::now() - duration,
@@ -77,8 +78,8 @@ impl Exchange {
             ingress: labels.map_or("", |labels| &labels.ingress),
             service: labels.map_or("", |labels| &labels.service),
             route: route.map_or("", |route| &route.label),
-            backend: backend.map_or("", |backend| &backend.name),
-            tries: &self.tries.borrow(),
+            backend: self.backend().map_or("", |backend| backend.name_at(endpoint)),
+            tries: &tries,
             flag: self.failure.get().map_or("", |error| error.flag()),
             tls_version: connection.facts.tls_version.unwrap_or(""),
         });

@@ -57,7 +57,7 @@ impl Running {
         let log = format!("--access-log={}", folder.path().join("log").display());
         let always = ["serve", "--dir=.", "--bind-address=127.0.0.1", "--http-port=0", "--https-port=0", &log];
         let flags = [&always[..], flags].concat();
-        let config = Config::resolve(Typed::parse_from(flags).args, 1).unwrap();
+        let config = Config::resolve(Typed::parse_from(flags).args, None, 1).unwrap();
         let metrics = Metrics::new(1);
         let published = Published::new(snapshot, self_made_certificate(), metrics.clone());
         let access_log = AccessLog::open(config.access_log.clone(), config.access_log_format).unwrap();
@@ -67,7 +67,7 @@ impl Running {
 
     /// Sends one request, or several; what comes is read by [`rest`].
     async fn send(&self, text: &str) -> TcpStream {
-        let mut stream = TcpStream::connect(self.proxy.http_address()).await.unwrap();
+        let mut stream = TcpStream::connect(self.proxy.http_address().unwrap()).await.unwrap();
         stream.write_all(text.as_bytes()).await.unwrap();
         stream
     }
@@ -205,7 +205,7 @@ async fn a_panic_in_a_request_is_500_and_ends_its_connection_alone() {
 #[tokio::test]
 async fn a_panic_in_a_stream_leaves_the_other_streams_of_its_connection() {
     let running = Running::start().await;
-    let stream = TcpStream::connect(running.proxy.http_address()).await.unwrap();
+    let stream = TcpStream::connect(running.proxy.http_address().unwrap()).await.unwrap();
     let (client, connection) = h2::client::handshake(stream).await.unwrap();
     tokio::spawn(connection);
     let other = tokio::spawn(ask(client.clone(), "/held", None));
@@ -251,7 +251,7 @@ async fn a_panic_in_a_body_is_counted_and_hurts_nobody_else() {
 async fn death_by(fault: &str) -> String {
     let mut running = Running::start().await;
     let _armed = running.send(&get("/arms", &format!("x-fault: {fault}\r\n"))).await;
-    let address = running.proxy.http_address();
+    let address = running.proxy.http_address().unwrap();
     let visitors = tokio::spawn(async move {
         loop {
             drop(TcpStream::connect(address).await);

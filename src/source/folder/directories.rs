@@ -15,7 +15,7 @@ use super::log;
 use super::watch::Wake;
 
 #[derive(Debug)]
-pub(super) struct Directories {
+pub(in crate::source) struct Directories {
     /// `None`: the system gives no events.
     watcher: Option<RecommendedWatcher>,
     /// By path without links: device and inode, to notice another directory under the same path.
@@ -25,18 +25,18 @@ pub(super) struct Directories {
 }
 
 impl Directories {
-    pub(super) fn new(wake: Sender<Wake>) -> Directories {
+    pub(in crate::source) fn new(wake: Sender<Wake>) -> Directories {
         let handler = move |event| drop(wake.send(Wake::Event(event)));
         let watcher = notify::recommended_watcher(handler).inspect_err(log::no_events).ok();
         Directories { watcher, watched: BTreeMap::new(), failed: BTreeSet::new() }
     }
 
     /// Whether the system tells all that happens in them.
-    pub(super) fn tell_all(&self) -> bool {
+    pub(in crate::source) fn tell_all(&self) -> bool {
         self.watcher.is_some() && self.failed.is_empty()
     }
 
-    pub(super) fn watch(&mut self, directory: &Path) {
+    pub(in crate::source) fn watch(&mut self, directory: &Path) {
         let Some(watcher) = &mut self.watcher else { return };
         let Ok(metadata) = std::fs::metadata(directory) else { return };
         let identity = (metadata.dev(), metadata.ino());
@@ -60,7 +60,7 @@ impl Directories {
     }
 
     /// Makes the next look watch `directory` anew: its watch may have gone with it.
-    pub(super) fn forget(&mut self, directory: &Path) {
+    pub(in crate::source) fn forget(&mut self, directory: &Path) {
         if self.watched.remove(directory).is_some()
             && let Some(watcher) = &mut self.watcher
         {
@@ -68,13 +68,13 @@ impl Directories {
         }
     }
 
-    pub(super) fn forget_all(&mut self) {
+    pub(in crate::source) fn forget_all(&mut self) {
         let all: Vec<_> = self.watched.keys().cloned().collect();
         all.iter().for_each(|directory| self.forget(directory));
     }
 
     /// Drops the watches of what is shown no longer.
-    pub(super) fn retain(&mut self, listing: &Listing) {
+    pub(in crate::source) fn retain(&mut self, listing: &Listing) {
         let parents = listing.places.iter().filter_map(|place| place.parent());
         let wanted: BTreeSet<&Path> = listing.folders.iter().map(PathBuf::as_path).chain(parents).collect();
         let stale: Vec<_> = self.watched.keys().filter(|path| !wanted.contains(path.as_path())).cloned().collect();
@@ -84,7 +84,7 @@ impl Directories {
 
     /// What a system without events leaves.
     #[cfg(test)]
-    pub(super) fn blind(&mut self) {
+    pub(in crate::source) fn blind(&mut self) {
         self.watcher = None;
     }
 }

@@ -16,21 +16,21 @@ use super::problem::SourceProblem;
 
 /// A folder as it is shown at one moment.
 #[derive(Debug, Default)]
-pub(super) struct Listing {
+pub(in crate::source) struct Listing {
     /// By the path under which it is shown: its stamp, or why there is none.
-    pub(super) files: BTreeMap<PathBuf, Result<Stamp, String>>,
+    pub(in crate::source) files: BTreeMap<PathBuf, Result<Stamp, String>>,
     /// Sub-folders that could not be listed: what was known of them counts on.
     pub(super) unlisted: Vec<PathBuf>,
     pub(super) problems: Vec<SourceProblem>,
     /// Folders that are shown, without links in their paths: whatever happens in them counts.
     pub(super) folders: BTreeSet<PathBuf>,
     /// The links on the way to what is shown, and where they end, without links in their parents' paths.
-    pub(super) places: BTreeSet<PathBuf>,
+    pub(in crate::source) places: BTreeSet<PathBuf>,
 }
 
 /// Two equal stamps of one path: it was not written in between, as far as the clock of the file system can tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Stamp {
+pub(in crate::source) struct Stamp {
     device: u64,
     inode: u64,
     pub(super) size: u64,
@@ -46,7 +46,7 @@ const MAX_LINKS: usize = 40;
 
 /// Lists `root`, a folder or a file. `watch` is called for every directory that matters, before it is listed, so that
 /// what happens after the listing is seen.
-pub(super) fn list(root: &Path, watch: &mut dyn FnMut(&Path)) -> io::Result<Listing> {
+pub(in crate::source) fn list(root: &Path, watch: &mut dyn FnMut(&Path)) -> io::Result<Listing> {
     let mut lister = Lister { listing: Listing::default(), watch };
     let absolute = std::path::absolute(root)?;
     lister.follow(Path::new("/"), absolute.components());

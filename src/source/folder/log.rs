@@ -38,5 +38,5 @@ fn new<'a>(now: &'a [SourceProblem], before: &[SourceProblem]) -> impl Iterator<
 }
 
 pub(super) fn no_events(error: &notify::Error) {
-    warn!("not every change of a file will be told by the system ({error}); the folder is polled");
+    warn!("not every change of a file will be told by the system ({error}); they are polled");
 }

@@ -37,15 +37,18 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 
+pub(super) use directories::Directories;
 pub use files::{View, view_of};
+pub(super) use list::{Listing, list};
 pub use object::Object;
 pub use parse::{Located, Parsed, parse_documents};
 pub use problem::SourceProblem;
+pub(super) use watch::{Happening, Wake};
 
 use crate::translate::Objects;
 use disk::Disk;
 use files::Files;
-use watch::{Wake, Watch};
+use watch::Watch;
 
 /// A watched folder. Dropping it ends the watch.
 #[derive(Debug)]

@@ -160,6 +160,8 @@ impl Reading<'_> {
                 self.typed(&node, kind, Object::ConfigMap);
             }
             ObjectKind::ProxyPolicy => self.policy(node, None),
+            // No object has it.
+            ObjectKind::Backend => self.skipped(&node, of),
         }
     }
 

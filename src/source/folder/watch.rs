@@ -37,7 +37,7 @@ const POLL_WITHOUT_EVENTS: Duration = Duration::from_millis(250);
 
 /// What ends a wait.
 #[derive(Debug)]
-pub(super) enum Wake {
+pub(in crate::source) enum Wake {
     Event(notify::Result<notify::Event>),
     Reload,
     Stop,
@@ -178,13 +178,7 @@ impl Watch {
             self.open.clear();
             return true;
         }
-        let kind = match event.kind {
-            EventKind::Modify(ModifyKind::Data(_)) => Happening::Written,
-            EventKind::Access(AccessKind::Close(AccessMode::Write)) => Happening::Closed,
-            EventKind::Modify(ModifyKind::Metadata(_)) => Happening::Touched,
-            EventKind::Access(_) => return false,
-            _ => Happening::Moved,
-        };
+        let Some(kind) = Happening::of(event.kind) else { return false };
         let mut counts = false;
         for path in &event.paths {
             if kind == Happening::Moved {
@@ -209,13 +203,26 @@ impl Watch {
 
 /// What an event is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Happening {
+pub(in crate::source) enum Happening {
     Written,
     /// By one who could write.
     Closed,
     Touched,
     /// Came, went or got another name.
     Moved,
+}
+
+impl Happening {
+    /// `None`: nothing that could change what is read.
+    pub(in crate::source) fn of(kind: EventKind) -> Option<Happening> {
+        match kind {
+            EventKind::Modify(ModifyKind::Data(_)) => Some(Happening::Written),
+            EventKind::Access(AccessKind::Close(AccessMode::Write)) => Some(Happening::Closed),
+            EventKind::Modify(ModifyKind::Metadata(_)) => Some(Happening::Touched),
+            EventKind::Access(_) => None,
+            _ => Some(Happening::Moved),
+        }
+    }
 }
 
 impl Listing {

@@ -101,7 +101,7 @@ impl Compiler<'_> {
             policy: route.policy.clone(),
             tls,
             metrics: self.counters(namespace, name, service),
-            label: format!("{} {pattern} {}", route.owner, route.path.path.as_str()),
+            label: format!("{} {pattern} {}", route.owner, route.path.path.as_str()).trim_start().to_owned(),
             namespace: namespace.clone(),
             ingress: name.clone(),
         })

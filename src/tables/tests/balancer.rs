@@ -9,7 +9,7 @@ mod split;
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::*;
-use crate::snapshot::{Algorithm, BackendPolicy};
+use crate::snapshot::{Algorithm, BackendPolicy, EndpointTerms};
 use crate::tables::{Lease, LiveBackend, NoLease};
 
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -18,7 +18,8 @@ const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 fn weighted(algorithm: Algorithm, weights: &[u16]) -> Backend {
     let ports: Vec<u16> = (1..).take(weights.len()).collect();
     let policy = BackendPolicy { algorithm, ..BackendPolicy::default() };
-    Backend { weights: weights.to_vec(), policy, ..Backend::clone(&backend(&ports)) }
+    let terms = weights.iter().map(|&weight| EndpointTerms { weight, ..EndpointTerms::default() }).collect();
+    Backend { terms, policy, ..Backend::clone(&backend(&ports)) }
 }
 
 /// Tables with one backend.

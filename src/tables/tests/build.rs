@@ -1,7 +1,7 @@
 use std::sync::atomic::Ordering;
 
 use super::*;
-use crate::snapshot::{Hsts, Protocol, Settings};
+use crate::snapshot::{EndpointTerms, Hsts, Protocol, Settings};
 use crate::tables::{LiveAction, LiveBackend};
 
 fn id(service: &str) -> BackendId {
@@ -156,4 +156,24 @@ fn one_endpoint_among_5000_backends_makes_one_backend_new() {
     let same = |at: &usize| Arc::ptr_eq(&first.backends[*at], &second.backends[*at]);
     assert_eq!((0..5_000).filter(same).count(), 4_999);
     assert!(Arc::ptr_eq(&first.routes, &second.routes));
+}
+
+#[test]
+fn logs_name_the_endpoint_where_it_has_a_name_and_else_the_backend() {
+    let named = |name: &str| EndpointTerms { name: name.to_owned(), weight: 1, ..EndpointTerms::default() };
+    let plain = BackendId { namespace: String::new(), service: String::new(), port: ServicePort::Name("all".into()) };
+    let terms = vec![named("one"), named("two")];
+    let backends = BTreeMap::from([
+        (plain, Arc::new(Backend { terms, ..Backend::clone(&backend(&[1, 2])) })),
+        (backend_id("s"), backend(&[1])),
+    ]);
+    let tables = build(Snapshot { backends, ..Snapshot::default() }, None);
+    let name = |at: usize, port| tables.backends[at].name_at(Some(SocketAddr::from(([127, 0, 0, 1], port)))).to_owned();
+    assert_eq!([name(0, 1), name(0, 2), name(0, 3), name(1, 1)], ["one", "two", "", "ns-s-80"]);
+    assert_eq!([0, 1].map(|at| tables.backends[at].name_at(None)), ["", "ns-s-80"]);
+    assert_eq!(tables.backends[0].name, "all");
+    let endpoint = SocketAddr::from(([127, 0, 0, 1], 2));
+    let ids: Vec<_> = tables.backends().map(|(id, ..)| id.clone()).chain([backend_id("gone")]).collect();
+    let names = ids.iter().map(|id| tables.name_at(id, endpoint)).collect::<Vec<_>>();
+    assert_eq!(names, ["two", "ns-s-80", "ns-gone-80"]);
 }

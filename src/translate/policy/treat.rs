@@ -123,7 +123,9 @@ fn guard(policy: &mut RoutePolicy, attached: &Attached, ingress: &Reference, ann
         if !(said.by_class && annotated) {
             policy.max_body_size = rules.max_body_size.or(policy.max_body_size);
         }
-        policy.connect = rules.methods.iter().flatten().any(|method| method == "CONNECT");
+        if let Some(methods) = &rules.methods {
+            policy.connect = methods.iter().any(|method| method == "CONNECT");
+        }
         policy.methods = rules.methods;
         policy.required_headers = rules.required_headers;
     }

@@ -72,18 +72,22 @@ pub(super) fn size(field: &str, text: &str) -> Read<u64> {
     number.checked_mul(unit).ok_or_else(invalid)
 }
 
-/// An address or a network. v4-mapped v6 is v4.
 pub(super) fn network(field: &str, text: &str) -> Read<IpNet> {
-    let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).map_err(|_| {
+    any_network(text).ok_or_else(|| {
         let what = format!("{} is neither an address nor a network", quoted(text));
         Flaw::new(field, what, "write it as 10.0.0.0/8 or 2001:db8::/32")
-    })?;
+    })
+}
+
+/// An address or a network. v4-mapped v6 is v4.
+pub(in crate::translate) fn any_network(text: &str) -> Option<IpNet> {
+    let network = text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))?;
     let mapped = match network {
         IpNet::V6(network) => network.addr().to_ipv4_mapped().zip(network.prefix_len().checked_sub(96)),
         IpNet::V4(_) => None,
     };
     let canonical = mapped.and_then(|(address, prefix)| Ipv4Net::new(address, prefix).ok()).map(IpNet::V4);
-    Ok(canonical.unwrap_or(network).trunc())
+    Some(canonical.unwrap_or(network).trunc())
 }
 
 pub(super) fn number(field: &str, value: i32, range: RangeInclusive<u32>) -> Read<u32> {

@@ -33,7 +33,7 @@ async fn a_deadline_that_the_client_misses_is_no_error_of_the_backend() {
 #[tokio::test]
 async fn a_stalled_stream_is_cut_also_past_its_deadline() {
     let running = Running::with(within(200), &["--write-timeout=1s"]).await;
-    let stream = TcpStream::connect(running.proxy.http_address()).await.unwrap();
+    let stream = TcpStream::connect(running.proxy.http_address().unwrap()).await.unwrap();
     let (client, connection) = h2::client::handshake(stream).await.unwrap();
     tokio::spawn(connection);
     let mut body = ask(client, "/large", None).await.unwrap().into_body();

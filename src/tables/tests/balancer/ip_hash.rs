@@ -89,7 +89,7 @@ proptest! {
         // Gone from the snapshot, ejected, or tried: the same for the clients.
         let mut fewer = weighted(Algorithm::IpHash, &weights);
         fewer.endpoints.remove(gone);
-        fewer.weights.remove(gone);
+        fewer.terms.remove(gone);
         let fewer = with(fewer, Some(&tables));
         let id = tables.backends[0].endpoints[gone].id;
         for (&client, &port) in &before {

@@ -34,6 +34,22 @@ fn a_full_endpoint_is_passed_over_and_all_full_is_told_at_once() {
 }
 
 #[test]
+fn an_endpoint_s_own_limit_counts_before_that_of_all() {
+    for algorithm in ALGORITHMS {
+        let mut limited = limited(algorithm, &[1; 3], 2);
+        limited.terms[0].max_connections = Some(1);
+        limited.terms[1].max_connections = Some(3);
+        let tables = with(limited, None);
+        let backend = &tables.backends[0];
+        let _leases: Vec<_> = (0..6).map(|at| backend.pick(CLIENT, at, &[]).unwrap()).collect();
+        let in_flight = |at: usize| backend.endpoints[at].in_flight.load(Ordering::Relaxed);
+        assert_eq!([0, 1, 2].map(in_flight), [1, 3, 2], "{algorithm:?}");
+        assert_eq!(pick(backend, &[]).unwrap_err(), NoLease::Full);
+        assert_eq!([0, 1, 2].map(|at| backend.max_connections(at)), [Some(1), Some(3), Some(2)]);
+    }
+}
+
+#[test]
 fn a_lower_limit_holds_from_the_next_request_on() {
     let first = with(limited(Algorithm::RoundRobin, &[1], 3), None);
     let mut leases: Vec<_> = (0..3).map(|_| pick(&first.backends[0], &[]).unwrap()).collect();

@@ -1,0 +1,85 @@
+//! What `serve` reads from: a folder of objects, or a configuration file with `[[backends]]`.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use anyhow::anyhow;
+
+use super::control::Wanted;
+use super::found;
+use crate::config;
+use crate::source::file::ConfigFile;
+use crate::source::folder::{Folder, OpenError, SourceProblem};
+use crate::translate::{Objects, Report};
+
+pub(super) enum Source {
+    Folder(Folder),
+    File(ConfigFile),
+}
+
+impl Source {
+    pub(super) fn open(source: &config::Source) -> anyhow::Result<Self> {
+        match source {
+            config::Source::Folder(dir) => Ok(Source::Folder(Folder::open(dir).map_err(no_folder)?)),
+            config::Source::File(path) => Ok(Source::File(ConfigFile::open(path)?)),
+        }
+    }
+
+    /// What is to be served, as of the last [`changed`](Self::changed). `addresses`: what is known of host names by now.
+    pub(super) fn wanted(&self, addresses: BTreeMap<String, Arc<[IpAddr]>>) -> Wanted {
+        match self {
+            Source::Folder(folder) => Wanted::Objects(Objects { addresses, ..folder.objects() }),
+            Source::File(file) => {
+                let mut known = file.addresses().clone();
+                known.extend(addresses);
+                Wanted::Plain(file.plain().clone(), known)
+            }
+        }
+    }
+
+    /// Nothing is lost if it is cancelled.
+    pub(super) async fn changed(&mut self) -> anyhow::Result<()> {
+        match self {
+            Source::Folder(folder) => Ok(folder.changed().await?),
+            Source::File(file) => file.changed().await,
+        }
+    }
+
+    pub(super) fn reload(&self) {
+        match self {
+            Source::Folder(folder) => folder.reload(),
+            Source::File(file) => file.reload(),
+        }
+    }
+
+    /// What is broken.
+    pub(super) fn problems(&self) -> &[SourceProblem] {
+        match self {
+            Source::Folder(folder) => folder.problems(),
+            Source::File(file) => file.problems(),
+        }
+    }
+
+    /// What is passed over.
+    pub(super) fn notes(&self) -> &[SourceProblem] {
+        match self {
+            Source::Folder(folder) => folder.notes(),
+            Source::File(file) => file.notes(),
+        }
+    }
+
+    /// Says in the application log what the start found to serve.
+    pub(super) fn tell(&self, config: &config::Source, reports: &[Report], hosts: usize) {
+        match (self, config) {
+            (Source::Folder(folder), config::Source::Folder(dir)) => found::tell(dir, folder.view(), reports, hosts),
+            (Source::File(file), _) => tracing::info!("{} backends are served", file.plain().backends.len()),
+            _ => {}
+        }
+    }
+}
+
+fn no_folder(error: OpenError) -> anyhow::Error {
+    let OpenError { path, source } = error;
+    anyhow!("--dir cannot read {}: {source}; give a folder or a file of YAML or JSON that can be read", path.display())
+}

@@ -1,0 +1,132 @@
+//! One configuration file (TOML): settings of the process and, if it has `[[backends]]`, a plain proxy in front of them.
+//!
+//! [`load`] reads it once. [`ConfigFile::open`] reads it and starts a thread that watches it and the files it names, for a
+//! plain proxy: as long as the file is broken, what it said before counts, and [`ConfigFile::problems`] tell why. What
+//! cannot change while the process runs is told in [`ConfigFile::notes`].
+//!
+//! `read` (with `table`) makes values of the text; `watch` decides when to look.
+
+mod read;
+mod table;
+#[cfg(test)]
+mod tests;
+mod watch;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs;
+use std::io;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, mpsc};
+
+pub use read::Settings;
+
+use super::folder::{SourceProblem, Wake};
+use crate::translate::Plain;
+use watch::Watch;
+
+/// A watched file. Dropping it ends the watch.
+#[derive(Debug)]
+pub struct ConfigFile {
+    /// What was adopted by the last [`ConfigFile::changed`].
+    view: Arc<View>,
+    views: tokio::sync::watch::Receiver<Arc<View>>,
+    wake: mpsc::Sender<Wake>,
+}
+
+/// What a file says, and what is wrong with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct View {
+    plain: Arc<Plain>,
+    /// Of its host names, as far as they resolved when the file was read.
+    addresses: BTreeMap<String, Arc<[IpAddr]>>,
+    problems: Vec<SourceProblem>,
+    notes: Vec<SourceProblem>,
+}
+
+/// All that is wrong with a file, a line for each.
+#[derive(Debug)]
+pub struct Broken(pub Vec<SourceProblem>);
+
+impl std::error::Error for Broken {}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines: Vec<_> = self.0.iter().map(ToString::to_string).collect();
+        f.write_str(&lines.join("\n"))
+    }
+}
+
+/// Reads the file, and those that it names.
+pub fn load(path: &Path) -> Result<Settings, Broken> {
+    load_with(path, &mut |_| {}).map_err(Broken)
+}
+
+/// `named` is told of the files that the file names, also if they cannot be read.
+fn load_with(path: &Path, named: &mut dyn FnMut(PathBuf)) -> Result<Settings, Vec<SourceProblem>> {
+    let named = std::cell::RefCell::new(named);
+    let problem =
+        |line, reason| SourceProblem { file: path.display().to_string(), line, column: None, object: None, reason };
+    let bytes = fs::read(path).map_err(|error| vec![problem(None, format!("it cannot be read: {error}"))])?;
+    let text = String::from_utf8(bytes).map_err(|_| vec![problem(None, "it is not UTF-8".to_owned())])?;
+    let beside = path.parent().unwrap_or(Path::new(""));
+    let load = |file: &Path| -> io::Result<Vec<u8>> {
+        let file = beside.join(file);
+        named.borrow_mut()(file.clone());
+        fs::read(file)
+    };
+    let wrong = |wrong: Vec<(usize, String)>| {
+        wrong.into_iter().map(|(line, reason)| problem(Some(line), reason)).collect::<Vec<_>>()
+    };
+    read::read(&text, &load).map_err(wrong)
+}
+
+impl ConfigFile {
+    /// Reads `path` and begins to watch it. The file has `[[backends]]`.
+    pub fn open(path: &Path) -> anyhow::Result<ConfigFile> {
+        let (wake, wakes) = mpsc::channel();
+        let watch = Watch::open(path, wake.clone(), wakes)?;
+        let views = watch.subscribe();
+        let view = views.borrow().clone();
+        std::thread::Builder::new().name("config-file".into()).spawn(|| watch.run())?;
+        Ok(ConfigFile { view, views, wake })
+    }
+
+    /// Waits until the file says other than what this shows, and shows that. Nothing is lost if it is cancelled.
+    pub async fn changed(&mut self) -> anyhow::Result<()> {
+        self.views.changed().await.map_err(|_| anyhow::anyhow!("the thread that watches the file has ended"))?;
+        self.view = self.views.borrow_and_update().clone();
+        Ok(())
+    }
+
+    /// Reads the file again; what that changes is told by [`ConfigFile::changed`].
+    pub fn reload(&self) {
+        // If the thread has ended, `changed` says so.
+        drop(self.wake.send(Wake::Reload));
+    }
+
+    pub fn plain(&self) -> &Arc<Plain> {
+        &self.view.plain
+    }
+
+    /// Addresses of the host names in it, so that a name that is new is not without any until it is looked up.
+    pub fn addresses(&self) -> &BTreeMap<String, Arc<[IpAddr]>> {
+        &self.view.addresses
+    }
+
+    pub fn problems(&self) -> &[SourceProblem] {
+        &self.view.problems
+    }
+
+    /// What of the file cannot change while the process runs.
+    pub fn notes(&self) -> &[SourceProblem] {
+        &self.view.notes
+    }
+}
+
+impl Drop for ConfigFile {
+    fn drop(&mut self) {
+        drop(self.wake.send(Wake::Stop));
+    }
+}
