@@ -159,3 +159,16 @@ fn a_file_that_is_written_in_place_is_taken_whole() {
     drop(file);
     until("the other backend", || (answer(&proxy) == "two").then_some(()));
 }
+
+#[test]
+fn a_name_that_is_new_costs_no_request() {
+    let backends = ["one", "two"].map(Backend::answering);
+    let named = format!("[[backends]]\nname = \"it\"\naddr = \"localhost:{}\"\n", backends[1].address.port());
+    let proxy = Headgate::plain(&config(&[("it", backends[0].address)], "")).start();
+    rewrite(&proxy, &config(&[], &named));
+    until("the other backend", || {
+        let answer = get(proxy.http, "a", "/");
+        assert_eq!(answer.status, 200);
+        (answer.text() == "two").then_some(())
+    });
+}
