@@ -253,3 +253,73 @@ fn routes_fails_where_there_is_none() {
     let empty = folder("empty", "");
     assert_eq!(outcome(&format!("routes --dir {}", empty.display())).0, 1);
 }
+
+/// A `config.toml` with this text.
+fn config(name: &str, text: &str) -> PathBuf {
+    let file = folder(name, "").join("config.toml");
+    std::fs::write(&file, text).unwrap();
+    file
+}
+
+const BACKENDS: &str = "[[backends]]\nname = \"one\"\naddr = \"127.0.0.1:3001\"\nweight = 9\nmax_connections = 5\n\
+                        [rate_limit]\nrequests_per_second = 7\n";
+
+#[test]
+fn a_broken_configuration_file_ends_each_command_with_all_that_is_wrong_with_it() {
+    let file =
+        config("broken-config", "[server]\nworkers = 1\n[[backends]]\nname = \"a\"\naddr = \"b:1\"\nweight = 1001\n");
+    let file = file.display();
+    let expected = format!(
+        "{file}:2: [server] workers: there is no such key; allowed are bind_addr, connect_tunnel, max_connections, \
+         request_timeout, worker_threads\n\
+         {file}:6: [[backends]] weight: 1001 is out of range; write a whole number from 0 to 1000\n"
+    );
+    for command in ["serve", "", "routes", "explain http://a/"] {
+        assert_eq!(failure(&format!("{command} --config {file}"), 1), format!("error: {expected}"), "{command}");
+    }
+    let (code, text) = outcome(&format!("check {file}"));
+    assert_eq!((code, text.as_str()), (1, format!("{expected}2 problems\n").as_str()));
+    assert!(failure("serve --config deploy/none.toml", 1).starts_with("error: deploy/none.toml: it cannot be read: "));
+}
+
+#[test]
+fn backends_and_a_folder_or_nothing_at_all_are_usage_errors() {
+    let plain = config("plain-config", BACKENDS);
+    let settings = config("settings-config", "backends = []\n[server]\nworker_threads = 1\n");
+    for command in ["serve", "routes", "explain http://a/"] {
+        let both = failure(&format!("{command} --dir deploy/demo --config {}", plain.display()), 2);
+        one_line(&both, &["--dir deploy/demo", "[[backends]]", "plain-config"]);
+        one_line(&failure(&format!("{command} --config {}", settings.display()), 2), &["--dir", "[[backends]]"]);
+    }
+    let (code, text) = outcome(&format!("routes --dir deploy/demo --config {}", settings.display()));
+    assert!(code == 0 && text.contains("demo.localhost"), "{text}");
+}
+
+#[test]
+fn what_a_configuration_file_asks_for_is_checked_listed_and_explained() {
+    let file = config("asked-config", &format!("[server]\nrequest_timeout = 9\nconnect_tunnel = true\n{BACKENDS}"));
+    let file = file.display();
+    assert_eq!(outcome(&format!("check {file}")), (0, "nothing wrong\n".to_owned()));
+    let (code, text) = outcome(&format!("routes --config {file}"));
+    assert_eq!(code, 0);
+    let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(rows[1..], [["*", "/", "Prefix", "backends", "1"]]);
+    let (code, text) = outcome(&format!("explain --config {file} http://any.example/x"));
+    let expected = "GET http://any.example/x
+  listener   http
+  client     127.0.0.1
+  host       any.example, which the rules of * serve
+  path       /x
+  rule       / (Prefix)
+  methods    all but TRACE
+  rate       7 per 1s, burst 7, by client, else 429: [rate_limit] of the configuration file
+  body       of any size
+  timeouts   idle 60s, send 60s, whole request 9s
+  backend    backends over Http1, to connect within 1s
+  endpoint   one at 127.0.0.1:3001 usable, weight 9, 0 of 5 in flight
+  answer     the backend's, if limits let the request pass
+";
+    assert_eq!((code, text.as_str()), (0, expected));
+    let (_, text) = outcome(&format!("explain --request-timeout 5s --config {file} http://any.example/x"));
+    assert!(text.contains("whole request 5s"), "{text}");
+}

@@ -44,7 +44,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let is_config = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "toml");
     let (configs, paths): (Vec<_>, Vec<_>) = args.paths.iter().cloned().partition(is_config);
     let (view, translation) = objects::read(&paths, &args.meaning)?;
-    let ingresses = view.objects.ingresses.len();
+    let ingresses = (!paths.is_empty()).then_some(view.objects.ingresses.len());
     let mut files = view.problems;
     files.extend(configs.iter().filter_map(|path| file::load(path).err()).flat_map(|Broken(problems)| problems));
     let findings = Findings { files, notes: view.notes, objects: translation.reports, policies: translation.policies };
@@ -60,8 +60,8 @@ impl Findings {
         self.files.len() + self.objects.iter().map(|report| report.problems.len()).sum::<usize>()
     }
 
-    /// A line for each, and one that sums up.
-    fn text(&self, ingresses: usize) -> Result<String, std::fmt::Error> {
+    /// A line for each, and one that sums up. `ingresses`: how many were read, if there were files for objects.
+    fn text(&self, ingresses: Option<usize>) -> Result<String, std::fmt::Error> {
         let mut text = String::new();
         for problem in &self.files {
             writeln!(text, "{problem}")?;
@@ -74,9 +74,12 @@ impl Findings {
                 writeln!(text, "{}: {}: {:?}: {}", report.object, problem.field, problem.reason, problem.message)?;
             }
         }
+        if let Some(ingresses) = ingresses {
+            write!(text, "{ingresses} Ingresses, ")?;
+        }
         match self.count() {
-            0 => writeln!(text, "{ingresses} Ingresses, nothing wrong")?,
-            problems => writeln!(text, "{ingresses} Ingresses, {problems} problems")?,
+            0 => writeln!(text, "nothing wrong")?,
+            problems => writeln!(text, "{problems} problems")?,
         }
         Ok(text)
     }

@@ -3,6 +3,7 @@
 
 mod events;
 mod memo;
+mod plain;
 mod policies;
 mod policies_over_time;
 mod refused;
