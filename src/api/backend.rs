@@ -39,6 +39,8 @@ pub struct TrafficSplitEntry {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(validation = ("!has(self.interval) || !has(self.timeout) || duration(self.timeout) <= duration(self.interval)",
                        "healthCheck: the timeout must not be longer than the interval"))]
+#[x_kube(validation = ("!has(self.interval) || duration(self.interval) >= duration('100ms')",
+                       "healthCheck: the interval must be at least 100ms"))]
 pub struct HealthCheck {
     /// Begins with a slash.
     #[schemars(schema_with = "schema::path")]
@@ -51,7 +53,7 @@ pub struct HealthCheck {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 65535))]
     pub port: Option<i32>,
-    /// 5s if absent.
+    /// Between two checks of an endpoint, at least 100ms. 5s if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::duration")]
     pub interval: Option<String>,

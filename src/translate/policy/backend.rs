@@ -72,6 +72,9 @@ pub(super) fn health_check(check: &api::HealthCheck) -> Read<HealthCheck> {
         |name, text: &Option<String>| text.as_deref().map(|text| values::duration(&field(name), text)).transpose();
     let interval = duration("interval", &check.interval)?;
     let timeout = duration("timeout", &check.timeout)?;
+    if interval.is_some_and(|interval| interval < SHORTEST_INTERVAL) {
+        return Err(Flaw::new(field("interval"), "the interval is shorter than 100ms", "lengthen it"));
+    }
     if let Some((interval, timeout)) = interval.zip(timeout)
         && timeout > interval
     {
@@ -100,6 +103,8 @@ pub(super) fn health_check(check: &api::HealthCheck) -> Read<HealthCheck> {
 }
 
 const INTERVAL: Duration = Duration::from_secs(5);
+/// So that a policy cannot make the process check without pause.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
 const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// `None`: no endpoint is ejected.
