@@ -45,9 +45,10 @@ fn the_file_in_the_readme_answers_requests() {
     let proxy =
         Headgate::plain(&config).file("cert.pem", &certificate.pem).file("key.pem", &certificate.key_pem).start();
     let mut client = tls::Tls::to("site.example").connect(proxy.https);
-    let answers: Vec<_> = (0..4).map(|at| client.get("site.example", &format!("/{at}")).text()).collect();
-    assert_eq!(answers.iter().filter(|answer| *answer == "one").count(), 2, "{answers:?}");
-    assert_eq!(answers.iter().filter(|answer| *answer == "two").count(), 2, "{answers:?}");
+    // Where localhost is ::1 too, nobody listens there, and it gives way.
+    let answers: Vec<_> = (0..12).map(|at| client.get("site.example", &format!("/{at}")).text()).collect();
+    assert!(answers.iter().all(|answer| ["one", "two"].contains(&answer.as_str())), "{answers:?}");
+    assert!(["one", "two"].iter().all(|backend| answers.iter().any(|answer| answer == backend)), "{answers:?}");
 }
 
 #[test]
