@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::problem::{ObjectKind, ObjectRef, Problem, Report};
+use super::problem::{ObjectRef, Problem, Report};
 
 /// Problems by object, each told once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,12 +28,6 @@ impl Reports {
 
     pub(super) fn of(&self, object: &ObjectRef) -> impl Iterator<Item = &Problem> {
         self.0.get(object).into_iter().flatten()
-    }
-
-    /// Those of objects of one kind.
-    pub(super) fn about(&self, kind: ObjectKind) -> Reports {
-        let reports = self.0.iter().filter(|(object, _)| object.kind == kind);
-        Reports(reports.map(|(object, problems)| (object.clone(), problems.clone())).collect())
     }
 
     /// Sorted by object, then by field.

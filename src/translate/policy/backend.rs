@@ -80,7 +80,7 @@ pub(super) fn health_check(check: &api::HealthCheck) -> Read<HealthCheck> {
     {
         return Err(Flaw::new(field("timeout"), "the timeout is longer than the interval", "shorten it"));
     }
-    let interval = interval.or(timeout.filter(|timeout| *timeout > INTERVAL)).unwrap_or(INTERVAL);
+    let interval = interval.unwrap_or_else(|| timeout.map_or(INTERVAL, |timeout| timeout.max(INTERVAL)));
     let threshold = |name, value: Option<i32>, default| {
         value.map_or(Ok(default), |value| values::number(&field(name), value, 1..=100))
     };

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::super::class::Classes;
 use super::super::memo::Seen;
 use super::super::objects::Objects;
-use super::super::problem::{ObjectKind, ObjectRef};
+use super::super::problem::ObjectRef;
 use super::super::reports::Reports;
 use super::super::routing::Routed;
 use super::Policies;
@@ -74,19 +74,15 @@ pub(in crate::translate) struct Statuses {
 #[derive(Default)]
 pub(in crate::translate) struct StatusMemo {
     seen_services: Seen<Service>,
-    /// What was wrong with policies once backends were resolved.
-    of_backends: Reports,
     statuses: Statuses,
 }
 
 impl StatusMemo {
-    /// `changed`: policies, classes or Ingresses did.
+    /// `changed`: policies, classes, Ingresses or Secrets did. Nothing else but Services bears on what is told.
     pub(in crate::translate) fn update(&mut self, policies: &Policies, changed: bool, around: Surroundings<'_>) {
         let same_services = self.seen_services.same(&around.objects.services);
-        let of_backends = around.backends.about(ObjectKind::ProxyPolicy);
-        if changed || !same_services || self.of_backends != of_backends {
+        if changed || !same_services {
             self.statuses = Statuses::of(policies, around);
-            self.of_backends = of_backends;
         }
     }
 
