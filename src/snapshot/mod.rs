@@ -44,6 +44,8 @@ pub struct Snapshot {
     pub default_certificate: Option<Reference>,
     /// Serves what no route matches, in place of 404.
     pub default_backend: Option<BackendId>,
+    /// How its requests are treated.
+    pub default_policy: RoutePolicy,
     /// What counts for every request of the process.
     pub settings: Settings,
 }

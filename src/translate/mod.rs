@@ -128,6 +128,7 @@ impl Translator {
                 certificates: routed.certificates.clone(),
                 secrets: routed.secrets.clone(),
                 default_certificate: routed.default_certificate.clone(),
+                default_policy: default_backend.as_ref().map(|_| process.defaults.policy).unwrap_or_default(),
                 default_backend,
                 settings: process.settings,
             },

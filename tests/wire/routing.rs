@@ -185,6 +185,17 @@ fn a_host_less_default_backend_serves_unknown_hosts() {
 }
 
 #[test]
+fn the_default_backend_service_is_treated_as_the_process_says() {
+    let silent = Backend::scripted(|exchange| exchange.until_abandoned());
+    let objects = service("two", &[silent.address]);
+    let proxy = Headgate::with(&objects)
+        .flag("--default-backend-service", "default/two")
+        .flag("--request-timeout", "300ms")
+        .start();
+    assert_eq!(get(proxy.http, "unknown.example", "/").status, 504);
+}
+
+#[test]
 fn the_default_backend_service_takes_what_no_rule_matches() {
     let world = World::new();
     let objects = world.objects(&[ingress("a", &[rule("a.example", "/x", "Prefix", "one")])]);

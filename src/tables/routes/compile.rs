@@ -39,6 +39,7 @@ impl Routes {
         if let Some(previous) = previous
             && previous.snapshot.hosts == snapshot.hosts
             && previous.snapshot.default_backend == snapshot.default_backend
+            && previous.snapshot.default_policy == snapshot.default_policy
         {
             return previous.routes.clone();
         }
@@ -52,8 +53,8 @@ impl Routes {
 impl Compiler<'_> {
     fn routes(&self, snapshot: &Snapshot) -> Routes {
         let default = snapshot.default_backend.as_ref().map(|backend| DefaultRoute {
-            tls: self.default_route(backend, true),
-            plain: self.default_route(backend, false),
+            tls: self.default_route(backend, &snapshot.default_policy, true),
+            plain: self.default_route(backend, &snapshot.default_policy, false),
         });
         let mut routes = Routes { hosts: snapshot.hosts.clone(), default, ..Routes::default() };
         for (pattern, host) in &*snapshot.hosts {
@@ -108,15 +109,15 @@ impl Compiler<'_> {
     }
 
     /// No Ingress asked for it, so no rules hold but those of the process.
-    fn default_route(&self, backend: &BackendId, tls: bool) -> Arc<LiveRoute> {
+    fn default_route(&self, backend: &BackendId, policy: &RoutePolicy, tls: bool) -> Arc<LiveRoute> {
         Arc::new(LiveRoute {
             action: self.forward(backend),
-            policy: RoutePolicy::default(),
             access: Box::default(),
             required_headers: Box::default(),
-            allow: allow(None, false),
+            allow: allow(None, policy.connect),
             rate_limits: Box::default(),
             connection_limits: Box::default(),
+            policy: policy.clone(),
             tls,
             metrics: self.counters(&backend.namespace, "", &backend.service),
             label: "default-backend".to_owned(),

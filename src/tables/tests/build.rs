@@ -119,8 +119,15 @@ fn the_default_backend_may_come_and_go() {
     wanted.default_backend = Some(id("d"));
     let with = build(wanted.clone(), Some(&without));
     assert!(with.routes.find("x", "/").is_ok() && leads(&with, "/b") == "ns-d-80");
+    wanted.default_policy.connect = true;
+    let treated = build(wanted.clone(), Some(&with));
+    let treatment = |tables: &Tables| {
+        let route = tables.routes.find("x", "/").unwrap();
+        (route.policy.connect, route.allow.to_str().unwrap().contains("CONNECT"))
+    };
+    assert_eq!([treatment(&with), treatment(&treated)], [(false, false), (true, true)]);
     wanted.default_backend = None;
-    assert!(build(wanted, Some(&with)).routes.find("x", "/").is_err());
+    assert!(build(wanted, Some(&treated)).routes.find("x", "/").is_err());
 }
 
 #[test]
