@@ -173,7 +173,7 @@ pub struct TrafficArgs {
     #[arg(long, value_name = "DURATION", value_parser = duration::parse_bound)]
     pub request_timeout: Option<Duration>,
 
-    /// CONNECT opens a TCP tunnel to an endpoint of the backend, also where no policy lists it [default: false]
+    /// CONNECT opens a TCP tunnel to an endpoint of the backend, also where no policy lists methods [default: false]
     #[arg(long, value_name = BOOLEAN, value_parser = values::boolean)]
     pub connect_tunnel: Option<bool>,
 }
