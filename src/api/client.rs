@@ -83,11 +83,11 @@ pub struct ConnectionLimit {
 #[x_kube(validation = ("has(self.maxBodySize) || has(self.methods) || has(self.requiredHeaders)",
                        "request needs maxBodySize, methods or requiredHeaders"))]
 pub struct RequestRules {
-    /// Bytes, as 512, 64Ki or 8Mi; 413 beyond.
+    /// Bytes, as "512", 64Ki or 8Mi; 413 beyond.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::size")]
     pub max_body_size: Option<String>,
-    /// 405 for others. CONNECT is served if it is listed, or without a list where the process says so: clients may then
+    /// 405 for others; HEAD is one of its own. CONNECT is served if it is listed, or without a list where the process says so: clients may then
     /// open TCP tunnels to the endpoints of the path /, whatever their protocol and port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::methods")]

@@ -174,7 +174,9 @@ impl Reading<'_> {
 
     /// Reports a key that is not honoured.
     fn refused(&mut self, key: &str) {
-        let way_out = format!("remove it, or list {key} in {OWN_PREFIX}{ACCEPT_UNSUPPORTED} to be served without it");
+        let policy = policy_field(key).map(|said| format!("say it as {said} and ")).unwrap_or_default();
+        let way_out =
+            format!("{policy}remove it, or list {key} in {OWN_PREFIX}{ACCEPT_UNSUPPORTED} to be served without it");
         let field = self.field(key);
         match guard(key) {
             Some(spares_acme) => {
@@ -203,6 +205,22 @@ fn guard(key: &str) -> Option<bool> {
     let spares_acme =
         key.starts_with("auth-") || key == "satisfy" || key.ends_with("-source-range") || key.starts_with("limit-");
     (blanket || spares_acme).then_some(!blanket)
+}
+
+/// What says the same in a ProxyPolicy.
+fn policy_field(key: &str) -> Option<&'static str> {
+    Some(match key {
+        "whitelist-source-range" => "access.allow of a ProxyPolicy",
+        "denylist-source-range" => "access.deny of a ProxyPolicy",
+        "limit-rps" | "limit-rpm" | "limit-burst-multiplier" => "rateLimit of a ProxyPolicy",
+        "limit-connections" => "connectionLimit of a ProxyPolicy",
+        "load-balance" | "upstream-hash-by" => "loadBalancer of a ProxyPolicy on the Service",
+        "canary" | "canary-weight" => "trafficSplit of a ProxyPolicy on the Service",
+        "proxy-next-upstream" | "proxy-next-upstream-tries" => "retry of a ProxyPolicy on the Service",
+        "backend-protocol" => "protocol of a ProxyPolicy on the Service",
+        "proxy-ssl-secret" | "proxy-ssl-verify" | "proxy-ssl-name" => "backendTLS of a ProxyPolicy on the Service",
+        _ => return None,
+    })
 }
 
 fn field(key: &str) -> String {

@@ -51,7 +51,8 @@ fn unit(text: &str) -> Option<(u64, &str)> {
 
 /// Up to twelve digits and perhaps a unit; at least 1.
 pub(super) fn size(field: &str, text: &str) -> Read<u64> {
-    let invalid = || Flaw::new(field, format!("{} is not a size from 1", quoted(text)), "write it as 512, 64Ki or 8Mi");
+    let invalid =
+        || Flaw::new(field, format!("{} is not a size from 1", quoted(text)), "write it as \"512\", 64Ki or 8Mi");
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let unit: u64 = match &text[end..] {
         "" => 1,
