@@ -143,7 +143,7 @@ impl ServerCertVerifier for Verified {
     }
 }
 
-fn check_validity(certificate: &CertificateDer<'_>, now: UnixTime) -> Result<(), CertificateError> {
+pub(super) fn check_validity(certificate: &CertificateDer<'_>, now: UnixTime) -> Result<(), CertificateError> {
     let (_, parsed) = parse_x509_certificate(certificate).map_err(|_| CertificateError::BadEncoding)?;
     let validity = parsed.validity();
     let (from, to) = (validity.not_before.timestamp(), validity.not_after.timestamp());

@@ -11,10 +11,11 @@ use rustls::{
     CertificateError, ClientConnection, Error, HandshakeKind, RootCertStore, ServerConfig, ServerConnection,
     SupportedProtocolVersion,
 };
-use rustls_pki_types::{CertificateDer, ServerName};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use super::*;
 use crate::snapshot::{Authority, BackendTls, Protocol};
+use crate::tables::backend_tls::check_validity;
 use crate::tables::{LiveEndpoint, LiveTls};
 
 type Issuer = CertifiedIssuer<'static, KeyPair>;
@@ -237,6 +238,16 @@ fn a_self_signed_certificate_is_its_own_authority_whether_it_may_sign_or_not() {
         let other = complaint_of(params(&["other.internal"]));
         assert!(matches!(other, Some(CertificateError::NotValidForNameContext { .. })), "{other:?}");
     }
+}
+
+#[test]
+fn a_certificate_is_valid_from_its_first_second_to_its_last() {
+    let (chain, _) = self_signed(expired(params(&["shop.default.svc"])));
+    let [first, last] = [date_time_ymd(2001, 1, 1), date_time_ymd(2002, 1, 1)].map(|date| date.unix_timestamp() as u64);
+    let valid = |second| check_validity(&chain[0], UnixTime::since_unix_epoch(Duration::from_secs(second)));
+    assert_eq!(valid(first - 1), Err(CertificateError::NotValidYet));
+    assert_eq!([valid(first), valid(last)], [Ok(()), Ok(())]);
+    assert_eq!(valid(last + 1), Err(CertificateError::Expired));
 }
 
 #[test]

@@ -113,6 +113,7 @@ fn a_backend_may_be_in_its_own_split() {
 fn a_split_of_weight_0_takes_nothing_and_never_the_backend_itself() {
     let tables = tables(split(&[0, 0]), None);
     assert_eq!(tables.choose(slot(&tables), 1).unwrap_err(), NoLease::Nobody);
+    assert_eq!(tables.would_serve(slot(&tables)), Err(NoLease::Nobody));
 }
 
 #[test]
