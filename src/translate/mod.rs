@@ -75,6 +75,11 @@ pub fn network(text: &str) -> Option<IpNet> {
     policy::any_network(text)
 }
 
+/// Whether health checks can ask for that path.
+pub fn is_check_path(text: &str) -> bool {
+    policy::is_check_path(text)
+}
+
 /// Translates with memos carried from one call to the next, so that one changed object costs about one object. What
 /// comes out is the same as from a new `Translator`, but parts that did not change keep their `Arc`.
 #[derive(Default)]

@@ -26,7 +26,8 @@ pub struct Settings {
 /// Reads a file that the configuration file names.
 pub(super) type Load<'a> = &'a dyn Fn(&Path) -> io::Result<Vec<u8>>;
 
-const TABLES: &str = "[server], [[backends]], [load_balancer], [health_check], [rate_limit], [access], [tls]";
+const TABLES: [&str; 7] =
+    ["[server]", "[[backends]]", "[load_balancer]", "[health_check]", "[rate_limit]", "[access]", "[tls]"];
 const DAY: u64 = 24 * 60 * 60;
 /// As a ProxyPolicy has it.
 const MOST: u64 = 1_000_000;
@@ -75,9 +76,9 @@ impl<'a> Reading<'a> {
     fn only_known_tables(&self, plain: bool) {
         for (key, value) in self.document {
             let name = key.get_ref();
-            let known = TABLES.split(", ").any(|table| table.trim_matches(['[', ']']) == name);
+            let known = TABLES.iter().any(|table| table.trim_matches(['[', ']']) == name);
             let complaint = match (known, plain) {
-                (false, _) => format!("{name}: there is no such table; allowed are {TABLES}"),
+                (false, _) => format!("{name}: there is no such table; allowed are {}", TABLES.join(", ")),
                 (true, false) if !["server", "backends"].contains(&&**name) => format!(
                     "[{name}]: without [[backends]] only [server] is allowed; how Ingresses are served, a ProxyPolicy says"
                 ),
@@ -117,6 +118,14 @@ impl<'a> Reading<'a> {
             };
             backends.extend(backend(Table::new(NAME, entry.span(), entries, self.complaints), &backends));
         }
+        if let Some(first) = array.first()
+            && backends.len() == array.len()
+            && backends.iter().all(|backend| backend.weight == 0)
+        {
+            let what =
+                format!("{NAME} weight: it is 0 for all of them, so that none gets requests; write a higher one");
+            self.complaints.add(first.span().start, what);
+        }
         backends
     }
 }
@@ -124,7 +133,7 @@ impl<'a> Reading<'a> {
 fn server(mut table: Table<'_>) -> BTreeMap<&'static str, String> {
     let mut flags = BTreeMap::new();
     let address = "an IP address and a port, as \"0.0.0.0:8080\" or \"[::]:8080\"";
-    let address = table.text("bind_addr", address, |text| text.parse::<SocketAddr>().map_err(|_| not(text)));
+    let address = table.text("bind_addr", address, |text| socket(text).ok_or_else(|| not(text)));
     if let Some(address) = address {
         flags.insert("bind_address", address.ip().to_string());
         flags.insert("http_port", address.port().to_string());
@@ -169,7 +178,7 @@ fn backend(mut table: Table<'_>, others: &[PlainBackend]) -> Option<PlainBackend
 }
 
 fn place(text: &str) -> Option<Place> {
-    if let Ok(address) = text.parse::<SocketAddr>() {
+    if let Some(address) = socket(text) {
         let address = SocketAddr::new(address.ip().to_canonical(), address.port());
         return Some(Place::Address(address)).filter(|_| address.port() > 0);
     }
@@ -180,6 +189,11 @@ fn place(text: &str) -> Option<Place> {
     // What looks like an address and is none is no name either.
     let numeric = host.starts_with('[') || host.rsplit('.').next().is_some_and(|label| label.parse::<u64>().is_ok());
     (!numeric).then_some(Place::Name(host, port))
+}
+
+/// An address and a port. A scope (`[fe80::1%2]:80`) would be lost later, so that it is refused.
+fn socket(text: &str) -> Option<SocketAddr> {
+    text.parse().ok().filter(|address| !matches!(address, SocketAddr::V6(address) if address.scope_id() != 0))
 }
 
 fn algorithm(mut table: Table<'_>) -> Algorithm {
@@ -195,11 +209,8 @@ fn algorithm(mut table: Table<'_>) -> Algorithm {
 
 fn health_check(mut table: Table<'_>) -> Option<HealthCheck> {
     let a_path = "a path that begins with / and has other characters as %XX";
-    let path = table.text("path", a_path, |text| {
-        let printable = text.bytes().all(|byte| (b'!'..=b'~').contains(&byte));
-        let valid = text.starts_with('/') && printable && text.len() <= 1024;
-        if valid { Ok(text.to_owned()) } else { Err(not(text)) }
-    });
+    let path = table
+        .text("path", a_path, |text| if translate::is_check_path(text) { Ok(text.to_owned()) } else { Err(not(text)) });
     let path = table.require("path", path, a_path);
     let interval = table.number("interval", 1..=DAY);
     let timeout = table.number("timeout", 1..=DAY);

@@ -106,6 +106,7 @@ fn backends_are_addresses_and_names() {
         "http://app:80",
         "a..b:80",
         "[x]:80",
+        "[fe80::1%2]:80",
     ] {
         let what = format!("[[backends]] addr: {text:?} is not allowed; {allowed}");
         refused(&format!("[[backends]]\nname = \"a\"\naddr = \"{text}\""), &[(3, &what)]);
@@ -116,7 +117,8 @@ fn backends_are_addresses_and_names() {
 fn numbers_are_whole_and_in_their_range() {
     let within = |table: &str, key: &str, least: u64, most: u64| {
         let head = match table {
-            "[[backends]]" => BACKEND.to_owned(),
+            // A weight of 0 needs another.
+            "[[backends]]" => format!("{}{BACKEND}", BACKEND.replace("\"a\"", "\"b\"").replace(":1", ":2")),
             "[health_check]" => format!("{BACKEND}{table}\npath = \"/\"\n"),
             "[rate_limit]" if key != "requests_per_second" => format!("{BACKEND}{table}\nrequests_per_second = 1\n"),
             "[server]" => format!("{table}\n"),
@@ -169,6 +171,7 @@ fn texts_are_those_that_are_known() {
         ("[server]", "bind_addr", "\"localhost:80\"", "\"localhost:80\"", socket),
         ("[server]", "bind_addr", "\"0.0.0.0\"", "\"0.0.0.0\"", socket),
         ("[server]", "bind_addr", "8080", "8080", socket),
+        ("[server]", "bind_addr", "\"[fe80::1%2]:80\"", "\"[fe80::1%2]:80\"", socket),
         ("[server]", "connect_tunnel", "\"true\"", "\"true\"", "write true or false"),
         ("[server]", "connect_tunnel", "1", "1", "write true or false"),
         ("[load_balancer]", "type", "\"random\"", "\"random\"", kinds),
@@ -196,6 +199,38 @@ fn texts_are_those_that_are_known() {
     for (kind, algorithm) in kinds {
         assert_eq!(plain(&format!("{BACKEND}[load_balancer]\ntype = \"{kind}\"")).algorithm, algorithm);
     }
+}
+
+/// What checks cannot ask for would make every check fail. The rule is that of a ProxyPolicy.
+#[test]
+fn a_path_of_checks_is_one_that_a_request_line_can_hold() {
+    let read = |path: &str| parsed(&format!("{BACKEND}[health_check]\npath = '{path}'"));
+    for path in ["/", "/a?b=c&d", "/~!$()*+,;:@[]{}|^%20\\"] {
+        assert_eq!(read(path).unwrap().plain.unwrap().health_check.unwrap().path, path);
+    }
+    for path in ["", "a", "/\"", "/#a", "/<", "/>", "/`", "/ ", "/\u{7f}", "/ä"] {
+        let wrong = read(path).expect_err(path);
+        assert!(
+            wrong[0].1.starts_with("[health_check] path: ") || wrong[0].1.starts_with("it is not TOML"),
+            "{wrong:?}"
+        );
+    }
+    let long = |length: usize| format!("/{}", "a".repeat(length - 1));
+    assert!(read(&long(1024)).is_ok() && read(&long(1025)).is_err());
+}
+
+#[test]
+fn weights_of_0_alone_are_refused() {
+    let backend =
+        |name: &str, weight: &str| format!("[[backends]]\nname = \"{name}\"\naddr = \"{name}:1\"\n{weight}\n");
+    let what = "[[backends]] weight: it is 0 for all of them, so that none gets requests; write a higher one";
+    refused(&backend("a", "weight = 0"), &[(1, what)]);
+    refused(&format!("\n{}{}", backend("a", "weight = 0"), backend("b", "weight = 0")), &[(2, what)]);
+    for other in ["weight = 1", ""] {
+        assert!(parsed(&format!("{}{}", backend("a", "weight = 0"), backend("b", other))).is_ok(), "{other}");
+    }
+    let broken = parsed(&format!("{}{}", backend("a", "weight = 0"), "[[backends]]\nname = \"b\"")).unwrap_err();
+    assert_eq!(broken.len(), 1, "of a backend that could not be read nobody knows: {broken:?}");
 }
 
 #[test]

@@ -62,9 +62,7 @@ pub(super) fn traffic_split(namespace: &str, entries: &[api::TrafficSplitEntry])
 
 pub(super) fn health_check(check: &api::HealthCheck) -> Read<HealthCheck> {
     let field = |name| format!("spec.healthCheck.{name}");
-    // Of the visible ones, those that a request line cannot hold.
-    let sendable = |byte| (b'!'..=b'~').contains(&byte) && !b"\"#<>`".contains(&byte);
-    if !check.path.starts_with('/') || !check.path.bytes().all(sendable) || check.path.len() > 1024 {
+    if !values::is_check_path(&check.path) {
         let what = format!("{} is not a path", quoted(&check.path));
         return Err(Flaw::new(field("path"), what, "begin it with / and write other characters as %XX"));
     }

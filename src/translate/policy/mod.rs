@@ -27,7 +27,7 @@ pub(super) use read::{Policy, is_client_field};
 pub use status::{PolicyAncestor, PolicyCondition, PolicyReason, PolicyStatus};
 pub(super) use status::{StatusMemo, Statuses, Surroundings};
 pub(super) use treat::{Attached, treat};
-pub(super) use values::any_network;
+pub(super) use values::{any_network, is_check_path};
 
 /// The policies of one moment, by what they are about.
 #[derive(Default)]

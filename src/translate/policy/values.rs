@@ -91,6 +91,13 @@ pub(in crate::translate) fn any_network(text: &str) -> Option<IpNet> {
     Some(canonical.unwrap_or(network).trunc())
 }
 
+/// A path with a query perhaps, as a request line has it.
+pub(in crate::translate) fn is_check_path(text: &str) -> bool {
+    // Of the visible ones, those that a request line cannot hold.
+    let sendable = |byte| (b'!'..=b'~').contains(&byte) && !b"\"#<>`".contains(&byte);
+    text.starts_with('/') && text.len() <= 1024 && text.bytes().all(sendable)
+}
+
 pub(super) fn number(field: &str, value: i32, range: RangeInclusive<u32>) -> Read<u32> {
     u32::try_from(value).ok().filter(|value| range.contains(value)).ok_or_else(|| {
         let (from, to) = range.into_inner();
