@@ -26,6 +26,7 @@ use crate::config::Config;
 use crate::explain::Site;
 use crate::health::Watch;
 use crate::proxy::{Proxy, listener};
+use crate::source::file::Settings;
 use crate::source::resolve::Resolver;
 use crate::tables::Published;
 use crate::telemetry::{AccessLog, Metrics, init_application_log};
@@ -37,8 +38,8 @@ use source::Source;
 /// How long the last lines of the access log may take to be written.
 const LOG_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Serves until told to end.
-pub fn serve(mut config: Config) -> anyhow::Result<()> {
+/// Serves until told to end. `file`: what that of `--config` says.
+pub fn serve(mut config: Config, file: Option<Settings>) -> anyhow::Result<()> {
     init_application_log(&config.log_filter, config.log_format).map_err(anyhow::Error::msg)?;
     descriptors::fit(&mut config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -47,7 +48,7 @@ pub fn serve(mut config: Config) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("cannot start the control runtime")?;
-    let outcome = runtime.block_on(async { Process::start(config)?.run().await });
+    let outcome = runtime.block_on(async { Process::start(config, file)?.run().await });
     runtime.shutdown_background();
     outcome
 }
@@ -79,13 +80,13 @@ enum Phase {
 
 impl Process {
     /// Everything up to "ready". Must be called within the control runtime.
-    fn start(config: Config) -> anyhow::Result<Self> {
+    fn start(config: Config, file: Option<Settings>) -> anyhow::Result<Self> {
         // First, so that a signal that comes during the start is not lost.
         let signals = Signals::install().context("cannot take signals")?;
         let metrics = Metrics::new(config.workers);
         let access_log = AccessLog::open(config.access_log.clone(), config.access_log_format).map_err(no_access_log)?;
         metrics.watch_access_log(access_log.clone());
-        let source = Source::open(&config.source)?;
+        let source = Source::open(&config.source, file)?;
         let resolver = Resolver::start();
         let wanted = source.wanted(resolver.addresses());
         let (control, outcome) = Control::start(config.translate.clone(), &wanted, metrics.clone());

@@ -323,3 +323,53 @@ fn what_a_configuration_file_asks_for_is_checked_listed_and_explained() {
     let (_, text) = outcome(&format!("explain --request-timeout 5s --config {file} http://any.example/x"));
     assert!(text.contains("whole request 5s"), "{text}");
 }
+
+#[test]
+fn check_tells_of_backends_that_would_get_no_requests() {
+    let backend = |name: &str, address: &str| format!("[[backends]]\nname = \"{name}\"\naddr = \"{address}\"\n");
+    let file = config(
+        "lost-backends",
+        &[
+            backend("any", "0.0.0.0:80"),
+            backend("gone", "nowhere.invalid:80"),
+            backend("one", "127.0.0.1:3001"),
+            backend("two", "localhost:3001"),
+        ]
+        .concat(),
+    );
+    let (code, text) = outcome(&format!("check {}", file.display()));
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!((code, lines.len()), (1, 4), "{text}");
+    for (line, start) in lines.iter().zip([
+        "Backend any: addr: Invalid: 0.0.0.0:80 is not the address of one host",
+        "Backend gone: addr: NoEndpoints: nowhere.invalid:80 does not resolve",
+        "Backend two: addr: Conflict: 127.0.0.1:3001 is also one",
+        "3 problems",
+    ]) {
+        assert!(line.starts_with(start), "{line}");
+    }
+    let (_, text) = outcome(&format!("check -o json {}", file.display()));
+    assert_eq!(json(&text)["objects"].as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn a_configuration_file_may_be_a_pipe_and_what_has_no_end_is_not_read_to_it() {
+    let file = config("piped-config", BACKENDS);
+    let piped = |command: &str| {
+        let line = format!("cat {} | {} {command}", file.display(), env!("CARGO_BIN_EXE_headgate"));
+        Command::new("sh").args(["-c", &line]).output().unwrap()
+    };
+    let routes = piped("routes --config /dev/stdin");
+    assert!(routes.status.success(), "{routes:?}");
+    assert!(
+        failure("routes --config /dev/zero", 1).starts_with("error: /dev/zero: it cannot be read: it has more than")
+    );
+    let tls = "[tls]\ncert_path = \"/dev/zero\"\nkey_path = \"/dev/zero\"\n";
+    let file = config("endless-config", &format!("{BACKENDS}{tls}"));
+    let (code, text) = outcome(&format!("check {}", file.display()));
+    assert_eq!(code, 1);
+    for key in ["cert_path", "key_path"] {
+        let what = format!("[tls] {key}: \"/dev/zero\" cannot be read: it is not a regular file");
+        assert!(text.contains(&what), "{text}");
+    }
+}

@@ -9,7 +9,7 @@ use anyhow::anyhow;
 use super::control::Wanted;
 use super::found;
 use crate::config;
-use crate::source::file::ConfigFile;
+use crate::source::file::{ConfigFile, Settings};
 use crate::source::folder::{Folder, OpenError, SourceProblem};
 use crate::translate::{Objects, Report};
 
@@ -19,10 +19,15 @@ pub(super) enum Source {
 }
 
 impl Source {
-    pub(super) fn open(source: &config::Source) -> anyhow::Result<Self> {
+    /// `file`: what that of `--config` says.
+    pub(super) fn open(source: &config::Source, file: Option<Settings>) -> anyhow::Result<Self> {
         match source {
             config::Source::Folder(dir) => Ok(Source::Folder(Folder::open(dir).map_err(no_folder)?)),
-            config::Source::File(path) => Ok(Source::File(ConfigFile::open(path)?)),
+            config::Source::File(path) => {
+                let said = file.and_then(|file| Some((file.server, file.plain?)));
+                let (server, plain) = said.expect("only what it says makes it the source");
+                Ok(Source::File(ConfigFile::open(path, server, plain)?))
+            }
         }
     }
 

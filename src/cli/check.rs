@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::objects::{self, Meaning};
 use super::print::{Output, print};
-use crate::source::file::{self, Broken};
+use crate::source::file::{self, Broken, Settings};
 use crate::source::folder::SourceProblem;
 use crate::translate::{PolicyStatus, Report};
 
@@ -35,6 +35,7 @@ struct Findings {
     files: Vec<SourceProblem>,
     /// What was passed over. No reason to fail.
     notes: Vec<SourceProblem>,
+    /// Also backends of configuration files.
     objects: Vec<Report>,
     /// What became of each policy on each of its targets.
     policies: Arc<[PolicyStatus]>,
@@ -45,9 +46,15 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let (configs, paths): (Vec<_>, Vec<_>) = args.paths.iter().cloned().partition(is_config);
     let (view, translation) = objects::read(&paths, &args.meaning)?;
     let ingresses = (!paths.is_empty()).then_some(view.objects.ingresses.len());
-    let mut files = view.problems;
-    files.extend(configs.iter().filter_map(|path| file::load(path).err()).flat_map(|Broken(problems)| problems));
-    let findings = Findings { files, notes: view.notes, objects: translation.reports, policies: translation.policies };
+    let (mut files, mut reports) = (view.problems, translation.reports);
+    for path in &configs {
+        match file::load(path) {
+            Ok(Settings { plain: Some(plain), .. }) => reports.extend(objects::plain(&plain, &args.meaning)?.reports),
+            Ok(_) => {}
+            Err(Broken(problems)) => files.extend(problems),
+        }
+    }
+    let findings = Findings { files, notes: view.notes, objects: reports, policies: translation.policies };
     print(&match args.output {
         Output::Text => findings.text(ingresses)?,
         Output::Json => serde_json::to_string_pretty(&findings)? + "\n",

@@ -1,5 +1,6 @@
 //! Where it comes from what is served: objects from a folder, or all of it from one configuration file.
 
+mod contents;
 pub mod file;
 pub mod folder;
 pub mod resolve;

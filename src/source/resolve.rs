@@ -9,7 +9,7 @@ use std::future::Future;
 use std::io;
 use std::net::{IpAddr, ToSocketAddrs};
 use std::pin::Pin;
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -21,29 +21,50 @@ use tracing::{info, warn};
 const FRESH: Duration = Duration::from_secs(30);
 /// Lookups at one time; each holds a thread of the blocking pool.
 const MAX_LOOKUPS: usize = 8;
+/// The same where somebody waits for all of them.
+const MAX_THREADS: usize = 64;
 
 type Answers = BTreeMap<String, Arc<[IpAddr]>>;
 type Lookup = Arc<dyn Fn(String) -> Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send>> + Send + Sync>;
 
-/// The addresses of `names` as of now, for commands that do not stay. Names that do not resolve are absent.
-pub fn once(names: &BTreeSet<String>) -> BTreeMap<String, Arc<[IpAddr]>> {
-    let resolve = |name: &String| {
-        let found: BTreeSet<IpAddr> =
-            (name.as_str(), 0).to_socket_addrs().ok()?.map(|address| address.ip().to_canonical()).collect();
-        Some((name.clone(), found.into_iter().collect()))
-    };
-    names.iter().filter_map(resolve).collect()
+/// The addresses of `names` as of now, as far as they come within `patience`. Names that do not resolve are absent.
+pub fn within(patience: Duration, names: BTreeSet<String>) -> BTreeMap<String, Arc<[IpAddr]>> {
+    answers_within(patience, names, |name| {
+        let addresses = (name, 0).to_socket_addrs().into_iter().flatten();
+        addresses.map(|address| address.ip().to_canonical()).collect()
+    })
 }
 
-/// The same, as far as there is an answer to all of them within `patience`.
-pub(super) fn within(patience: Duration, names: BTreeSet<String>) -> BTreeMap<String, Arc<[IpAddr]>> {
-    if names.is_empty() {
-        return BTreeMap::new();
-    }
+/// A name that hangs holds a thread, which is left behind, and none of the others as long as there are threads for them.
+fn answers_within(
+    patience: Duration,
+    names: BTreeSet<String>,
+    look_up: impl Fn(&str) -> BTreeSet<IpAddr> + Copy + Send + 'static,
+) -> Answers {
+    let end = std::time::Instant::now() + patience;
+    let threads = names.len().min(MAX_THREADS);
+    let queue = Arc::new(Mutex::new(names.into_iter()));
     let (answer, answers) = mpsc::channel();
-    // The system's resolver may take its time; it is not waited for.
-    std::thread::spawn(move || answer.send(once(&names)));
-    answers.recv_timeout(patience).unwrap_or_default()
+    for _ in 0..threads {
+        let (queue, answer) = (queue.clone(), answer.clone());
+        let next = move || queue.lock().ok()?.next();
+        let work = move || {
+            while let Some(name) = next() {
+                let found = look_up(&name);
+                if answer.send((name, found)).is_err() {
+                    return;
+                }
+            }
+        };
+        // Those that there are do the work of those that cannot be had.
+        if std::thread::Builder::new().name("resolve".into()).spawn(work).is_err() {
+            break;
+        }
+    }
+    drop(answer);
+    let next = || answers.recv_timeout(end.saturating_duration_since(std::time::Instant::now())).ok();
+    let found = std::iter::from_fn(next).filter(|(_, addresses)| !addresses.is_empty());
+    found.map(|(name, addresses)| (name, addresses.into_iter().collect())).collect()
 }
 
 /// Resolves names in a task of its own, which ends when this is dropped.

@@ -145,6 +145,40 @@ fn a_link_that_leads_elsewhere_is_a_change() {
     until("the other backend", || (answer(&proxy) == "two").then_some(()));
 }
 
+fn make_fifo(path: &std::path::Path) {
+    assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());
+}
+
+/// As `--config <(…)` and `--config /dev/stdin` are.
+#[test]
+fn what_can_be_read_only_once_is_read_once() {
+    let backend = Backend::answering("one");
+    let folder = crate::support::folder::Folder::new();
+    let path = folder.objects().join("config.toml");
+    make_fifo(&path);
+    let text = config(&[("it", backend.address)], "");
+    let writer = std::thread::spawn(move || std::fs::write(path, text).unwrap());
+    let proxy = Headgate::plain_in(folder).start();
+    writer.join().unwrap();
+    assert_eq!(answer(&proxy), "one");
+    until("the log line", || proxy.stderr().contains("can be read only once").then_some(()));
+    assert_eq!(answer(&proxy), "one");
+}
+
+/// A FIFO would be waited for, and what comes after it not seen.
+#[test]
+fn what_is_no_regular_file_any_longer_is_told_and_holds_nothing_up() {
+    let backends = ["one", "two"].map(Backend::answering);
+    let proxy = Headgate::plain(&config(&[("it", backends[0].address)], "")).start();
+    let path = proxy.folder.objects().join("config.toml");
+    std::fs::remove_file(&path).unwrap();
+    make_fifo(&path);
+    until("the log line", || proxy.stderr().contains("it is not a regular file").then_some(()));
+    assert_eq!(answer(&proxy), "one");
+    rewrite(&proxy, &config(&[("it", backends[1].address)], ""));
+    until("the other backend", || (answer(&proxy) == "two").then_some(()));
+}
+
 /// As a shell's `>` does, and an editor that keeps the file.
 #[test]
 fn a_file_that_is_written_in_place_is_taken_whole() {

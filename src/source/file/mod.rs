@@ -1,8 +1,8 @@
 //! One configuration file (TOML): settings of the process and, if it has `[[backends]]`, a plain proxy in front of them.
 //!
-//! [`load`] reads it once. [`ConfigFile::open`] reads it and starts a thread that watches it and the files it names, for a
-//! plain proxy: as long as the file is broken, what it said before counts, and [`ConfigFile::problems`] tell why. What
-//! cannot change while the process runs is told in [`ConfigFile::notes`].
+//! [`load`] reads it once. [`ConfigFile::open`] takes what that gave and starts a thread that watches it and the files it
+//! names, for a plain proxy: as long as the file is broken, what it said before counts, and [`ConfigFile::problems`] tell
+//! why. What cannot change while the process runs is told in [`ConfigFile::notes`].
 //!
 //! `read` (with `table`) makes values of the text; `watch` decides when to look.
 
@@ -14,7 +14,6 @@ mod watch;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs;
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -22,6 +21,7 @@ use std::sync::{Arc, mpsc};
 
 pub use read::Settings;
 
+use super::contents;
 use super::folder::{SourceProblem, Wake};
 use crate::translate::Plain;
 use watch::Watch;
@@ -58,23 +58,27 @@ impl fmt::Display for Broken {
     }
 }
 
-/// Reads the file, and those that it names.
+/// Reads the file, which may be a pipe, and those that it names.
 pub fn load(path: &Path) -> Result<Settings, Broken> {
-    load_with(path, &mut |_| {}).map_err(Broken)
+    load_with(path, contents::of_stream(path), &mut |_| {}).map_err(Broken)
 }
 
 /// `named` is told of the files that the file names, also if they cannot be read.
-fn load_with(path: &Path, named: &mut dyn FnMut(PathBuf)) -> Result<Settings, Vec<SourceProblem>> {
+fn load_with(
+    path: &Path,
+    contents: io::Result<Vec<u8>>,
+    named: &mut dyn FnMut(PathBuf),
+) -> Result<Settings, Vec<SourceProblem>> {
     let named = std::cell::RefCell::new(named);
     let problem =
         |line, reason| SourceProblem { file: path.display().to_string(), line, column: None, object: None, reason };
-    let bytes = fs::read(path).map_err(|error| vec![problem(None, format!("it cannot be read: {error}"))])?;
+    let bytes = contents.map_err(|error| vec![problem(None, format!("it cannot be read: {error}"))])?;
     let text = String::from_utf8(bytes).map_err(|_| vec![problem(None, "it is not UTF-8".to_owned())])?;
     let beside = path.parent().unwrap_or(Path::new(""));
     let load = |file: &Path| -> io::Result<Vec<u8>> {
         let file = beside.join(file);
         named.borrow_mut()(file.clone());
-        fs::read(file)
+        contents::of_file(&file)
     };
     let wrong = |wrong: Vec<(usize, String)>| {
         wrong.into_iter().map(|(line, reason)| problem(Some(line), reason)).collect::<Vec<_>>()
@@ -83,10 +87,10 @@ fn load_with(path: &Path, named: &mut dyn FnMut(PathBuf)) -> Result<Settings, Ve
 }
 
 impl ConfigFile {
-    /// Reads `path` and begins to watch it. The file has `[[backends]]`.
-    pub fn open(path: &Path) -> anyhow::Result<ConfigFile> {
+    /// Begins to watch `path`. `server` and `plain`: what it said when it was loaded.
+    pub fn open(path: &Path, server: BTreeMap<&'static str, String>, plain: Plain) -> anyhow::Result<ConfigFile> {
         let (wake, wakes) = mpsc::channel();
-        let watch = Watch::open(path, wake.clone(), wakes)?;
+        let watch = Watch::open(path, server, plain, wake.clone(), wakes);
         let views = watch.subscribe();
         let view = views.borrow().clone();
         std::thread::Builder::new().name("config-file".into()).spawn(|| watch.run())?;

@@ -363,3 +363,18 @@ fn a_certificate_is_a_pair_that_can_be_read() {
         assert_eq!(wrong, [(line, what)], "{keys}");
     }
 }
+
+/// Between the reading that the command line needs and the watch.
+#[tokio::test]
+async fn what_changes_before_it_is_watched_is_not_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.toml");
+    std::fs::write(&path, BACKEND).unwrap();
+    let Settings { server, plain } = super::load(&path).unwrap();
+    std::fs::write(&path, format!("[server]\nworker_threads = 3\n{BACKEND}weight = 7\n")).unwrap();
+    let mut file = super::ConfigFile::open(&path, server, plain.unwrap()).unwrap();
+    assert_eq!(file.plain().backends[0].weight, 1);
+    tokio::time::timeout(Duration::from_secs(10), file.changed()).await.unwrap().unwrap();
+    assert_eq!(file.plain().backends[0].weight, 7);
+    assert!(file.notes()[0].reason.starts_with("[server] worker_threads needs a restart"), "{:?}", file.notes());
+}

@@ -1,10 +1,14 @@
 //! When to look at the file: a thread that waits for the file system to say that something happened to it or to one that
 //! it names.
 //!
+//! The first look is at the start: the file may have changed since it was loaded. What can be read only once, as a pipe, is
+//! not looked at again.
+//!
 //! As in a folder, a change is taken once nothing has happened for a moment, and later while somebody has the file open
 //! for writing or it is broken, since it may be half written. A slow poll finds what no event told.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,6 +19,7 @@ use tracing::{info, warn};
 
 use super::read::Settings;
 use super::{View, load_with};
+use crate::source::contents;
 use crate::source::folder::{Directories, Happening, Listing, SourceProblem, Wake, list};
 use crate::source::resolve;
 use crate::translate::Plain;
@@ -38,8 +43,8 @@ type Reading = Result<Settings, Vec<SourceProblem>>;
 #[derive(Debug)]
 pub(super) struct Watch {
     path: PathBuf,
-    /// What the process was started with.
-    first: Settings,
+    /// `[server]`, which the process was started with.
+    server: BTreeMap<&'static str, String>,
     view: Arc<View>,
     directories: Directories,
     /// Of the file, and of those that it names.
@@ -51,16 +56,19 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    pub(super) fn open(path: &Path, wake: Sender<Wake>, wakes: Receiver<Wake>) -> Result<Watch, super::Broken> {
-        let mut directories = Directories::new(wake);
-        let (reading, listing) = read(path, &mut directories);
-        let first = reading.map_err(super::Broken)?;
-        let plain = Arc::new(first.plain.clone().unwrap_or_default());
+    pub(super) fn open(
+        path: &Path,
+        server: BTreeMap<&'static str, String>,
+        plain: Plain,
+        wake: Sender<Wake>,
+        wakes: Receiver<Wake>,
+    ) -> Watch {
+        let plain = Arc::new(plain);
         let addresses = resolve::within(RESOLUTION, plain.names());
         let view = Arc::new(View { plain, addresses, problems: Vec::new(), notes: Vec::new() });
         let views = tokio::sync::watch::Sender::new(view.clone());
-        let path = path.to_owned();
-        Ok(Watch { path, first, view, directories, listing, open: false, wakes, views })
+        let (path, directories) = (path.to_owned(), Directories::new(wake));
+        Watch { path, server, view, directories, listing: Listing::default(), open: false, wakes, views }
     }
 
     pub(super) fn subscribe(&self) -> tokio::sync::watch::Receiver<Arc<View>> {
@@ -69,16 +77,19 @@ impl Watch {
 
     /// Runs until told to stop.
     pub(super) fn run(mut self) {
-        loop {
+        if fs::metadata(&self.path).is_ok_and(|metadata| !metadata.is_file()) {
+            info!("{} can be read only once: changes of it need a restart", self.path.display());
+            while !matches!(self.wakes.recv(), Ok(Wake::Stop) | Err(_)) {}
+            return;
+        }
+        let mut goes_on = self.settle();
+        while goes_on {
             let poll = if self.directories.tell_all() { POLL } else { POLL_WITHOUT_EVENTS };
-            let goes_on = match self.wakes.recv_timeout(poll) {
+            goes_on = match self.wakes.recv_timeout(poll) {
                 Ok(Wake::Stop) | Err(RecvTimeoutError::Disconnected) => false,
                 Ok(Wake::Event(event)) => !self.counts(&event) || self.settle(),
                 Ok(Wake::Reload) | Err(RecvTimeoutError::Timeout) => self.settle(),
             };
-            if !goes_on {
-                return;
-            }
         }
     }
 
@@ -185,7 +196,7 @@ impl Watch {
     /// What of a newer file this process can serve, and what it leaves to the next start.
     fn adapt(&self, mut newer: Plain, server: &BTreeMap<&'static str, String>) -> (Plain, Vec<SourceProblem>) {
         let mut left = BTreeSet::new();
-        let first = &self.first.server;
+        let first = &self.server;
         for flag in first.keys().chain(server.keys()).filter(|flag| first.get(*flag) != server.get(*flag)) {
             left.insert(match *flag {
                 "bind_address" | "http_port" => "[server] bind_addr",
@@ -236,6 +247,6 @@ fn read(path: &Path, directories: &mut Directories) -> (Reading, Listing) {
         listing.places.extend(places);
     };
     look_at(path);
-    let reading = load_with(path, &mut |file| look_at(&file));
+    let reading = load_with(path, contents::of_file(path), &mut |file| look_at(&file));
     (reading, listing)
 }

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::hash::{DefaultHasher, Hasher};
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -15,9 +15,7 @@ use std::time::{Duration, SystemTime};
 use super::files::{Change, Files, View};
 use super::list::{Listing, Stamp, list};
 use super::problem::SourceProblem;
-
-/// Files larger than this are not read.
-const MAX_SIZE: u64 = 16 << 20;
+use crate::source::contents::{self, MAX_SIZE};
 
 /// A stamp is trusted once it was older than this when the file was read: some file systems count in seconds.
 const TRUSTED_AGE: Duration = Duration::from_secs(2);
@@ -181,7 +179,7 @@ impl Disk {
             return batch.unreadable(&self.files, path, reason);
         }
         let trusted = is_old(stamp);
-        match read(path) {
+        match contents::of_file(path) {
             // The listing after this one will tell.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => batch.unreadable(&self.files, path, format!("the file cannot be read: {error}")),
@@ -206,13 +204,6 @@ impl Batch {
 fn is_old(stamp: Stamp) -> bool {
     let since_epoch = Duration::new(stamp.modified.0.try_into().unwrap_or(0), stamp.modified.1.try_into().unwrap_or(0));
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH + since_epoch).is_ok_and(|age| age > TRUSTED_AGE)
-}
-
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    // It may grow after it was listed.
-    File::open(path)?.take(MAX_SIZE).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }
 
 fn hash(bytes: &[u8]) -> u64 {

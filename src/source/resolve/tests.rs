@@ -1,4 +1,5 @@
 use std::sync::Mutex;
+use std::time::Instant as Clock;
 
 use super::*;
 
@@ -126,6 +127,35 @@ async fn an_equal_answer_is_no_change_and_a_failure_keeps_the_last_one() {
     assert!(!seen.has_changed().unwrap());
     assert_eq!(seen.borrow()["a"].len(), 1);
     assert_eq!(task.names["a"].failures, 2);
+}
+
+/// `hang…` is answered never, `gone…` without an address.
+fn looked_up(patience: Duration, names: impl Iterator<Item = String>) -> Vec<String> {
+    let answers = answers_within(patience, names.collect(), |name| {
+        if name.starts_with("hang") {
+            std::thread::park_timeout(DEADLINE * 6);
+        }
+        let address: IpAddr = "10.0.0.1".parse().unwrap();
+        (!name.starts_with("gone")).then_some(address).into_iter().collect()
+    });
+    assert!(answers.values().all(|addresses| addresses.len() == 1));
+    answers.into_keys().collect()
+}
+
+#[test]
+fn a_name_that_hangs_costs_none_of_the_others() {
+    let names = ["b", "gone", "hang-1", "a", "hang-2"].map(str::to_owned);
+    assert_eq!(looked_up(Duration::from_secs(1), names.into_iter()), ["a", "b"]);
+}
+
+#[test]
+fn more_names_than_threads_are_all_looked_up_and_nothing_is_waited_for_then() {
+    let started = Clock::now();
+    let many = (0..5 * MAX_THREADS).map(|at| format!("n{at}"));
+    assert_eq!(looked_up(DEADLINE * 6, many).len(), 5 * MAX_THREADS);
+    assert_eq!(looked_up(DEADLINE * 6, ["gone".to_owned()].into_iter()), [""; 0]);
+    assert_eq!(looked_up(DEADLINE * 6, std::iter::empty()), [""; 0]);
+    assert!(started.elapsed() < DEADLINE * 3);
 }
 
 #[test]
