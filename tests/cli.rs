@@ -42,7 +42,7 @@ fn help_names_the_commands_and_their_flags() {
 /// As `-o text` and the document show it.
 #[test]
 fn the_explanation_in_the_readme_is_the_one_printed() {
-    let command = "explain --dir deploy/demo http://demo.localhost/api/x";
+    let command = "explain --dir deploy/demo http://limited.localhost/api/x";
     let readme = include_str!("../README.md");
     assert!(readme.contains(&format!("headgate {command}\n{}```", answer(command))));
     assert_eq!(headgate("explain --dir deploy/demo http://nowhere.localhost/").status.code(), Some(1));

@@ -18,14 +18,14 @@ impl News {
     /// `reports` are all of the newest translation.
     pub(super) fn tell(&mut self, reports: &[Report]) {
         let (new, gone) = self.since_last(reports);
-        for (object, Problem { field, reason, message }) in new {
+        for (object, Problem { field, reason, message, .. }) in new {
             match reason {
                 // Meant for somebody else, most likely.
                 Reason::OtherClass => tracing::info!(%object, field, ?reason, "{message}"),
                 _ => tracing::warn!(%object, field, ?reason, "{message}"),
             }
         }
-        for (object, Problem { field, reason, message }) in gone {
+        for (object, Problem { field, reason, message, .. }) in gone {
             tracing::info!(%object, field, ?reason, "no longer: {message}");
         }
     }
@@ -52,8 +52,7 @@ mod tests {
     /// One object with these problems.
     fn report(messages: &[&str]) -> Report {
         let object = ObjectRef { kind: ObjectKind::Ingress, namespace: "n".into(), name: "i".into() };
-        let problem =
-            |message: &&str| Problem { field: String::new(), reason: Reason::Invalid, message: message.to_string() };
+        let problem = |message: &&str| Problem::new("", Reason::Invalid, *message);
         Report { object, problems: messages.iter().map(problem).collect() }
     }
 

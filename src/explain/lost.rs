@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::snapshot::{HostName, HostPattern, PathKind, Reference, Route};
+use crate::snapshot::{HostName, HostPattern, PathKind, PathMatch, Reference, Route};
 use crate::tables::{Listed, LiveRoute, Tables};
-use crate::translate::{Reason, Report, requests_for};
+use crate::translate::Report;
 
 /// A rule that lost.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -55,14 +55,11 @@ fn after(kind: &PathKind, route: &Route, winning: &Route) -> String {
     }
 }
 
-/// What was told to owners of rules for the same requests as `winner`'s. By element, `/a` and `/a/` are the same.
+/// What was told to owners of rules for the same requests as `winner`'s.
 pub(super) fn conflicts(winner: &Listed<'_>, reports: &[Report]) -> Vec<String> {
-    let path = winner.route.path.path.as_str();
-    let bare = path.strip_suffix('/').unwrap_or(path);
-    let begins = [bare.to_owned(), format!("{bare}/")].map(|path| requests_for(winner.host, &path));
     let told = reports.iter().flat_map(|report| report.problems.iter().map(move |problem| (report, problem)));
-    told.filter(|(_, problem)| problem.reason == Reason::Conflict)
-        .filter(|(_, problem)| begins.iter().any(|begin| problem.message.starts_with(begin)))
+    let lost_to = |(host, path): &(HostPattern, PathMatch)| (host, path) == (winner.host, &winner.route.path);
+    told.filter(|(_, problem)| problem.lost_to.as_ref().is_some_and(lost_to))
         .map(|(report, problem)| format!("{}: {}: {}", report.object, problem.field, problem.message))
         .collect()
 }

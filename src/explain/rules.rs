@@ -6,7 +6,10 @@ use std::sync::atomic::Ordering;
 
 use serde::Serialize;
 
-use crate::snapshot::{Access, LimitKey, Protocol, RateLimit, RoutePolicy};
+use crate::snapshot::{
+    Access, Algorithm, BackendTls, HealthCheck, LimitKey, Outlier, Protocol, RateLimit, Reference, Retry, RoutePolicy,
+    SetBy,
+};
 use crate::tables::{LiveBackend, LiveRoute, Tables};
 
 /// What holds for the requests of a route.
@@ -27,6 +30,8 @@ pub struct Rules {
     pub idle_timeout: String,
     pub send_timeout: String,
     pub request_timeout: Option<String>,
+    /// The policies that say so.
+    pub set_by: Arc<SetBy>,
 }
 
 /// What an access list says of the client.
@@ -65,10 +70,23 @@ pub struct Choice {
     pub name: String,
     /// Its share among the members of a split.
     pub weight: u16,
+    /// The policy of that split.
+    pub split_by: Option<Reference>,
     pub protocol: Protocol,
+    pub algorithm: Algorithm,
+    pub retry: Retry,
+    pub health_check: Option<HealthCheck>,
+    pub outlier: Option<Outlier>,
+    pub tls: Option<BackendTls>,
+    /// The endpoints' certificates are verified. `None`: they are not asked for any.
+    pub verified: Option<bool>,
     pub unresolved: Option<String>,
     /// Time to open a connection to one endpoint.
     pub connect_timeout: String,
+    /// Requests that each endpoint may have in flight, unless it has its own limit.
+    pub max_connections: Option<u32>,
+    /// The policies that say so.
+    pub set_by: SetBy,
     pub endpoints: Vec<Endpoint>,
 }
 
@@ -113,6 +131,7 @@ impl Rules {
             idle_timeout: format!("{:?}", policy.idle_timeout),
             send_timeout: format!("{:?}", policy.send_timeout),
             request_timeout: policy.request_timeout.map(|time| format!("{time:?}")),
+            set_by: policy.set_by.clone(),
         }
     }
 }
@@ -137,11 +156,15 @@ impl Rate {
 
 /// All backends that may take a request for the one at `slot`.
 pub(super) fn choices(tables: &Tables, slot: usize, route: &RoutePolicy) -> Vec<Choice> {
-    tables.choices(slot).into_iter().map(|(backend, weight)| choice(backend, weight, route)).collect()
+    let split_by = tables.backends.get(slot).and_then(|backend| backend.source.split_by.as_ref());
+    let choices = tables.choices(slot).into_iter();
+    choices.map(|(backend, weight)| Choice { weight, split_by: split_by.cloned(), ..choice(backend, route) }).collect()
 }
 
-fn choice(backend: &LiveBackend, weight: u16, route: &RoutePolicy) -> Choice {
+fn choice(backend: &LiveBackend, route: &RoutePolicy) -> Choice {
     let source = &backend.source;
+    let policy = source.policy.clone();
+    let verified = policy.tls.as_ref().is_some_and(|tls| !tls.authorities.is_empty());
     let endpoints = backend.endpoints.iter().enumerate().map(|(place, endpoint)| {
         let in_flight = endpoint.in_flight.load(Ordering::Relaxed);
         let (weight, max_connections) = (backend.weight(place), backend.max_connections(place));
@@ -169,10 +192,19 @@ fn choice(backend: &LiveBackend, weight: u16, route: &RoutePolicy) -> Choice {
     });
     Choice {
         name: backend.name.clone(),
-        weight,
+        weight: 1,
+        split_by: None,
         protocol: backend.protocol,
+        algorithm: policy.algorithm,
+        retry: policy.retry,
+        health_check: policy.health_check,
+        outlier: policy.outlier,
+        tls: policy.tls,
+        verified: (backend.protocol == Protocol::Https).then_some(verified),
         unresolved: source.unresolved.clone(),
         connect_timeout: format!("{:?}", backend.connect_timeout(route)),
+        max_connections: policy.max_connections,
+        set_by: source.set_by.clone(),
         endpoints: endpoints.collect(),
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustls_pki_types::ServerName;
 use serde::{Serialize, Serializer};
 
-use super::Certificate;
+use super::{Certificate, Reference, SetBy};
 
 /// Names a backend: a port of a Service. Ordered by namespace, name, port. Namespace and name are empty where no Service
 /// stands behind it, and the port is its name.
@@ -38,7 +38,12 @@ pub struct Backend {
     pub terms: Vec<EndpointTerms>,
     /// Backends that stand in for this one, with their shares. Empty: none do.
     pub split: Vec<SplitMember>,
+    /// The ProxyPolicy that says so.
+    pub split_by: Option<Reference>,
     pub policy: BackendPolicy,
+    /// Which policies say what `policy` and `protocol` are.
+    #[serde(skip_serializing_if = "SetBy::is_empty")]
+    pub set_by: SetBy,
 }
 
 /// What one endpoint has for itself, where endpoints were written down one by one.

@@ -11,6 +11,7 @@ pub mod host;
 mod limit;
 pub mod path;
 mod route;
+mod set_by;
 mod settings;
 
 use std::collections::BTreeMap;
@@ -27,6 +28,7 @@ pub use host::{HostName, HostPattern, InvalidHost};
 pub use limit::{Access, ConnectionLimit, LimitKey, LimitScope, Rate, RateLimit};
 pub use path::{InvalidPath, NormalPath};
 pub use route::{Action, PathKind, PathMatch, Route, RoutePolicy};
+pub use set_by::SetBy;
 pub use settings::{Hsts, Settings};
 
 /// The complete wanted behaviour of one moment.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{Access, BackendId, ConnectionLimit, NormalPath, RateLimit, Reference};
+use super::{Access, BackendId, ConnectionLimit, NormalPath, RateLimit, Reference, SetBy};
 
 /// One rule: the requests it takes and what happens to them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -19,7 +19,7 @@ pub struct Route {
 }
 
 /// Which paths a route takes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct PathMatch {
     pub kind: PathKind,
     pub path: NormalPath,
@@ -72,6 +72,9 @@ pub struct RoutePolicy {
     pub send_timeout: Duration,
     /// From the request head to the last byte of the response. `None`: no limit.
     pub request_timeout: Option<Duration>,
+    /// Which policies say so. Shared by all routes of an Ingress.
+    #[serde(skip_serializing_if = "SetBy::is_empty")]
+    pub set_by: Arc<SetBy>,
 }
 
 impl Default for RoutePolicy {
@@ -89,6 +92,7 @@ impl Default for RoutePolicy {
             idle_timeout: Duration::from_secs(60),
             send_timeout: Duration::from_secs(60),
             request_timeout: None,
+            set_by: Arc::default(),
         }
     }
 }

@@ -48,8 +48,6 @@ pub(super) struct Resolved {
     pub reports: Reports,
     /// The source is to resolve this name.
     pub name: Option<String>,
-    /// The policy that has other backends stand in for this one.
-    pub split_by: Option<Reference>,
 }
 
 /// What backends are made of.
@@ -253,7 +251,6 @@ impl Resolved {
             self.reports.add(object, problem);
         }
         self.reports.extend(&service_object(id), problem.filter(|_| !governed.protocol_told));
-        self.split_by = policy::split_of(&inputs.policies).map(|(policy, _)| policy.age.owner.clone());
         let Some((reason, what)) = governed.refused else { return self };
         let refusal = Refusal { part: "", reason, what, way_out: "correct the policy".to_owned() };
         let refused = Resolved::refused(id, refusal);

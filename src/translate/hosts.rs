@@ -161,16 +161,13 @@ impl<'a> Contest<'a> {
             false => "is of type Prefix",
         };
         let message = format!(
-            "{}are served by {by}, which {why}: this rule has no effect; remove one of them",
-            requests_for(self.pattern, claim.path.path.as_str())
+            "the requests for {} {} are served by {by}, which {why}: this rule has no effect; remove one of them",
+            self.pattern,
+            claim.path.path.as_str()
         );
-        Some(Problem::new(claim.field.clone(), Reason::Conflict, message))
+        let lost_to = Some((self.pattern.clone(), won.path.clone()));
+        Some(Problem { lost_to, ..Problem::new(claim.field.clone(), Reason::Conflict, message) })
     }
-}
-
-/// How the message of a conflict about these requests begins.
-pub fn requests_for(pattern: &HostPattern, path: &str) -> String {
-    format!("the requests for {pattern} {path} ")
 }
 
 impl Key<'_> {

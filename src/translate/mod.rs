@@ -45,7 +45,6 @@ use routing::{Routed, Routing};
 use settings::ProcessSettings;
 
 pub use class::class_of;
-pub use hosts::requests_for;
 pub use objects::{Illegible, Objects, PolicyObject};
 pub use options::Options;
 pub use plain::{Place, Plain, PlainBackend};
@@ -190,7 +189,7 @@ fn report_backends(routed: &Routed, backends: &Backends, default: Option<&Backen
 
 /// Members of a split that cannot be used are told to the owner of the policy.
 fn report_split(resolved: &Resolved, backends: &Backends, reports: &mut Reports) {
-    let Some(policy) = &resolved.split_by else { return };
+    let Some(policy) = &resolved.backend.split_by else { return };
     for (index, member) in resolved.backend.split.iter().enumerate() {
         let Some(refusal) = backends.find(&member.backend).and_then(|member| member.refusal.as_ref()) else { continue };
         let object = ObjectRef::new(ObjectKind::ProxyPolicy, policy);

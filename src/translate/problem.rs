@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-use crate::snapshot::Reference;
+use crate::snapshot::{HostPattern, PathMatch, Reference};
 
 /// All that is wrong with one object.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -21,6 +21,9 @@ pub struct Problem {
     pub reason: Reason,
     /// A sentence that names the value, the effect and what to do.
     pub message: String,
+    /// Host and path of the rule that serves the requests of the one in `field`.
+    #[serde(skip)]
+    pub lost_to: Option<(HostPattern, PathMatch)>,
 }
 
 /// A closed set, for events, metrics and scripts. Extend where a new kind of problem needs a name.
@@ -73,7 +76,7 @@ pub enum ObjectKind {
 
 impl Problem {
     pub fn new(field: impl Into<String>, reason: Reason, message: impl Into<String>) -> Self {
-        Problem { field: field.into(), reason, message: message.into() }
+        Problem { field: field.into(), reason, message: message.into(), lost_to: None }
     }
 }
 

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::api::ProxyPolicy;
-use crate::snapshot::Reference;
+use crate::snapshot::{HostPattern, Reference};
 
 /// PEM of a certificate and its key.
 type Pem = (&'static str, &'static str);
@@ -101,4 +101,26 @@ fn over(mut objects: Objects, change: impl FnOnce(&mut Objects)) -> (Translation
     let after = translator.translate(&objects, &Options::default());
     assert_eq!(after, translate(&objects));
     (before, after)
+}
+
+#[test]
+fn a_rule_that_lost_names_the_one_that_is_served() {
+    let mut objects = Objects::default();
+    put(
+        &mut objects.ingresses,
+        "a",
+        ingress(&[("shop.example.com", "/a/", "shop"), ("shop.example.com", "/b", "shop")]),
+    );
+    put(
+        &mut objects.ingresses,
+        "b",
+        ingress(&[("shop.example.com", "/a", "shop"), ("blog.example.com", "/a", "shop")]),
+    );
+    put(&mut objects.services, "shop", service());
+    let translation = translate(&objects);
+    let route = &translation.snapshot.hosts[&HostPattern::parse("shop.example.com").unwrap()].routes[0];
+    let all = translation.reports.iter().flat_map(|report| &report.problems);
+    let lost: Vec<_> = all.filter_map(|problem| Some((problem.field.as_str(), problem.lost_to.as_ref()?))).collect();
+    let served = (HostPattern::parse("shop.example.com").unwrap(), route.path.clone());
+    assert_eq!((route.path.path.as_str(), lost), ("/a/", vec![("spec.rules[0].http.paths[0]", &served)]));
 }

@@ -5,9 +5,9 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::connect::{HOST, Raw, tunnels};
-use crate::support::objects::{Objects, ingress, rule, service, with_tls};
+use crate::support::objects::{self, Objects, ingress, rule, service, with_annotation, with_tls};
 use crate::support::tls::Tls;
-use crate::support::{Backend, Headgate, TestCertificate, client, get};
+use crate::support::{Backend, Headgate, TestAuthority, TestCertificate, client, get};
 
 /// `a.example`: what is served and what is not; `shop.example` has a certificate; `guarded.example` has a policy.
 fn objects(backend: &Backend) -> Objects {
@@ -192,8 +192,177 @@ fn who_lost_a_conflict_is_told() {
     let backend = Backend::answering("ok");
     let mut objects = objects(&backend);
     objects.push(ingress("late", &[rule("a.example", "/only", "Exact", "ok")]));
+    objects.push(ingress("later", &[rule("a.example", "/none/", "Prefix", "ok")]));
+    objects.push(ingress("twin", &[rule("shop.example", "/", "Prefix", "ok")]));
     let proxy = Headgate::serve(&objects);
-    let told = explained(&proxy, "GET", "http://a.example/only", &[]);
-    assert!(told["conflicts"][0].as_str().unwrap().starts_with("Ingress default/late: "), "{told}");
-    assert_eq!(told["lost"][0]["why"], "Prefix comes after Exact");
+    for (url, losers) in [
+        ("http://a.example/only", &["late"][..]),
+        ("http://a.example/only/x", &[]),
+        ("http://a.example/none", &["later"]),
+        ("https://shop.example/", &["twin"]),
+    ] {
+        let told = explained(&proxy, "GET", url, &[]);
+        let conflicts = told["conflicts"].as_array().unwrap().iter().map(|text| text.as_str().unwrap());
+        let owners: Vec<&str> = conflicts.map(|text| text.split(": ").next().unwrap()).collect();
+        assert_eq!(owners, losers.iter().map(|name| format!("Ingress default/{name}")).collect::<Vec<_>>(), "{url}");
+    }
+    assert_eq!(explained(&proxy, "GET", "http://a.example/only", &[])["lost"][0]["why"], "Prefix comes after Exact");
+}
+
+/// Two policies on Ingress `a`, one of which says the same timeouts; one on Service `a` and one on its port; all splits.
+fn governed() -> Objects {
+    let address = "127.0.0.1:9".parse().unwrap();
+    let mut objects = vec![
+        with_annotation(
+            ingress("a", &[rule("a.example", "/", "Prefix", "a")]),
+            "nginx.ingress.kubernetes.io/proxy-send-timeout",
+            "7",
+        ),
+        objects::policy(
+            "p1",
+            "Ingress",
+            "a",
+            json!({
+                "access": { "allow": ["127.0.0.0/8"] },
+                "request": { "methods": ["GET"], "maxBodySize": "2k" },
+                "timeouts": { "request": "9s" },
+            }),
+        ),
+        objects::policy(
+            "p2",
+            "Ingress",
+            "a",
+            json!({
+                "access": { "deny": ["192.0.2.0/24"] },
+                "request": { "methods": ["GET", "PUT"], "maxBodySize": "3k", "requiredHeaders": ["X-Key"] },
+                "timeouts": { "idle": "8s" },
+                "rateLimit": { "requests": 5, "per": "1s" },
+                "connectionLimit": { "perClient": 3 },
+            }),
+        ),
+        objects::policy(
+            "split",
+            "Service",
+            "a",
+            json!({ "trafficSplit": [
+            { "service": "a", "port": 80, "weight": 2 }, { "service": "b", "port": 80, "weight": 1 },
+        ] }),
+        ),
+        objects::policy(
+            "whole",
+            "Service",
+            "b",
+            json!({
+                "loadBalancer": { "algorithm": "LeastConnections" }, "maxConnections": 4, "protocol": "HTTPS",
+                "retry": { "attempts": 1, "on": ["Reset", "503"] }, "outlier": { "disabled": true },
+                "healthCheck": { "path": "/up" }, "connectTimeout": "3s",
+            }),
+        ),
+        objects::policy(
+            "port",
+            "Service",
+            "b",
+            json!({
+                "maxConnections": 5, "backendTLS": { "caSecret": { "name": "ca" }, "serverName": "b.example" },
+            }),
+        ),
+        objects::authority_secret("ca", &TestAuthority::named("us")),
+    ];
+    let port = objects.iter_mut().find(|object| object["metadata"]["name"] == "port").unwrap();
+    port["spec"]["targetRefs"][0]["sectionName"] = json!("http");
+    objects.extend(["a", "b"].iter().flat_map(|name| service(name, &[address])));
+    objects
+}
+
+#[test]
+fn the_policy_behind_each_value_is_told() {
+    let proxy = Headgate::serve(&governed());
+    let told = explained(&proxy, "GET", "http://a.example/", &["X-Key: k"]);
+    let (p1, p2) = ("default/p1", "default/p2");
+    let rules = &told["rules"];
+    let expected = json!({
+        "access": [p1, p2], "methods": [p1, p2], "max_body_size": [p1], "required_headers": [p2],
+        "request_timeout": [p1],
+    });
+    assert_eq!(rules["set_by"], expected);
+    assert_eq!(
+        (&rules["rate_limits"][0]["policy"], &rules["connection_limits"][0]["policy"]),
+        (&json!(p2), &json!(p2))
+    );
+    let [a, b] = &told["backends"].as_array().unwrap()[..] else { panic!("{told:#}") };
+    assert_eq!((&a["set_by"], &a["split_by"], &a["verified"]), (&json!({}), &json!("default/split"), &Value::Null));
+    let (whole, port) = ("default/whole", "default/port");
+    let expected = json!({
+        "algorithm": [whole], "retry": [whole], "outlier": [whole], "health_check": [whole], "connect_timeout": [whole],
+        "protocol": [whole], "max_connections": [port], "tls": [port],
+    });
+    assert_eq!((&b["set_by"], &b["split_by"]), (&expected, &json!("default/split")));
+    assert_eq!((&b["verified"], &b["max_connections"]), (&json!(true), &json!(5)));
+    for explained in [rules, b] {
+        for value in explained["set_by"].as_object().unwrap().keys() {
+            assert!(explained.get(value).is_some(), "{value} of set_by stands beside it");
+        }
+    }
+}
+
+#[test]
+fn the_policy_behind_each_value_is_told_as_text() {
+    let proxy = Headgate::serve(&governed());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_headgate"));
+    command.args(["explain", "http://a.example/", "--header", "X-Key: k", "--dir"]).arg(proxy.folder.objects());
+    let text = String::from_utf8(command.output().unwrap().stdout).unwrap();
+    for line in [
+        "access     the client is let in; allow 127.0.0.0/8; deny none (ProxyPolicy default/p1)",
+        "access     the client is let in; allow all; deny 192.0.2.0/24 (ProxyPolicy default/p2)",
+        "methods    GET (ProxyPolicy default/p1 and default/p2)",
+        "required   x-key (ProxyPolicy default/p2)",
+        "body       up to 2000 bytes (ProxyPolicy default/p1)",
+        "timeouts   idle 60s, send 7s, whole request 9s (ProxyPolicy default/p1)",
+        "backend    default-a-80 over Http1, to connect within 1s, weight 2 of the split (ProxyPolicy default/split)",
+        "backend    default-b-80 over Https (ProxyPolicy default/whole), to connect within 3s (ProxyPolicy default/whole), \
+         weight 1 of the split (ProxyPolicy default/split)",
+        "verified   to be b.example, by CN=us (ProxyPolicy default/port)",
+        "balancer   LeastConnections (ProxyPolicy default/whole)",
+        "in flight  5 at each endpoint (ProxyPolicy default/port)",
+        "retry      1 times on Reset, Status(503), methods: idempotent, budget 20 % (ProxyPolicy default/whole)",
+        "health     GET /up every 5s (ProxyPolicy default/whole)",
+        "outlier    never ejected (ProxyPolicy default/whole)",
+    ] {
+        assert!(text.lines().any(|told| told == format!("  {line}")), "no {line:?} in\n{text}");
+    }
+    assert_eq!(text.matches("  retry ").count(), 1, "of `a` no policy says anything:\n{text}");
+}
+
+#[test]
+fn a_default_of_the_class_is_told_by_its_policy() {
+    let class = json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "IngressClass", "metadata": { "name": "headgate" },
+        "spec": { "controller": "headgate.dev/ingress-controller", "parameters": {
+            "apiGroup": "headgate.dev", "kind": "ProxyPolicy", "name": "defaults", "namespace": "default",
+            "scope": "Namespace",
+        } },
+    });
+    let fields = json!({ "timeouts": { "idle": "8s", "request": "9s" }, "request": { "methods": ["GET"] } });
+    let own = json!({ "request": { "methods": ["GET", "PUT"] } });
+    let mut objects = objects::site_with_policy("a.example", &["127.0.0.1:9".parse().unwrap()], own);
+    objects[0] = with_annotation(objects[0].take(), "nginx.ingress.kubernetes.io/proxy-read-timeout", "7");
+    objects.extend([class, objects::policy("defaults", "IngressClass", "headgate", fields)]);
+    let proxy = Headgate::serve(&objects);
+    let rules = &explained(&proxy, "GET", "http://a.example/", &[])["rules"];
+    assert_eq!(rules["set_by"], json!({ "methods": ["default/policy"], "request_timeout": ["default/defaults"] }));
+    assert_eq!((&rules["idle_timeout"], &rules["request_timeout"]), (&json!("7s"), &json!("9s")));
+}
+
+#[test]
+fn an_encrypted_backend_that_nobody_vouches_for_is_told_so() {
+    let proxy = Headgate::serve(&objects::site_with_backend_policy(
+        "a.example",
+        &["127.0.0.1:9".parse().unwrap()],
+        json!({ "protocol": "HTTPS", "backendTLS": {} }),
+    ));
+    assert_eq!(explained(&proxy, "GET", "http://a.example/", &[])["backends"][0]["verified"], json!(false));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_headgate"));
+    command.args(["explain", "http://a.example/", "--dir"]).arg(proxy.folder.objects());
+    let text = String::from_utf8(command.output().unwrap().stdout).unwrap();
+    assert!(text.contains("  verified   no: encrypted, whoever it is (ProxyPolicy default/policy)\n"), "{text}");
 }

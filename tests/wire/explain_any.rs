@@ -112,6 +112,22 @@ fn named(response: &Response) -> Option<&str> {
     response.header("ratelimit-policy")?.split('"').nth(1)
 }
 
+/// Every value that a policy has set is told to be of the one of the Ingress, or of the split of the Service.
+fn compare_policies(asked: &Asked, told: &Value, got: &Response, limit: Option<&str>) {
+    let Some(set_by) = told["rules"]["set_by"].as_object() else { return };
+    assert_eq!(set_by.contains_key("max_body_size"), limit.is_some(), "{asked:?} {told:#}");
+    for policies in set_by.values() {
+        assert_eq!(policies, &json!([limit]), "{asked:?} {told:#}");
+    }
+    let refused_by = match got.status {
+        403 => "access",
+        405 => "methods",
+        400 if told["answer"]["cause"] == "field_missing" => "required_headers",
+        _ => return,
+    };
+    assert!(set_by.contains_key(refused_by), "{asked:?} {told:#}");
+}
+
 /// `line`: what the access log has of it.
 fn compare(asked: &Asked, told: &Value, got: &Response, line: &Value) {
     let context = || format!("{asked:?}\ntold {told:#}\ngot {} {line:#}", got.status);
@@ -124,10 +140,11 @@ fn compare(asked: &Asked, told: &Value, got: &Response, line: &Value) {
         None => String::new(),
     };
     assert_eq!(line["route"], route, "{}", context());
+    let limit = told["rules"]["rate_limits"][0]["policy"].as_str();
+    compare_policies(asked, told, got, limit);
     if got.status != 200 {
         return assert_eq!(line["endpoint"], "", "{}", context());
     }
-    let limit = told["rules"]["rate_limits"][0]["policy"].as_str();
     assert_eq!(named(got), limit.map(|name| name.trim_start_matches("default/")), "{}", context());
     let mut backends = told["backends"].as_array().unwrap().iter();
     let chosen = backends.find(|backend| backend["name"] == line["backend"]).unwrap_or_else(|| panic!("{}", context()));

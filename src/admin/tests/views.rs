@@ -168,7 +168,7 @@ async fn problems_are_those_last_told() {
     assert_eq!(get_json(&state, "/debug/problems").await, json!({"reports": [], "policies": [], "source": []}));
     let report = Report {
         object: ObjectRef { kind: ObjectKind::Ingress, namespace: "shop".into(), name: "web".into() },
-        problems: vec![Problem { field: "spec.tls".into(), reason: Reason::Invalid, message: "it is broken".into() }],
+        problems: vec![Problem::new("spec.tls", Reason::Invalid, "it is broken")],
     };
     state.set_reports(Arc::new([report]));
     state.set_source_problems(json!([{"file": "a.yaml", "line": 3}]));

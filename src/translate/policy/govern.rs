@@ -10,7 +10,7 @@ use super::super::problem::{ObjectKind, ObjectRef, Problem, Reason, quoted};
 use super::super::secret;
 use super::read::{BackendWishes, Policy, Wish};
 use super::shown;
-use crate::snapshot::{Backend, BackendTls, Protocol, Reference, SplitMember};
+use crate::snapshot::{Backend, BackendTls, Protocol, Reference, SetBy, SplitMember};
 
 /// What the policies of a Service port make of its backend.
 #[derive(Debug, Default)]
@@ -33,6 +33,20 @@ fn first<T>(policies: &[Arc<Policy>], field: fn(&BackendWishes) -> &Wish<T>) -> 
     })
 }
 
+/// Notes whose values are taken.
+struct Named<'a> {
+    policies: &'a [Arc<Policy>],
+    set_by: &'a mut SetBy,
+}
+
+impl Named<'_> {
+    fn first<T: Clone>(&mut self, value: &'static str, field: fn(&BackendWishes) -> &Wish<T>) -> Option<T> {
+        let (by, wish) = first(self.policies, field)?;
+        self.set_by.add(value, &by.age.owner);
+        Some(wish.clone())
+    }
+}
+
 /// The backends that stand in for one that has these policies.
 pub(in crate::translate) fn split_of(policies: &[Arc<Policy>]) -> Option<(&Policy, &[SplitMember])> {
     first(policies, |wishes| &wishes.traffic_split).map(|(policy, members)| (policy, members.as_slice()))
@@ -48,19 +62,23 @@ pub(in crate::translate) fn govern(
 ) -> Governed {
     let mut governed = Governed::default();
     let policy = &mut backend.policy;
-    if let Some((_, algorithm)) = first(policies, |wishes| &wishes.algorithm) {
-        policy.algorithm = *algorithm;
+    let mut named = Named { policies, set_by: &mut backend.set_by };
+    if let Some(algorithm) = named.first("algorithm", |wishes| &wishes.algorithm) {
+        policy.algorithm = algorithm;
     }
-    if let Some((_, outlier)) = first(policies, |wishes| &wishes.outlier) {
-        policy.outlier.clone_from(outlier);
+    if let Some(outlier) = named.first("outlier", |wishes| &wishes.outlier) {
+        policy.outlier = outlier;
     }
-    if let Some((_, retry)) = first(policies, |wishes| &wishes.retry) {
-        policy.retry.clone_from(retry);
+    if let Some(retry) = named.first("retry", |wishes| &wishes.retry) {
+        policy.retry = retry;
     }
-    policy.max_connections = first(policies, |wishes| &wishes.max_connections).map(|(_, most)| *most);
-    policy.connect_timeout = first(policies, |wishes| &wishes.connect_timeout).map(|(_, timeout)| *timeout);
-    policy.health_check = first(policies, |wishes| &wishes.health_check).map(|(_, check)| check.clone());
-    backend.split = split_of(policies).map(|(_, members)| members.to_vec()).unwrap_or_default();
+    policy.max_connections = named.first("max_connections", |wishes| &wishes.max_connections);
+    policy.connect_timeout = named.first("connect_timeout", |wishes| &wishes.connect_timeout);
+    policy.health_check = named.first("health_check", |wishes| &wishes.health_check);
+    if let Some((by, members)) = split_of(policies) {
+        backend.split = members.to_vec();
+        backend.split_by = Some(by.age.owner.clone());
+    }
     governed.encryption(backend, policies, secrets, name);
     governed
 }
@@ -68,8 +86,9 @@ pub(in crate::translate) fn govern(
 impl Governed {
     fn encryption(&mut self, backend: &mut Backend, policies: &[Arc<Policy>], secrets: &Secrets, name: &str) {
         let chosen = first(policies, |wishes| &wishes.protocol);
-        if let Some((_, protocol)) = chosen {
+        if let Some((by, protocol)) = chosen {
             backend.protocol = *protocol;
+            backend.set_by.add("protocol", &by.age.owner);
             self.protocol_told = true;
         }
         let https = backend.protocol == Protocol::Https;
@@ -105,6 +124,7 @@ impl Governed {
             (Ok(authorities), Ok(client)) => {
                 let client = client.map(|pair| pair.certificate);
                 backend.policy.tls = Some(BackendTls { authorities, server_name, client });
+                backend.set_by.add("tls", &policy.age.owner);
             }
             (Err((reason, what)), _) => self.broken(policy, "caSecret", reason, &what),
             (_, Err((reason, what))) => self.broken(policy, "clientCertSecret", reason, &what),

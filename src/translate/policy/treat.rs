@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::super::ingress::Parsed;
 use super::super::problem::{Problem, Reason};
+use super::client::Rules;
 use super::read::{ClientWishes, Policy, Wish};
 use super::shown;
 use super::values::Flaw;
@@ -90,12 +91,17 @@ fn cannot_be_understood(policy: &Policy, Flaw { field, what, .. }: &Flaw) -> Str
 pub(in crate::translate) fn treat(parsed: &Parsed, attached: &Attached) -> Parsed {
     let mut parsed = parsed.clone();
     let timeouts = attached.said(|wishes| &wishes.timeouts);
-    if let Some((_, wanted)) = timeouts.values.first() {
+    if let Some((by, wanted)) = timeouts.values.first() {
         for policy in [&mut parsed.policy, &mut parsed.challenge_policy] {
-            policy.request_timeout = wanted.request.or(policy.request_timeout);
+            let set_by = Arc::make_mut(&mut policy.set_by);
+            if let Some(request) = wanted.request {
+                policy.request_timeout = Some(request);
+                set_by.add("request_timeout", &by.age.owner);
+            }
             // What an Ingress says itself counts before what is only a default.
             if let Some(idle) = wanted.idle.filter(|_| !(timeouts.by_class && parsed.annotated.idle_timeout)) {
                 policy.idle_timeout = idle;
+                set_by.add("idle_timeout", &by.age.owner);
             }
         }
     }
@@ -109,7 +115,9 @@ pub(in crate::translate) fn treat(parsed: &Parsed, attached: &Attached) -> Parse
 fn guard(policy: &mut RoutePolicy, attached: &Attached, ingress: &Reference, annotated: bool) {
     let scope = |policy: &Policy| LimitScope { policy: policy.age.owner.clone(), ingress: ingress.clone() };
     let access = attached.said(|wishes| &wishes.access).different();
-    policy.access = access.into_iter().map(|(_, access)| access.clone()).collect();
+    policy.access = access.iter().map(|(_, access)| Arc::clone(access)).collect();
+    let set_by = Arc::make_mut(&mut policy.set_by);
+    access.iter().for_each(|(by, _)| set_by.add("access", &by.age.owner));
     let rates = attached.said(|wishes| &wishes.rate_limit).different();
     let rate_limit = |(policy, rate): (&Policy, &Rate)| RateLimit { scope: scope(policy), rate: rate.clone() };
     policy.rate_limits = rates.into_iter().map(rate_limit).collect();
@@ -118,17 +126,29 @@ fn guard(policy: &mut RoutePolicy, attached: &Attached, ingress: &Reference, ann
         |(policy, limit): (&Policy, &u32)| ConnectionLimit { scope: scope(policy), per_client: *limit };
     policy.connection_limits = limits.into_iter().map(connection_limit).collect();
     let said = attached.said(|wishes| &wishes.request);
-    let rules = said.different().into_iter().map(|(_, rules)| rules.clone()).reduce(|one, other| one.and(&other));
-    if let Some(rules) = rules {
-        if !(said.by_class && annotated) {
-            policy.max_body_size = rules.max_body_size.or(policy.max_body_size);
-        }
-        if let Some(methods) = &rules.methods {
-            policy.connect = methods.iter().any(|method| method == "CONNECT");
-        }
-        policy.methods = rules.methods;
-        policy.required_headers = rules.required_headers;
+    restrict(policy, &said.different(), said.by_class && annotated);
+}
+
+/// `sized`: the Ingress itself says how large a body may be.
+fn restrict(policy: &mut RoutePolicy, said: &[(&Policy, &Rules)], sized: bool) {
+    let Some(rules) = said.iter().map(|(_, rules)| (*rules).clone()).reduce(|one, other| one.and(&other)) else {
+        return;
+    };
+    let set_by = Arc::make_mut(&mut policy.set_by);
+    let mut name = |value, sets: &dyn Fn(&Rules) -> bool| {
+        said.iter().filter(|(_, rules)| sets(rules)).for_each(|(by, _)| set_by.add(value, &by.age.owner));
+    };
+    if let Some(size) = rules.max_body_size.filter(|_| !sized) {
+        policy.max_body_size = Some(size);
+        name("max_body_size", &|rules| rules.max_body_size == Some(size));
     }
+    name("methods", &|rules| rules.methods.is_some());
+    name("required_headers", &|rules| !rules.required_headers.is_empty());
+    if let Some(methods) = &rules.methods {
+        policy.connect = methods.iter().any(|method| method == "CONNECT");
+    }
+    policy.methods = rules.methods;
+    policy.required_headers = rules.required_headers;
 }
 
 /// Denies all claims but those of ACME challenges; what has nothing to deny is not told.

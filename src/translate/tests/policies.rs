@@ -81,6 +81,17 @@ fn an_equal_policy_changes_nothing() {
 }
 
 #[test]
+fn a_value_that_another_policy_sets_now_is_told_to_be_of_that() {
+    let (before, after) = over(sites(&["shop"]), |objects| {
+        objects.policies.remove(&name("shop-backend"));
+        objects.policies.insert(name("renamed"), policy(("Service", "shop"), json!({"maxConnections": 5})));
+    });
+    let set_by = |translation| backend(translation, "shop").set_by.of("max_connections").to_vec();
+    assert_eq!((set_by(&before), set_by(&after)), (vec![name("shop-backend")], vec![name("renamed")]));
+    assert_eq!(backend(&after, "shop").policy, backend(&before, "shop").policy);
+}
+
+#[test]
 fn a_policy_that_is_gone_takes_its_rules_along() {
     let (_, after) = over(sites(&["shop", "blog"]), |objects| {
         objects.policies.remove(&name("shop-clients"));
