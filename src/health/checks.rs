@@ -154,8 +154,6 @@ impl Checker {
         self.endpoint.unhealthy.store(failure.is_some(), Relaxed);
         match failure {
             Some(failure) => {
-                // There are fewer now of whom half may be ejected.
-                self.backend.relieve();
                 let checks = self.check.unhealthy_threshold;
                 tracing::warn!(%backend, %endpoint, checks, failure, "unhealthy: it failed its checks");
             }

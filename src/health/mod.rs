@@ -52,13 +52,28 @@ impl Watch {
         loop {
             tokio::select! {
                 _ = ticks.tick() => self.look(),
-                finding = self.checks.next() => self.stale |= self.checks.take(finding),
+                finding = self.checks.next() => if self.checks.take(finding) {
+                    self.stale = true;
+                    // Half of those that are well now may be ejected, which can be fewer than before.
+                    self.readmit(&self.published.load());
+                }
             }
         }
     }
 
     fn look(&mut self) {
         let tables = self.published.load();
+        if self.shown != tables.generation {
+            self.checks.follow(&tables);
+            self.stale = true;
+        }
+        self.readmit(&tables);
+        if self.stale {
+            self.show(&tables);
+        }
+    }
+
+    fn readmit(&mut self, tables: &Tables) {
         let now = Nanos::try_from(self.origin.elapsed().as_nanos()).unwrap_or(Nanos::MAX);
         let changes = tables.readmit(now);
         for Change { backend, endpoint, ejected } in &changes {
@@ -71,13 +86,7 @@ impl Watch {
                 tracing::info!(backend = %name, endpoint = %address, "used again after its ejection");
             }
         }
-        let moved = self.shown != tables.generation;
-        if moved {
-            self.checks.follow(&tables);
-        }
-        if moved || self.stale || !changes.is_empty() {
-            self.show(&tables);
-        }
+        self.stale |= !changes.is_empty();
     }
 
     fn show(&mut self, tables: &Tables) {

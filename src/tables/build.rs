@@ -38,8 +38,13 @@ impl Tables {
 
     /// What logs call the backend of this id for its requests to `endpoint`.
     pub fn name_at(&self, id: &BackendId, endpoint: SocketAddr) -> String {
-        let live = self.backends().find(|(known, ..)| *known == id);
-        live.map_or_else(|| id.to_string(), |(.., live)| live.name_at(Some(endpoint)).to_owned())
+        self.backend(id).map_or_else(|| id.to_string(), |live| live.name_at(Some(endpoint)).to_owned())
+    }
+
+    /// The backend of this id as it lives.
+    pub(super) fn backend(&self, id: &BackendId) -> Option<&Arc<LiveBackend>> {
+        let place = self.slots.binary_search_by(|&slot| (*self.backends[slot].id).cmp(id)).ok()?;
+        Some(&self.backends[self.slots[place]])
     }
 
     /// All backends as the snapshot has them and as they live, in the snapshot's order.

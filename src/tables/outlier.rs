@@ -5,6 +5,7 @@
 //! `proxy` tells what endpoints did, `health` ends ejections and tells the world. Locks are taken when something
 //! changes, not by requests that succeed.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -55,12 +56,14 @@ impl LiveBackend {
         }
     }
 
-    /// Uses ejected endpoints again as far as more than half of all are; to be called whenever there are fewer.
-    pub fn relieve(&self) {
-        if !self.endpoints.iter().any(|endpoint| endpoint.ejected.load(Relaxed)) {
-            return;
+    /// Uses ejected endpoints again as far as more than half of all are.
+    pub(super) fn relieve(&self) {
+        if self.endpoints.iter().any(|endpoint| endpoint.ejected.load(Relaxed)) {
+            self.relieve_locked(&self.ejections.lock());
         }
-        let _ejections = self.ejections.lock();
+    }
+
+    fn relieve_locked(&self, _: &[Ejection]) {
         let (ejected, most) = self.ejected();
         let first = self.candidates().filter(|endpoint| endpoint.ejected.load(Relaxed));
         first.take(ejected.saturating_sub(most)).for_each(|endpoint| endpoint.ejected.store(false, Relaxed));
@@ -100,10 +103,15 @@ impl LiveBackend {
 }
 
 impl Tables {
-    /// Ends ejections whose time is over, and tells what has changed since the last call.
+    /// Ends ejections whose time is over, and those of more than half of a backend's endpoints, whatever led to them: an
+    /// endpoint that is well again, a request of an older generation. Tells what has changed since the last call.
     pub fn readmit(&self, now: Nanos) -> Vec<Change> {
         let mut changes = Vec::new();
-        self.counts.ejections.lock().retain_mut(|ejection| {
+        let mut ejections = self.counts.ejections.lock();
+        let ejecting: BTreeSet<_> = ejections.iter().map(|ejection| &ejection.backend).collect();
+        let newest = ejecting.into_iter().filter_map(|id| self.backend(id));
+        newest.for_each(|backend| backend.relieve_locked(&ejections));
+        ejections.retain_mut(|ejection| {
             let change =
                 |ejected| Change { backend: ejection.backend.clone(), endpoint: ejection.endpoint.clone(), ejected };
             let endpoint = &ejection.endpoint;

@@ -95,6 +95,66 @@ fn an_endpoint_that_is_out_already_takes_no_share_of_the_ejections() {
 }
 
 #[test]
+fn endpoints_that_are_well_again_while_ejected_are_half_at_most() {
+    let tables = with(&[1, 2, 3, 4], Some(Outlier::default()), None);
+    let backend = &tables.backends[0];
+    let two = [1, 3];
+    let unhealthy = |unhealthy| two.iter().for_each(|&at| backend.endpoints[at].unhealthy.store(unhealthy, Relaxed));
+    two.iter().for_each(|&place| fails(backend, place, 5));
+    assert_eq!((told(&tables, 0), ejected(backend)), (vec![(2, true), (4, true)], vec![2, 4]));
+    unhealthy(true);
+    fails(backend, 0, 5);
+    assert_eq!((told(&tables, 1), ejected(backend)), (vec![(1, true)], vec![1, 2, 4]));
+    unhealthy(false);
+    assert_eq!((told(&tables, 2), ejected(backend)), (vec![(1, false)], vec![2, 4]));
+}
+
+/// A request holds its generation, which may have more endpoints than there are now.
+#[test]
+fn what_requests_of_an_older_generation_eject_is_half_of_the_newest_at_most() {
+    let first = with(&[1, 2, 3, 4], Some(Outlier::default()), None);
+    let second = with(&[1, 2], Some(Outlier::default()), Some(&first));
+    (0..2).for_each(|place| fails(&first.backends[0], place, 5));
+    assert_eq!(ejected(&second.backends[0]), [1, 2]);
+    assert_eq!(told(&second, 0), [(1, true), (1, false), (2, true)]);
+    assert_eq!(ejected(&second.backends[0]), [2]);
+}
+
+/// Each is found among others, wherever it stands.
+#[test]
+fn each_backend_is_left_half_of_its_own() {
+    let services = ["a", "b", "c"];
+    let policy = BackendPolicy { outlier: Some(Outlier::default()), ..BackendPolicy::default() };
+    let backends = |ports: &[u16], services: &[&str]| {
+        let backend = Arc::new(Backend { policy: policy.clone(), ..Backend::clone(&backend(ports)) });
+        let backends = services.iter().map(|service| (backend_id(service), backend.clone())).collect();
+        Snapshot { backends, ..Snapshot::default() }
+    };
+    // The last that comes stands at another place than its name does.
+    let first = build(backends(&[1, 2, 3, 4], &["a", "c"]), None);
+    let second = build(backends(&[1, 2, 3, 4], &services), Some(&first));
+    let third = build(backends(&[1, 2], &services), Some(&second));
+    second.backends.iter().for_each(|backend| (0..2).for_each(|place| fails(backend, place, 5)));
+    third.readmit(0);
+    assert_eq!(third.backends.iter().map(|backend| ejected(backend)).collect::<Vec<_>>(), [[2], [2], [2]]);
+    for service in services {
+        assert_eq!(third.backend(&backend_id(service)).unwrap().id.service, service);
+    }
+    assert!(third.backend(&backend_id("d")).is_none());
+}
+
+#[test]
+fn an_endpoint_says_why_its_newest_check_failed() {
+    let tables = with(&[1], None, None);
+    let endpoint = &tables.backends[0].endpoints[0];
+    assert_eq!(endpoint.failed_check(), None);
+    for failure in [Some("status 503"), None] {
+        endpoint.note_check(failure.map(str::to_owned));
+        assert_eq!(endpoint.failed_check().as_deref(), failure);
+    }
+}
+
+#[test]
 fn an_endpoint_that_is_gone_is_not_told_of() {
     let first = with(&[1, 2], Some(Outlier::default()), None);
     fails(&first.backends[0], 0, 5);
@@ -113,7 +173,7 @@ fn threads_that_fail_all_at_once_leave_half() {
 }
 
 proptest! {
-    /// Whatever happens, half of those that are well can be used.
+    /// Whatever happens, half of those that are well can be used as soon as `readmit` has looked.
     #[test]
     fn half_of_the_well_are_never_ejected(
         count in 1..9_usize,
@@ -128,10 +188,7 @@ proptest! {
             match event {
                 0 | 1 => backend.failed(endpoint.id),
                 2 => backend.served(endpoint),
-                _ => {
-                    endpoint.unhealthy.fetch_xor(true, Relaxed);
-                    backend.relieve();
-                }
+                _ => _ = endpoint.unhealthy.fetch_xor(true, Relaxed),
             }
             told(&tables, step as Nanos * SECOND / 4);
             let well = backend.endpoints.iter().filter(|endpoint| !endpoint.unhealthy.load(Relaxed));
