@@ -15,12 +15,12 @@ use http::{Request, StatusCode, header};
 use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use rustix::io::Errno;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use crate::connecting::is_ours;
 use crate::snapshot::{HealthCheck, Protocol};
 use crate::tables::{LiveBackend, LiveEndpoint, LiveTls};
 
@@ -72,7 +72,7 @@ impl Probe {
             Ok(Ok(status)) if self.expects(status) => return Ok(()),
             Ok(Ok(status)) => format!("status {}", status.as_u16()),
             Ok(Err(error)) => match error.downcast::<io::Error>() {
-                Ok(error) if is_ours(&error) => return Err(Failure::Ours(*error)),
+                Ok(error) if is_ours(&error, self.address) => return Err(Failure::Ours(*error)),
                 Ok(error) => error.to_string(),
                 Err(error) => chain(&*error),
             },
@@ -155,12 +155,6 @@ async fn beside<T>(asking: impl Future<Output = T>, connection: impl Future) -> 
         Either::Left((answer, _)) => answer,
         Either::Right((_, asking)) => asking.await,
     }
-}
-
-/// The process has no descriptor left, no port or no memory for a socket.
-fn is_ours(error: &io::Error) -> bool {
-    let ours = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::ADDRNOTAVAIL];
-    Errno::from_io_error(error).is_some_and(|errno| ours.contains(&errno))
 }
 
 /// An error and what led to it, in one line.

@@ -53,7 +53,7 @@ async fn open(
                 backend.served(lease.endpoint());
                 return Ok((stream, place, lease));
             }
-            Ok(Err(error)) => failure::of_connecting(&error),
+            Ok(Err(error)) => failure::of_connecting(&error, lease.endpoint().address),
             Err(_) => ProxyError::ConnectTimeout,
         };
         exchange.backend_failed(failure);

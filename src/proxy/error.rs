@@ -79,7 +79,7 @@ pub enum ProxyError {
     /// Each endpoint has as many requests in flight as it may have.
     #[error("the backend's endpoints are full")]
     BackendFull,
-    /// The process has no descriptor or local port left for another connection.
+    /// The process has no descriptor, local port or memory left for another connection.
     #[error("no socket is left")]
     NoSocket,
     /// The process ends before the request could be answered.

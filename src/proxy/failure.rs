@@ -3,10 +3,10 @@
 
 use std::error::Error;
 use std::io;
-
-use rustix::io::Errno;
+use std::net::SocketAddr;
 
 use super::error::ProxyError;
+use crate::connecting::is_ours;
 
 /// Why a try failed after the request had gone out, or while the answer came in: what came is not HTTP, or the
 /// connection or stream ended.
@@ -17,12 +17,10 @@ pub(super) fn of(error: &hyper::Error) -> ProxyError {
 }
 
 /// Why there is no connection.
-pub(super) fn of_connecting(error: &io::Error) -> ProxyError {
-    let no_descriptor = matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE));
+pub(super) fn of_connecting(error: &io::Error, endpoint: SocketAddr) -> ProxyError {
     match error.kind() {
         io::ErrorKind::TimedOut => ProxyError::ConnectTimeout,
-        io::ErrorKind::AddrNotAvailable => ProxyError::NoSocket,
-        _ if no_descriptor => ProxyError::NoSocket,
+        _ if is_ours(error, endpoint) => ProxyError::NoSocket,
         _ => ProxyError::Connect,
     }
 }

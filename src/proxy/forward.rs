@@ -218,7 +218,7 @@ async fn fresh(
     Ok(match exchange.unless_failed(connecting).await? {
         Ok(sender) => Ok(Connected::fresh(sender, lease, worker.clone())),
         Err(error) => {
-            let failure = failure::of_connecting(&error);
+            let failure = failure::of_connecting(&error, lease.endpoint().address);
             exchange.backend_failed(failure);
             Err(failure)
         }

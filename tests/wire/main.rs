@@ -34,6 +34,7 @@ mod life;
 mod limits;
 mod log;
 mod metrics;
+mod no_ipv6;
 mod opening;
 mod order;
 mod pairs;
