@@ -9,8 +9,8 @@
 //! In reading order: [`snapshot`] is the language, complete wanted behaviour as plain data; [`translate`] makes it of
 //! Kubernetes objects, and tells what is wrong with them; [`tables`] is its live form, which requests use; [`proxy`]
 //! serves them; [`source`] is where objects come from; [`app`] wires all that and runs it; [`config`] and [`cli`] are what
-//! a user types; [`health`] watches endpoints, and [`connecting`] says whose fault a missing
-//! connection is; [`telemetry`] and [`admin`] are what an operator sees.
+//! a user types; [`health`] watches endpoints, and [`connecting`] says whose fault a missing connection is; [`telemetry`]
+//! and [`admin`] are what an operator sees.
 //!
 //! Words that mean one thing everywhere: to *publish* tables makes them the ones that all new requests use, and each
 //! publication is a *generation*; a *backend* is a Service port, an *endpoint* one address behind it, a *lease* one picked

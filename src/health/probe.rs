@@ -27,6 +27,10 @@ use crate::tables::{LiveBackend, LiveEndpoint, LiveTls};
 /// The largest head of an answer, and how much of its body is read.
 const MOST: usize = 64 << 10;
 
+/// The longest reason that is told, in characters. What an endpoint shows of itself may be in it, as all names of a
+/// certificate.
+const LONGEST_REASON: usize = 300;
+
 /// What is asked of an endpoint, again and again.
 #[derive(Debug)]
 pub(super) struct Probe {
@@ -78,7 +82,7 @@ impl Probe {
             },
             Err(_) => format!("no answer within {:?}", self.timeout),
         };
-        Err(Failure::Theirs(why))
+        Err(Failure::Theirs(why.chars().take(LONGEST_REASON).collect()))
     }
 
     fn expects(&self, status: StatusCode) -> bool {
@@ -121,9 +125,9 @@ async fn over_http1(io: impl AsyncRead + AsyncWrite + Unpin, request: Request<Em
         let mut read = 0;
         // A backend whose connection is closed before its last byte would call that an error.
         while read < MOST
-            && let Some(Ok(frame)) = answer.frame().await
+            && let Some(frame) = answer.frame().await
         {
-            read += frame.data_ref().map_or(0, Bytes::len);
+            read += frame?.data_ref().map_or(0, Bytes::len);
         }
         Ok(answer.status())
     };
@@ -139,8 +143,9 @@ async fn over_http2(io: impl AsyncRead + AsyncWrite + Unpin, request: Request<()
         let (head, mut body) = answer.await?.into_parts();
         let mut read = 0;
         while read < MOST
-            && let Some(Ok(data)) = body.data().await
+            && let Some(data) = body.data().await
         {
+            let data = data?;
             read += data.len();
             body.flow_control().release_capacity(data.len())?;
         }

@@ -1,7 +1,7 @@
 //! Active health checks: what is asked, what counts as healthy, and what follows.
 
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
@@ -10,8 +10,8 @@ use serde_json::json;
 use crate::support::checks::{HOST, Moody, SERVICE, shown, site, until_unhealthy};
 use crate::support::h2_backend::H2Backend;
 use crate::support::ports::{ClosedPort, listener};
-use crate::support::wait::{stays, until};
-use crate::support::{Backend, Headgate, TestCertificate, Then, get};
+use crate::support::wait::{PATIENCE, stays, until};
+use crate::support::{Backend, Headgate, TestAuthority, TestCertificate, Then, get, objects};
 
 /// Answers checks with this status, and requests with its name.
 fn with_status(status: &'static str) -> Backend {
@@ -59,6 +59,15 @@ fn whatever_is_no_expected_answer_in_time_is_a_failure() {
         while exchange.send(format!("X-More: {}\r\n", "x".repeat(1000))).is_ok() {}
         Ok(Then::Close)
     });
+    let truncated = Backend::sending("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nten bytes.");
+    let cut = Backend::scripted(|exchange| {
+        exchange.send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nten bytes.")?;
+        Ok(Then::Close)
+    });
+    let cut_chunk = Backend::scripted(|exchange| {
+        exchange.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\na\r\nten bytes.\r\n")?;
+        Ok(Then::Close)
+    });
     let resetting = Backend::scripted(|_| Ok(Then::Reset));
     let silent = listener();
     let closed = ClosedPort::new();
@@ -69,6 +78,9 @@ fn whatever_is_no_expected_answer_in_time_is_a_failure() {
         (redirecting.address, "status 302"),
         (hanging.address, "no answer within 2s"),
         (silent.local_addr().unwrap(), "no answer within 2s"),
+        (truncated.address, "no answer within 2s"),
+        (cut.address, "body"),
+        (cut_chunk.address, "body"),
         (closed.address, "refused"),
         (nonsense.address, "invalid HTTP"),
         (endless.address, ""),
@@ -163,6 +175,22 @@ fn endpoints_are_asked_in_the_protocol_that_they_speak() {
     assert_eq!(get(proxy.http, HOST, "/").status, 503);
 }
 
+/// That of TLS lists all names of the certificate.
+#[test]
+fn the_reason_of_a_failure_is_cut() {
+    let authority = TestAuthority::named("ours");
+    let names: Vec<_> = (0..50).map(|number| format!("number-{number}.example")).collect();
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    let backend = Backend::tls(authority.sign(&names), |exchange| exchange.reply("200 OK", ""));
+    let mut site = with_protocol(backend.address, "HTTPS");
+    site.last_mut().unwrap()["spec"]["backendTLS"] = json!({ "caSecret": { "name": "ca" } });
+    site.push(objects::authority_secret("ca", &authority));
+    let proxy = Headgate::serve(&site);
+    until_unhealthy(&proxy, backend.address, true);
+    let told = shown(proxy.admin, backend.address)["failed_check"].as_str().unwrap().to_owned();
+    assert!(told.contains("not valid for name") && told.chars().count() == 300, "{told}");
+}
+
 fn with_protocol(address: SocketAddr, protocol: &str) -> crate::support::Objects {
     let mut objects = site(&[address], json!({}));
     objects.last_mut().unwrap()["spec"]["protocol"] = protocol.into();
@@ -171,13 +199,17 @@ fn with_protocol(address: SocketAddr, protocol: &str) -> crate::support::Objects
 
 #[test]
 fn one_checker_asks_however_many_workers_there_are() {
-    let backend = with_status("200 OK");
+    let (came, checks) = mpsc::channel();
+    let backend = Backend::scripted(move |exchange| {
+        if exchange.seen.target() == "/_health" {
+            came.send(Instant::now()).unwrap();
+        }
+        exchange.reply("200 OK", "")
+    });
     let proxy = Headgate::with(&site(&[backend.address], json!({}))).flag("--workers", "4").start();
-    backend.wait_for(1);
-    let first = Instant::now();
-    backend.wait_for(6);
+    let times: Vec<_> = (0..6).map(|_| checks.recv_timeout(PATIENCE).unwrap()).collect();
     // Five intervals, each at most a tenth shorter than it says; with four checkers it would be a quarter of that.
-    assert!(first.elapsed() > Duration::from_millis(4 * 500), "after {:?}", first.elapsed());
+    assert!(times[5] - times[0] > Duration::from_millis(4 * 500), "{times:?}");
     until("a request", || (get(proxy.http, HOST, "/").status == 200).then_some(()));
 }
 
