@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
 
@@ -16,6 +16,7 @@ use super::probe::{Failure, Probe};
 use super::verdict::Verdict;
 use crate::snapshot::HealthCheck;
 use crate::tables::{LiveBackend, LiveEndpoint, Tables};
+use crate::telemetry::Seldom;
 
 /// Checks under way at a time, each of which has a file open. Others wait for their turn.
 pub const MOST_AT_ONCE: usize = 128;
@@ -34,6 +35,8 @@ const FINDINGS: usize = 256;
 pub(super) struct Checks {
     /// By the endpoint's id.
     checkers: HashMap<u64, Checker>,
+    /// Whose endpoints are checked, as of the newest generation; by its address, which no other has while it is here.
+    backends: HashMap<usize, Arc<LiveBackend>>,
     /// The number of the newest checker.
     newest: u64,
     means: Arc<Means>,
@@ -44,6 +47,7 @@ pub(super) struct Checks {
 #[derive(Debug)]
 struct Means {
     turns: Semaphore,
+    late: Seldom,
     findings: mpsc::Sender<Finding>,
 }
 
@@ -72,16 +76,24 @@ pub(super) struct Finding {
 impl Checks {
     pub(super) fn new() -> Self {
         let (sender, findings) = mpsc::channel(FINDINGS);
-        let means = Means { turns: Semaphore::new(MOST_AT_ONCE), findings: sender };
-        Checks { checkers: HashMap::new(), newest: 0, means: Arc::new(means), findings }
+        let means = Means { turns: Semaphore::new(MOST_AT_ONCE), late: Seldom::new(), findings: sender };
+        let (checkers, backends) = (HashMap::new(), HashMap::new());
+        Checks { checkers, backends, newest: 0, means: Arc::new(means), findings }
     }
 
     /// Checks what `tables` say from here on. What is checked as before goes on; an endpoint whose check is another now
-    /// is held to be what it was until that says otherwise; one that is not checked any more is used again.
+    /// is held to be what it was until that says otherwise; one that is not checked any more is used again. Backends that
+    /// are the same as before are passed over.
     pub(super) fn follow(&mut self, tables: &Tables) {
-        let mut before = mem::take(&mut self.checkers);
-        for (_, wanted, backend) in tables.backends() {
-            let Some(check) = &wanted.policy.health_check else { continue };
+        let checked = tables.backends.iter().filter(|backend| backend.source.policy.health_check.is_some());
+        let now: HashMap<_, _> = checked.map(|backend| (Arc::as_ptr(backend).addr(), backend.clone())).collect();
+        let seen = mem::take(&mut self.backends);
+        let changed = seen.iter().filter(|(address, _)| !now.contains_key(address));
+        let endpoints = changed.flat_map(|(_, backend)| &*backend.endpoints);
+        let mut before: HashMap<_, _> =
+            endpoints.filter_map(|endpoint| self.checkers.remove_entry(&endpoint.id)).collect();
+        for (_, backend) in now.iter().filter(|(address, _)| !seen.contains_key(address)) {
+            let Some(check) = &backend.source.policy.health_check else { continue };
             for endpoint in &*backend.endpoints {
                 let same = before.remove(&endpoint.id).filter(|checker| checker.is_for(backend, check));
                 let checker = same.map(|same| same.of(backend));
@@ -89,13 +101,8 @@ impl Checks {
                 self.checkers.insert(endpoint.id, checker);
             }
         }
-        for gone in before.values().filter(|gone| !gone.endpoint.retired.load(Relaxed)) {
-            gone.endpoint.note_check(None);
-            if gone.endpoint.unhealthy.swap(false, Relaxed) {
-                let (backend, endpoint) = (gone.name(), gone.endpoint.address);
-                tracing::info!(%backend, %endpoint, "used again: it is not checked any more");
-            }
-        }
+        self.backends = now;
+        before.values().for_each(Checker::let_go);
     }
 
     /// The next thing that a checker found.
@@ -131,6 +138,25 @@ impl Checks {
     }
 }
 
+impl Means {
+    /// For one check. Where it is later than an interval, checks come more seldom than their policies say.
+    async fn turn(&self, interval: Duration) -> SemaphorePermit<'_> {
+        let due = Instant::now();
+        let turn = self.turns.acquire().await.expect("it is never closed");
+        if due.elapsed() > interval
+            && let Some(times) = self.late.occurred()
+        {
+            tracing::warn!(
+                at_once = MOST_AT_ONCE,
+                times,
+                "health checks come late: too many are under way until they time out; shorten their timeouts, or lengthen \
+                 their intervals"
+            );
+        }
+        turn
+    }
+}
+
 impl Checker {
     /// It asks what is to be asked now.
     fn is_for(&self, backend: &LiveBackend, check: &HealthCheck) -> bool {
@@ -146,6 +172,18 @@ impl Checker {
     fn of(mut self, backend: &Arc<LiveBackend>) -> Self {
         self.backend = backend.clone();
         self
+    }
+
+    /// The endpoint is not checked any more, and used again if it is still there.
+    fn let_go(&self) {
+        if self.endpoint.retired.load(Relaxed) {
+            return;
+        }
+        self.endpoint.note_check(None);
+        if self.endpoint.unhealthy.swap(false, Relaxed) {
+            let (backend, endpoint) = (self.name(), self.endpoint.address);
+            tracing::info!(%backend, %endpoint, "used again: it is not checked any more");
+        }
     }
 
     /// The endpoint is used from here on, or not any more.
@@ -176,7 +214,7 @@ async fn ask_forever(probe: Probe, interval: Duration, means: Arc<Means>, endpoi
     let mut next = Instant::now() + interval.min(FIRST_WITHIN).mul_f64(fastrand::f64());
     loop {
         sleep_until(next).await;
-        let turn = means.turns.acquire().await.expect("it is never closed");
+        let turn = means.turn(interval).await;
         next = Instant::now() + interval.mul_f64(1.0 + JITTER * (2.0 * fastrand::f64() - 1.0));
         // On the heap, so that a checker that waits is small.
         let asked = Box::pin(probe.ask()).await;

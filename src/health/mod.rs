@@ -15,11 +15,11 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use self::checks::Checks;
 use crate::tables::{Change, Nanos, Published, Tables};
-use crate::telemetry::Metrics;
+use crate::telemetry::{EndpointLabels, Metrics};
 
 pub use self::checks::MOST_AT_ONCE;
 
-/// How late checks may begin or end, an ejection may end or be told, and the metrics may be.
+/// How late checks may begin or end, and an ejection may end or be told.
 const TICK: Duration = Duration::from_millis(100);
 
 /// What is watched, and what was told of it.
@@ -29,10 +29,8 @@ pub struct Watch {
     metrics: Arc<Metrics>,
     origin: Instant,
     checks: Checks,
-    /// The generation whose endpoints are checked and shown by the metrics.
-    shown: u64,
-    /// The metrics do not show the last that checks found.
-    stale: bool,
+    /// The generation whose endpoints are checked.
+    followed: u64,
 }
 
 impl Watch {
@@ -40,7 +38,12 @@ impl Watch {
     /// them.
     pub fn new(published: Arc<Published>, metrics: Arc<Metrics>) -> Self {
         let checks = Checks::new();
-        let mut watch = Watch { published, metrics, origin: Instant::now(), checks, shown: 0, stale: false };
+        // The tables hold metrics too.
+        let shown = Arc::downgrade(&published);
+        metrics
+            .control()
+            .watch_endpoints(move || shown.upgrade().map_or_else(Vec::new, |published| endpoints(&published.load())));
+        let mut watch = Watch { published, metrics, origin: Instant::now(), checks, followed: 0 };
         watch.look();
         watch
     }
@@ -53,7 +56,6 @@ impl Watch {
             tokio::select! {
                 _ = ticks.tick() => self.look(),
                 finding = self.checks.next() => if self.checks.take(finding) {
-                    self.stale = true;
                     // Half of those that are well now may be ejected, which can be fewer than before.
                     self.readmit(&self.published.load());
                 }
@@ -63,41 +65,35 @@ impl Watch {
 
     fn look(&mut self) {
         let tables = self.published.load();
-        if self.shown != tables.generation {
+        if self.followed != tables.generation {
             self.checks.follow(&tables);
-            self.stale = true;
+            self.followed = tables.generation;
         }
         self.readmit(&tables);
-        if self.stale {
-            self.show(&tables);
-        }
     }
 
     fn readmit(&mut self, tables: &Tables) {
         let now = Nanos::try_from(self.origin.elapsed().as_nanos()).unwrap_or(Nanos::MAX);
-        let changes = tables.readmit(now);
-        for Change { backend, endpoint, ejected } in &changes {
+        for Change { backend, endpoint, ejected } in tables.readmit(now) {
             let address = endpoint.address;
-            let name = tables.name_at(backend, address);
-            if *ejected {
+            let name = tables.name_at(&backend, address);
+            if ejected {
                 self.metrics.control().ejected(&backend.namespace, &backend.service);
                 tracing::warn!(backend = %name, endpoint = %address, "ejected: it failed too many requests in a row");
             } else {
                 tracing::info!(backend = %name, endpoint = %address, "used again after its ejection");
             }
         }
-        self.stale |= !changes.is_empty();
     }
+}
 
-    fn show(&mut self, tables: &Tables) {
-        self.shown = tables.generation;
-        self.stale = false;
-        let endpoints = tables.backends().flat_map(|(id, _, live)| {
-            live.endpoints.iter().map(move |endpoint| {
-                let labels = (id.namespace.clone(), id.service.clone(), endpoint.address.to_string());
-                (labels, endpoint.is_usable())
-            })
-        });
-        self.metrics.control().set_endpoints(endpoints);
-    }
+/// All of them, and whether they get requests.
+fn endpoints(tables: &Tables) -> Vec<(EndpointLabels, bool)> {
+    let endpoints = tables.backends.iter().flat_map(|backend| {
+        backend.endpoints.iter().map(|endpoint| {
+            let labels = (backend.id.namespace.clone(), backend.id.service.clone(), endpoint.address.to_string());
+            (labels, endpoint.is_usable())
+        })
+    });
+    endpoints.collect()
 }

@@ -1,8 +1,8 @@
 //! Active health checks: what is asked, what counts as healthy, and what follows.
 
 use std::net::{SocketAddr, TcpListener};
-use std::sync::{Arc, mpsc};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -257,6 +257,23 @@ fn checks_are_spread_and_bounded_and_an_endpoint_has_one_at_most() {
     stays("the bound", Duration::from_millis(500), || hanging.accept().is_err());
     drop(asked);
     until("the others", || hanging.accept().ok());
+}
+
+#[test]
+fn checks_that_wait_for_longer_than_their_interval_are_told_once() {
+    let hanging = TcpListener::bind("0.0.0.0:0").unwrap();
+    let port = hanging.local_addr().unwrap().port();
+    // Four times as many as may be asked within an interval.
+    let addresses: Vec<_> = (0..512)
+        .map(|at: u16| {
+            let [high, low] = at.to_be_bytes();
+            SocketAddr::from(([127, 0, 1 + high, low], port))
+        })
+        .collect();
+    let proxy = Headgate::serve(&site(&addresses, json!({ "interval": "500ms", "timeout": "500ms" })));
+    let told = || proxy.stderr().lines().filter(|line| line.contains("health checks come late")).count();
+    until("the line", || (told() > 0).then_some(()));
+    stays("one line", Duration::from_secs(1), || told() == 1);
 }
 
 #[test]

@@ -121,9 +121,9 @@ impl ControlMetrics {
         replace(&self.certificates, ends.collect());
     }
 
-    /// All endpoints, and which of them get requests.
-    pub fn set_endpoints(&self, endpoints: impl IntoIterator<Item = (EndpointLabels, bool)>) {
-        locked(&self.endpoints).set(endpoints);
+    /// From here on `all` is asked for the endpoints, and which of them get requests.
+    pub fn watch_endpoints(&self, all: impl Fn() -> Vec<(EndpointLabels, bool)> + Send + 'static) {
+        locked(&self.endpoints).watch(Box::new(all));
     }
 
     /// An endpoint of the Service was ejected.
