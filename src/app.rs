@@ -10,6 +10,7 @@ mod news;
 mod pace;
 mod signals;
 mod source;
+mod tasks;
 
 use std::io;
 use std::net::SocketAddr;
@@ -34,6 +35,7 @@ use control::{Control, Outcome};
 use pace::Pace;
 use signals::{Asked, Signals};
 use source::Source;
+use tasks::Tasks;
 
 /// How long the last lines of the access log may take to be written.
 const LOG_PATIENCE: Duration = Duration::from_secs(1);
@@ -64,6 +66,7 @@ struct Process {
     metrics: Arc<Metrics>,
     access_log: Arc<AccessLog>,
     proxy: Proxy,
+    tasks: Tasks,
     admin: Arc<admin::State>,
     readiness: Arc<Readiness>,
     phase: Phase,
@@ -91,14 +94,15 @@ impl Process {
         let wanted = source.wanted(resolver.addresses());
         let (control, outcome) = Control::start(config.translate.clone(), &wanted, metrics.clone());
 
-        tokio::spawn(Watch::new(control.published(), metrics.clone()).run());
+        let mut tasks = Tasks::default();
+        tasks.spawn("the watch over endpoints", Watch::new(control.published(), metrics.clone()).run());
 
         let readiness = Readiness::new();
         let pending = readiness.wait_for("the listeners");
         let site = Site::new(&config.limits, config.https_redirect_port);
         let admin =
             admin::State::new(control.published(), metrics.clone(), readiness.clone(), config.debug_remote, site);
-        let proxy = listen(&config, control.published(), &metrics, &access_log, &admin)?;
+        let proxy = listen(&config, control.published(), &metrics, &access_log, &admin, &mut tasks)?;
         pending.done();
         let process = Process {
             config,
@@ -109,6 +113,7 @@ impl Process {
             metrics,
             access_log,
             proxy,
+            tasks,
             admin,
             readiness,
             pace: Pace::default(),
@@ -139,6 +144,7 @@ impl Process {
             tokio::select! {
                 asked = self.signals.next() => if self.obey(asked).is_break() { return self.cut().await },
                 ended = self.proxy.ended() => return ended,
+                error = self.tasks.ended() => return Err(error),
                 changed = self.source.changed() => {
                     changed?;
                     self.account_for_source();
@@ -221,10 +227,11 @@ fn listen(
     metrics: &Arc<Metrics>,
     access_log: &Arc<AccessLog>,
     admin: &Arc<admin::State>,
+    tasks: &mut Tasks,
 ) -> anyhow::Result<Proxy> {
     let (admin_address, admin_listener) = bind_admin(config)?;
     let proxy = Proxy::start(config, published, metrics.clone(), access_log.clone())?;
-    tokio::spawn(admin::serve(admin_listener, admin.clone()));
+    tasks.spawn("the admin port", admin::serve(admin_listener, admin.clone()));
     let (http, https) = (proxy.http_address().map(display), proxy.https_address().map(display));
     tracing::info!(http, https, admin = %admin_address, "listening");
     Ok(proxy)
