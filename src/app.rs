@@ -26,7 +26,8 @@ use crate::admin::{self, Readiness};
 use crate::config::Config;
 use crate::explain::Site;
 use crate::health::Watch;
-use crate::proxy::{Proxy, listener};
+use crate::proxy::Proxy;
+use crate::proxy::listener::{self, SetBy};
 use crate::source::file::Settings;
 use crate::source::resolve::Resolver;
 use crate::tables::Published;
@@ -43,6 +44,9 @@ const LOG_PATIENCE: Duration = Duration::from_secs(1);
 /// Serves until told to end. `file`: what that of `--config` says.
 pub fn serve(mut config: Config, file: Option<Settings>) -> anyhow::Result<()> {
     init_application_log(&config.log_filter, config.log_format).map_err(anyhow::Error::msg)?;
+    if !config.meaningless.is_empty() {
+        tracing::warn!("{}: passed over, since they mean nothing for a plain proxy", config.meaningless.join(", "));
+    }
     descriptors::fit(&mut config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -99,7 +103,7 @@ impl Process {
 
         let readiness = Readiness::new();
         let pending = readiness.wait_for("the listeners");
-        let site = Site::new(&config.limits, config.https_redirect_port);
+        let site = Site::new(&config.limits, config.https_redirect_port, config.plain_port());
         let admin =
             admin::State::new(control.published(), metrics.clone(), readiness.clone(), config.debug_remote, site);
         let proxy = listen(&config, control.published(), &metrics, &access_log, &admin, &mut tasks)?;
@@ -242,7 +246,8 @@ fn no_access_log(error: io::Error) -> anyhow::Error {
 }
 
 fn bind_admin(config: &Config) -> anyhow::Result<(SocketAddr, TcpListener)> {
-    let (address, listeners) = listener::bind(config.bind_address, config.healthz_port, 1, "--healthz-port")?;
+    let by = SetBy { address: config.bind_address_by, port: "--healthz-port" };
+    let (address, listeners) = listener::bind(config.bind_address, config.healthz_port, 1, by)?;
     let listener = listeners.into_iter().next().expect("one was asked for");
     Ok((address, TcpListener::from_std(listener)?))
 }

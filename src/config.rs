@@ -10,14 +10,18 @@ pub mod number;
 pub mod size;
 mod values;
 
+use std::collections::BTreeSet;
+use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::{Args as _, Command};
+
 use crate::telemetry::{LogFormat, access_log};
 use crate::translate::Options;
 
-pub use args::{Args, ListenArgs, LogArgs, ObjectArgs, SourceArgs, TrafficArgs, for_every_flag, variable};
+pub use args::{Args, ListenArgs, LogArgs, ObjectArgs, Origin, SourceArgs, TrafficArgs, for_every_flag, variable};
 pub use limits::Limits;
 
 /// Everything `serve` needs, resolved and checked.
@@ -26,10 +30,14 @@ pub struct Config {
     pub source: Source,
     /// `--bind-address`; `[::]` falls back to `0.0.0.0` where IPv6 is off.
     pub bind_address: IpAddr,
+    /// What set it, for messages: the flag or the key of the file.
+    pub bind_address_by: &'static str,
     /// `None`: no port speaks plain HTTP.
     pub http_port: Option<u16>,
     /// `None`: no port speaks TLS.
     pub https_port: Option<u16>,
+    /// What set the port of HTTP, or the one of a plain proxy, whatever it speaks.
+    pub http_port_by: &'static str,
     pub healthz_port: u16,
     /// Number of data plane threads.
     pub workers: usize,
@@ -49,6 +57,8 @@ pub struct Config {
     /// Connections to backends that the process holds at most; set by `app` from the limit of open files.
     pub backend_connections: usize,
     pub translate: Options,
+    /// Flags that were given and mean nothing for a plain proxy, if this is one.
+    pub meaningless: Vec<String>,
 }
 
 /// Where it comes from what is served.
@@ -67,6 +77,15 @@ pub enum PlainPort {
     Https,
 }
 
+impl fmt::Display for PlainPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            PlainPort::Http => "http",
+            PlainPort::Https => "https",
+        })
+    }
+}
+
 /// Flags that cannot be meant together, or miss one another. The message names them and the way out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -76,19 +95,23 @@ impl Config {
     /// Settles the flags. `plain`: what the file of `--config` says, if it has `[[backends]]`. `available_cpus` counts
     /// where `--workers` is not given.
     pub fn resolve(args: Args, plain: Option<PlainPort>, available_cpus: usize) -> Result<Config, UsageError> {
-        let Args { source, objects, listen, traffic, logs, limits } = args;
+        let Args { source, objects, listen, traffic, logs, limits, origin } = args;
         let (http_port, https_port) = match plain {
             None => (Some(listen.http_port), Some(listen.https_port)),
             Some(PlainPort::Http) => (Some(listen.http_port), None),
             Some(PlainPort::Https) => (None, Some(listen.http_port)),
         };
-        refuse_shared_port(&listen, plain.is_some())?;
+        let set_by = |flag, id| if origin.of_file.contains(id) { "[server] bind_addr" } else { flag };
+        let http_port_by = set_by("--http-port", "http_port");
+        refuse_shared_port(&listen, http_port_by, plain.is_some())?;
         let translate = options(&objects, &traffic)?;
         Ok(Config {
             source: Source::of(source, plain.is_some())?,
             bind_address: listen.bind_address,
+            bind_address_by: set_by("--bind-address", "bind_address"),
             http_port,
             https_port,
+            http_port_by,
             healthz_port: listen.healthz_port,
             workers: listen.workers.map_or(available_cpus, usize::from),
             https_redirect_port: traffic.https_redirect_port,
@@ -103,7 +126,17 @@ impl Config {
             limits,
             backend_connections: usize::MAX,
             translate,
+            meaningless: plain.map(|_| meaningless(&origin.given)).unwrap_or_default(),
         })
+    }
+
+    /// What the one port speaks, if this is a plain proxy.
+    pub fn plain_port(&self) -> Option<PlainPort> {
+        match (self.http_port, self.https_port) {
+            (Some(_), None) => Some(PlainPort::Http),
+            (None, Some(_)) => Some(PlainPort::Https),
+            _ => None,
+        }
     }
 }
 
@@ -159,11 +192,19 @@ pub fn options(objects: &ObjectArgs, traffic: &TrafficArgs) -> Result<Options, U
     })
 }
 
+/// Those of the flags that are about objects, about redirects to HTTPS or about a second port.
+fn meaningless(given: &BTreeSet<String>) -> Vec<String> {
+    let objects = ObjectArgs::augment_args(Command::new("objects"));
+    let about_objects = objects.get_arguments().map(|arg| arg.get_id().as_str());
+    let flags = about_objects.chain(["https_port", "ssl_redirect", "https_redirect_port"]);
+    flags.filter(|id| given.contains(*id)).map(|id| format!("--{}", id.replace('_', "-"))).collect()
+}
+
 /// Two listeners cannot have one port; better told here than as "in use" by ourselves.
-fn refuse_shared_port(listen: &ListenArgs, plain: bool) -> Result<(), UsageError> {
+fn refuse_shared_port(listen: &ListenArgs, http_port_by: &str, plain: bool) -> Result<(), UsageError> {
     let https_port = if plain { 0 } else { listen.https_port };
     let ports =
-        [("--http-port", listen.http_port), ("--https-port", https_port), ("--healthz-port", listen.healthz_port)];
+        [(http_port_by, listen.http_port), ("--https-port", https_port), ("--healthz-port", listen.healthz_port)];
     for (index, (flag, port)) in ports.iter().enumerate() {
         if let Some((other, _)) = ports[..index].iter().find(|(_, taken)| taken == port && *port != 0) {
             return Err(UsageError(format!(

@@ -373,3 +373,28 @@ fn a_configuration_file_may_be_a_pipe_and_what_has_no_end_is_not_read_to_it() {
         assert!(text.contains(&what), "{text}");
     }
 }
+
+#[test]
+fn a_plain_proxy_has_no_answer_on_a_port_that_it_does_not_have() {
+    let file = config("one-port", BACKENDS);
+    let told = format!("explain --config {} https://any.example/", file.display());
+    let (code, text) = outcome(&told);
+    let expected = "GET https://any.example/\n  listener   none\n  client     127.0.0.1\n  \
+                    answer     none, since the one port speaks http\n";
+    assert_eq!((code, text.as_str()), (1, expected));
+    assert_eq!(json(&outcome(&format!("{told} -o json")).1)["listener"], serde_json::Value::Null);
+}
+
+#[test]
+fn a_port_of_the_file_that_cannot_be_had_is_blamed_on_its_key_unless_a_flag_is_given() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let file = config("taken-port", &format!("[server]\nbind_addr = \"127.0.0.1:{port}\"\n{BACKENDS}"));
+    let serve = format!("serve --log-level error --healthz-port 0 --config {}", file.display());
+    one_line(&failure(&serve, 1), &["in use", "choose another with [server] bind_addr"]);
+    one_line(&failure(&format!("{serve} --http-port {port}"), 1), &["choose another with --http-port"]);
+    let both = failure(&format!("{serve} --healthz-port {port}"), 2);
+    one_line(&both, &["[server] bind_addr and --healthz-port are both"]);
+    std::fs::write(&file, format!("[server]\nbind_addr = \"192.0.2.77:1\"\n{BACKENDS}")).unwrap();
+    one_line(&failure(&serve, 1), &["192.0.2.77", "change [server] bind_addr"]);
+}

@@ -21,7 +21,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_rustls::TlsAcceptor;
 
 use crate::config::number;
-use crate::proxy::{listener, self_made_certificate};
+use crate::proxy::listener::{self, SetBy};
+use crate::proxy::self_made_certificate;
 use answer::{Identity, Tls};
 
 #[derive(clap::Args, Clone, Debug)]
@@ -71,7 +72,8 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     let acceptor = args.tls.then(acceptor);
     let mut listeners = Vec::new();
     for port in &args.ports {
-        let (address, one) = listener::bind(args.bind_address, *port, 1, "--port")?;
+        let by = SetBy { address: "--bind-address", port: "--port" };
+        let (address, one) = listener::bind(args.bind_address, *port, 1, by)?;
         for listener in one {
             listeners.push((address, TcpListener::from_std(listener)?));
         }

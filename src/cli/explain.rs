@@ -45,9 +45,10 @@ pub(super) struct Args {
 /// `file`: what that of `--config` says.
 pub(super) fn run(args: Args, file: Option<Settings>) -> anyhow::Result<ExitCode> {
     let Args { url, source, method, headers, client, output, meaning, limits } = args;
+    let port = objects::port(file.as_ref());
     let translation = objects::served(source, file, &meaning)?;
     let tables = objects::tables(translation.snapshot);
-    let site = Site::new(&limits, meaning.traffic.https_redirect_port);
+    let site = Site::new(&limits, meaning.traffic.https_redirect_port, port);
     let question = Question { url, method, fields: headers, client };
     let explanation = explain::explain(&tables, &translation.reports, site, &question)?;
     print(&match output {

@@ -16,10 +16,11 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Id, Parser, Subcommand};
 use rustls::crypto::aws_lc_rs;
 
-use crate::config::{self, UsageError};
+use crate::config::{self, Origin, UsageError};
 use crate::source::file::{self, Settings};
 
 const USAGE: u8 = 2;
@@ -114,7 +115,21 @@ fn parse(args: &[OsString], server: &BTreeMap<&'static str, String>) -> Result<C
             })
         });
     }
-    Cli::from_arg_matches(&command.try_get_matches_from(args)?)
+    let matches = command.try_get_matches_from(args)?;
+    let mut cli = Cli::from_arg_matches(&matches)?;
+    if let (Command::Serve(args), Some((_, matches))) = (&mut cli.command, matches.subcommand()) {
+        args.origin = origin(matches, server);
+    }
+    Ok(cli)
+}
+
+fn origin(matches: &ArgMatches, server: &BTreeMap<&'static str, String>) -> Origin {
+    let is_given =
+        |id: &str| matches!(matches.value_source(id), Some(ValueSource::CommandLine | ValueSource::EnvVariable));
+    Origin {
+        given: matches.ids().map(Id::as_str).filter(|id| is_given(id)).map(str::to_owned).collect(),
+        of_file: server.keys().copied().filter(|id| !is_given(id)).collect(),
+    }
 }
 
 /// Flags alone mean `serve`, as manifests written for other controllers have them.

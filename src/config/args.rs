@@ -1,6 +1,7 @@
 //! The flags of `serve` as typed. Each is also read from the environment, as `HEADGATE_` and its
 //! name; each value is checked here, and what only several flags together can tell, by [`super::Config`].
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -30,6 +31,18 @@ pub struct Args {
     pub logs: LogArgs,
     #[command(flatten)]
     pub limits: Limits,
+    /// Written by `cli`.
+    #[arg(skip)]
+    pub origin: Origin,
+}
+
+/// Where the values of flags come from, by the ids of their arguments.
+#[derive(Clone, Debug, Default)]
+pub struct Origin {
+    /// Typed, or in the environment.
+    pub given: BTreeSet<String>,
+    /// From `[server]` of the file of `--config`.
+    pub of_file: BTreeSet<&'static str>,
 }
 
 /// Gives every flag of `command` what holds for all of them: its environment variable, and for booleans Go's ways to

@@ -128,6 +128,21 @@ fn a_plain_proxy_has_one_port_and_no_folder() {
 }
 
 #[test]
+fn flags_about_objects_mean_nothing_for_a_plain_proxy() {
+    let meaningless = |given: &[&str], plain| {
+        let mut args = parse(if plain { "--config c.toml" } else { "--dir x" }).unwrap();
+        args.origin.given = given.iter().map(|id| (*id).to_owned()).collect();
+        Config::resolve(args, plain.then_some(PlainPort::Http), 7).unwrap().meaningless
+    };
+    let all = ["https_port", "ingress_class", "disable_svc_external_name", "https_redirect_port", "ssl_redirect"];
+    let named =
+        ["--ingress-class", "--disable-svc-external-name", "--https-port", "--ssl-redirect", "--https-redirect-port"];
+    assert_eq!(meaningless(&all, true), named);
+    assert_eq!(meaningless(&["http_port", "workers", "hsts", "trusted_proxies", "config"], true), [""; 0]);
+    assert_eq!(meaningless(&all, false), [""; 0]);
+}
+
+#[test]
 fn settings_of_the_process_may_stand_in_a_file_beside_a_folder() {
     assert_eq!(resolve("--dir x --config c.toml").source, Source::Folder("x".into()));
 }

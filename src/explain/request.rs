@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::lost::{self, Lost};
 use super::question::{NoQuestion, Question};
 use super::rules::{Choice, Rules, choices};
-use crate::config::Limits;
+use crate::config::{Limits, PlainPort};
 use crate::proxy::client_address::{self, Resolved};
 use crate::proxy::decide::{self, Asked, Next};
 use crate::proxy::error::ProxyError;
@@ -31,19 +31,21 @@ pub struct Site {
     pub bounds: Bounds,
     /// `--https-redirect-port`.
     pub https_redirect_port: Option<u16>,
+    /// What the one port of a plain proxy speaks; `None`: there are two.
+    pub plain_port: Option<PlainPort>,
 }
 
 impl Site {
-    pub fn new(limits: &Limits, https_redirect_port: Option<u16>) -> Self {
+    pub fn new(limits: &Limits, https_redirect_port: Option<u16>, plain_port: Option<PlainPort>) -> Self {
         let bounds = Bounds { size: limits.max_header_size, fields: limits.max_header_fields };
-        Site { bounds, https_redirect_port }
+        Site { bounds, https_redirect_port, plain_port }
     }
 }
 
 /// What ships.
 impl Default for Site {
     fn default() -> Self {
-        Site::new(&Limits::default(), None)
+        Site::new(&Limits::default(), None, None)
     }
 }
 
@@ -52,8 +54,8 @@ impl Default for Site {
 pub struct Explanation {
     pub method: String,
     pub url: String,
-    /// The port it comes in on: `http` or `https`.
-    pub listener: &'static str,
+    /// The port it comes in on: `http` or `https`. `None`: no port speaks what the URL has.
+    pub listener: Option<&'static str>,
     /// As X-Forwarded-For has it, if who connects is trusted.
     pub client: IpAddr,
     /// In normal form, where the head can be read.
@@ -95,7 +97,7 @@ const TUNNEL: &str = "a tunnel to an endpoint, if limits let the request pass";
 /// What the client would get.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Answer {
-    /// `None`: what the backend answers, or a tunnel.
+    /// `None`: what the backend answers, or a tunnel; or there is no listener.
     pub status: Option<u16>,
     /// As ARCHITECTURE.md, "Statuses", has it.
     pub cause: Option<String>,
@@ -121,6 +123,11 @@ pub fn explain(
 ) -> Result<Explanation, NoQuestion> {
     let arrival = question.arrival()?;
     let mut told = Explanation::of(question, arrival.tls);
+    if let Some(port) = site.plain_port.filter(|port| arrival.tls != (*port == PlainPort::Https)) {
+        told.listener = None;
+        told.answer.reason = Some(format!("none, since the one port speaks {port}"));
+        return Ok(told);
+    }
     let outcome = arrival.parts(site.bounds).and_then(|head| {
         let chain = || head.headers.get_all(X_FORWARDED_FOR).iter();
         let client = client_address::resolve(question.client, chain, &tables.settings.trusted_proxies);
@@ -136,7 +143,7 @@ impl Explanation {
         Explanation {
             method: question.method.clone(),
             url: question.url.clone(),
-            listener: if tls { "https" } else { "http" },
+            listener: Some(if tls { "https" } else { "http" }),
             client: question.client.to_canonical(),
             host: None,
             path: None,
@@ -153,7 +160,7 @@ impl Explanation {
 
     /// A backend or a redirect answers.
     pub fn is_served(&self) -> bool {
-        self.answer.status.is_none_or(|status| status < 400)
+        self.listener.is_some() && self.answer.status.is_none_or(|status| status < 400)
     }
 
     fn failed(&self, error: ProxyError) -> Answer {

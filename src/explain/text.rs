@@ -10,7 +10,7 @@ struct Lines(String);
 impl Explanation {
     pub fn to_text(&self) -> String {
         let mut lines = Lines(format!("{} {}\n", self.method, self.url));
-        lines.add("listener", self.listener);
+        lines.add("listener", self.listener.unwrap_or("none"));
         lines.add("client", &self.client.to_string());
         if let (Some(host), Some(path)) = (&self.host, &self.path) {
             lines.add(
@@ -22,7 +22,9 @@ impl Explanation {
             );
             lines.add("path", path);
         }
-        self.rule(&mut lines);
+        if self.listener.is_some() {
+            self.rule(&mut lines);
+        }
         if let Some(rules) = &self.rules {
             if !self.is_plain() {
                 tls_of(rules, self.tls, &mut lines);

@@ -25,21 +25,27 @@ const STARVED_PAUSE: Duration = Duration::from_millis(50);
 
 /// The port cannot be listened on. Says what to change.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {cause}; {}", advice(cause, flag))]
+#[error("cannot listen on {address}: {cause}; {}", advice(cause, by))]
 pub struct BindError {
     pub address: SocketAddr,
-    /// The flag that sets the port.
-    flag: &'static str,
+    by: SetBy,
     cause: io::Error,
 }
 
-/// `workers` listeners on one port, and where they listen (`port` 0: the kernel chooses). `flag` is what the user
-/// changes to get another port. `[::]` takes IPv4 too, and is `0.0.0.0` where IPv6 is off.
+/// What the user changes to get another address or port: a flag or a key of a file.
+#[derive(Clone, Copy, Debug)]
+pub struct SetBy {
+    pub address: &'static str,
+    pub port: &'static str,
+}
+
+/// `workers` listeners on one port, and where they listen (`port` 0: the kernel chooses). `[::]` takes IPv4
+/// too, and is `0.0.0.0` where IPv6 is off.
 pub fn bind(
     address: IpAddr,
     port: u16,
     workers: usize,
-    flag: &'static str,
+    by: SetBy,
 ) -> Result<(SocketAddr, Vec<StdListener>), BindError> {
     let mut wanted = SocketAddr::new(address, port);
     let mut first = exclusive(wanted);
@@ -47,7 +53,7 @@ pub fn bind(
         wanted.set_ip(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         first = exclusive(wanted);
     }
-    let failed = |cause| BindError { address: wanted, flag, cause };
+    let failed = |cause| BindError { address: wanted, by, cause };
     let first: StdListener = first.map_err(failed)?.into();
     let bound = first.local_addr().map_err(failed)?;
     let mut listeners = vec![first];
@@ -191,14 +197,15 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     .contains(&errno)
 }
 
-fn advice(cause: &io::Error, flag: &str) -> String {
+fn advice(cause: &io::Error, by: &SetBy) -> String {
+    let SetBy { address, port } = by;
     match cause.kind() {
-        ErrorKind::AddrInUse => format!("another process has the port, choose another with {flag}"),
+        ErrorKind::AddrInUse => format!("another process has the port, choose another with {port}"),
         ErrorKind::PermissionDenied => {
-            format!("low ports need CAP_NET_BIND_SERVICE, choose one from 1024 with {flag}")
+            format!("low ports need CAP_NET_BIND_SERVICE, choose one from 1024 with {port}")
         }
-        ErrorKind::AddrNotAvailable => "this machine does not have the address, change --bind-address".to_owned(),
-        _ => format!("see --bind-address and {flag}"),
+        ErrorKind::AddrNotAvailable => format!("this machine does not have the address, change {address}"),
+        _ => format!("see {address} and {port}"),
     }
 }
 

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::admission::Admission;
 use super::backend_sockets::BackendSockets;
+use super::listener::SetBy;
 use super::worker::{self, Drain, Listeners, Shared};
 use super::{listener, tls};
 use crate::config::Config;
@@ -37,13 +38,13 @@ impl Proxy {
         metrics: Arc<Metrics>,
         access_log: Arc<AccessLog>,
     ) -> anyhow::Result<Proxy> {
-        let bind = |port: Option<u16>, flag| {
-            port.map(|port| listener::bind(config.bind_address, port, config.workers, flag)).transpose()
+        let bind = |number: Option<u16>, port| {
+            let by = SetBy { address: config.bind_address_by, port };
+            number.map(|number| listener::bind(config.bind_address, number, config.workers, by)).transpose()
         };
-        // The one port of a plain proxy is set by the first flag, whatever it speaks.
-        let https_flag = if config.http_port.is_some() { "--https-port" } else { "--http-port" };
-        let (http, http_listeners) = bind(config.http_port, "--http-port")?.unzip();
-        let (https, https_listeners) = bind(config.https_port, https_flag)?.unzip();
+        let https_port_by = if config.http_port.is_some() { "--https-port" } else { config.http_port_by };
+        let (http, http_listeners) = bind(config.http_port, config.http_port_by)?.unzip();
+        let (https, https_listeners) = bind(config.https_port, https_port_by)?.unzip();
         let mut http_listeners = http_listeners.unwrap_or_default().into_iter();
         let mut https_listeners = https_listeners.unwrap_or_default().into_iter();
         let shared = Arc::new(shared(config, published, metrics, access_log)?);

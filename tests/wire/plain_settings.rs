@@ -1,7 +1,7 @@
 //! `[server]` of `--config`: a flag wins over its variable, that over the file, the file over what ships; also where a
 //! folder is served.
 
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, TcpListener};
 
 use crate::support::headgate::Process;
 use crate::support::wait::until;
@@ -50,8 +50,9 @@ fn the_file_may_be_named_in_the_environment() {
 #[test]
 fn the_port_of_the_file_is_listened_on_unless_a_flag_names_another() {
     let backend = Backend::answering("a");
-    let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let address = free();
+    // An address of our own, where nobody else takes the port.
+    let [_, _, high, low] = std::process::id().to_be_bytes();
+    let address = TcpListener::bind((Ipv4Addr::new(127, 88, high, low), 0)).unwrap().local_addr().unwrap();
     let file = || {
         Headgate::plain(&format!(
             "[server]\nbind_addr = \"{address}\"\n[[backends]]\nname = \"a\"\naddr = \"{}\"",
@@ -63,6 +64,23 @@ fn the_port_of_the_file_is_listened_on_unless_a_flag_names_another() {
     let other = file().flag("--http-port", "0").start();
     assert_ne!(other.http, address);
     assert_eq!(other.http.ip(), address.ip());
+}
+
+#[test]
+fn flags_that_mean_nothing_for_a_plain_proxy_are_named() {
+    let backend = Backend::answering("a");
+    let config =
+        format!("[server]\nbind_addr = \"127.0.0.1:0\"\n[[backends]]\nname = \"a\"\naddr = \"{}\"", backend.address);
+    let all = Headgate::plain(&config)
+        .flag("--https-port", "1")
+        .flag("--ingress-class", "x")
+        .flag("--workers", "1")
+        .environment("HEADGATE_CONFIGMAP", "a/b")
+        .start();
+    let named = "--ingress-class, --configmap, --https-port: passed over, since they mean nothing for a plain proxy";
+    assert!(all.stderr().contains(named), "{}", all.stderr());
+    let none = Headgate::plain(&config).flag("--workers", "1").start();
+    assert!(!none.stderr().contains("passed over"), "{}", none.stderr());
 }
 
 #[test]

@@ -7,13 +7,17 @@ use super::*;
 const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const ANY_V6: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
 
+fn flag(port: &'static str) -> SetBy {
+    SetBy { address: "--bind-address", port }
+}
+
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
 #[test]
 fn all_workers_listen_on_the_port_that_the_first_got() {
-    let (bound, listeners) = bind(V4, 0, 4, "--http-port").unwrap();
+    let (bound, listeners) = bind(V4, 0, 4, flag("--http-port")).unwrap();
     assert_ne!(bound.port(), 0);
     assert_eq!(listeners.len(), 4);
     for listener in &listeners {
@@ -23,7 +27,7 @@ fn all_workers_listen_on_the_port_that_the_first_got() {
 
 #[test]
 fn every_listener_is_given_connections() {
-    let (bound, listeners) = bind(V4, 0, 2, "--http-port").unwrap();
+    let (bound, listeners) = bind(V4, 0, 2, flag("--http-port")).unwrap();
     let _clients: Vec<_> = (0..64).map(|_| Client::connect(bound).unwrap()).collect();
     let accepted: Vec<_> =
         listeners.iter().map(|listener| std::iter::from_fn(|| listener.accept().ok()).count()).collect();
@@ -33,8 +37,8 @@ fn every_listener_is_given_connections() {
 
 #[test]
 fn a_second_process_is_told_address_and_flag() {
-    let (bound, _listeners) = bind(V4, 0, 2, "--http-port").unwrap();
-    let error = bind(V4, bound.port(), 2, "--https-port").unwrap_err();
+    let (bound, _listeners) = bind(V4, 0, 2, flag("--http-port")).unwrap();
+    let error = bind(V4, bound.port(), 2, flag("--https-port")).unwrap_err();
     let text = error.to_string();
     assert!(text.contains(&bound.to_string()) && text.contains("--https-port"), "{text}");
     assert!(text.contains("in use"), "{text}");
@@ -42,19 +46,19 @@ fn a_second_process_is_told_address_and_flag() {
 
 #[test]
 fn any_address_conflicts_with_one_address() {
-    let (bound, _listeners) = bind(V4, 0, 1, "--http-port").unwrap();
-    assert!(bind(ANY_V6, bound.port(), 1, "--http-port").is_err());
+    let (bound, _listeners) = bind(V4, 0, 1, flag("--http-port")).unwrap();
+    assert!(bind(ANY_V6, bound.port(), 1, flag("--http-port")).is_err());
 }
 
 #[test]
 fn an_address_of_another_machine_names_the_flag() {
-    let text = bind("192.0.2.77".parse().unwrap(), 0, 1, "--http-port").unwrap_err().to_string();
+    let text = bind("192.0.2.77".parse().unwrap(), 0, 1, flag("--http-port")).unwrap_err().to_string();
     assert!(text.contains("192.0.2.77:0") && text.contains("--bind-address"), "{text}");
 }
 
 #[test]
 fn a_restart_gets_the_port_while_old_connections_linger() {
-    let (bound, listeners) = bind(V4, 0, 2, "--http-port").unwrap();
+    let (bound, listeners) = bind(V4, 0, 2, flag("--http-port")).unwrap();
     let mut client = Client::connect(bound).unwrap();
     let (server, _) = listeners.iter().cycle().find_map(|listener| listener.accept().ok()).unwrap();
     // The side that closes first is left in TIME_WAIT.
@@ -62,12 +66,12 @@ fn a_restart_gets_the_port_while_old_connections_linger() {
     assert_eq!(client.read(&mut [0]).unwrap(), 0);
     drop(client);
     drop(listeners);
-    bind(V4, bound.port(), 2, "--http-port").unwrap();
+    bind(V4, bound.port(), 2, flag("--http-port")).unwrap();
 }
 
 #[test]
 fn the_v6_wildcard_takes_v4_clients() {
-    let (bound, listeners) = bind(ANY_V6, 0, 1, "--http-port").unwrap();
+    let (bound, listeners) = bind(ANY_V6, 0, 1, flag("--http-port")).unwrap();
     let client = Client::connect((Ipv4Addr::LOCALHOST, bound.port())).unwrap();
     let (_, peer) = listeners[0].accept().unwrap();
     assert_eq!(peer.port(), client.local_addr().unwrap().port());
@@ -101,7 +105,7 @@ async fn closed(listener: TcpListener) -> Vec<TcpStream> {
 
 #[test]
 fn closing_takes_everybody_who_is_in_the_queue() {
-    let (bound, mut listeners) = bind(V4, 0, 1, "--http-port").unwrap();
+    let (bound, mut listeners) = bind(V4, 0, 1, flag("--http-port")).unwrap();
     let mut clients: Vec<_> = (0..100).map(|_| Client::connect(bound).unwrap()).collect();
     runtime().block_on(async {
         let taken = closed(TcpListener::from_std(listeners.remove(0)).unwrap()).await;
@@ -117,7 +121,7 @@ fn closing_takes_everybody_who_is_in_the_queue() {
 fn a_closing_port_leaves_new_clients_outside() {
     let runtime = runtime();
     let _entered = runtime.enter();
-    let (bound, mut listeners) = bind(V4, 0, 1, "--http-port").unwrap();
+    let (bound, mut listeners) = bind(V4, 0, 1, flag("--http-port")).unwrap();
     let _early = Client::connect(bound).unwrap();
     let listener = TcpListener::from_std(listeners.remove(0)).unwrap();
     ignore_new_clients(&listener).unwrap();
@@ -127,7 +131,7 @@ fn a_closing_port_leaves_new_clients_outside() {
 
 #[test]
 fn nobody_who_connected_is_lost_when_the_listeners_close() {
-    let (bound, listeners) = bind(V4, 0, 2, "--http-port").unwrap();
+    let (bound, listeners) = bind(V4, 0, 2, flag("--http-port")).unwrap();
     let clients = thread::spawn(move || connect_until_refused(bound));
     let answered = runtime().block_on(async move {
         let mut listeners = listeners.into_iter().map(|one| TcpListener::from_std(one).unwrap());
