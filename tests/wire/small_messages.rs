@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
+use tokio::time::timeout;
 
 use crate::support::Headgate;
 use crate::support::h2_backend::H2Backend;
@@ -14,6 +15,8 @@ use crate::support::objects::{ingress, rule, service_speaking};
 const MESSAGE: &[u8] = b"\0\0\0\0\x01m";
 const MESSAGES: usize = 40_000;
 const SLOW: Duration = Duration::from_secs(1);
+/// What all messages may take: an unoptimised build on a busy machine.
+const LONG: Duration = Duration::from_secs(90);
 
 fn before(backend: &H2Backend) -> Headgate {
     let mut site = vec![ingress("a", &[rule("a.example", "/", "Prefix", "a")])];
@@ -44,7 +47,7 @@ async fn a_backend_that_reads_late_gets_every_small_message() {
         calls.push(response);
     }
     for response in calls {
-        assert_eq!(soon(finish(response)).await.unwrap().text(), "whole");
+        assert_eq!(timeout(LONG, finish(response)).await.unwrap().unwrap().text(), "whole");
     }
 }
 
@@ -76,7 +79,8 @@ async fn a_client_that_reads_late_gets_every_small_message_and_disturbs_nobody()
     let other = H2Client::plain(proxy.http).await;
     assert_eq!(soon(other.request(call("/other"), b"")).await.text(), "other");
     for response in calls {
-        assert_eq!(soon(body(&mut response.into_body())).await.unwrap().len(), MESSAGES * MESSAGE.len());
+        let received = timeout(LONG, body(&mut response.into_body())).await.unwrap().unwrap();
+        assert_eq!(received.len(), MESSAGES * MESSAGE.len());
     }
     assert_eq!(backend.accepted(), 1);
 }
