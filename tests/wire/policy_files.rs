@@ -48,6 +48,34 @@ fn a_policy_that_cannot_be_understood_denies_until_it_is_mended() {
 }
 
 #[test]
+fn a_misspelt_kind_or_target_denies() {
+    let backend = Backend::answering("ok");
+    for (right, slip) in
+        [("ProxyPolicy", "proxypolicy"), ("kind: Ingress", "kind: ingress"), ("targetRefs", "targetrefs")]
+    {
+        let misspelt = policy("  access: {allow: [127.0.0.0/8]}\n").replace(right, slip);
+        let proxy = Headgate::with(&site(HOST, &[backend.address])).file("guard.yaml", &misspelt).start();
+        assert_eq!(get(proxy.http, HOST, "/").status, 503, "{slip}");
+    }
+}
+
+#[test]
+fn an_unknown_field_denies_on_a_service() {
+    let backend = Backend::answering("ok");
+    let objects = site(HOST, &[backend.address]);
+    let service = objects.iter().find(|object| object["kind"] == "Service").unwrap();
+    let target = format!("[{{kind: Service, name: {}}}]", service["metadata"]["name"].as_str().unwrap());
+    let policy = format!(
+        "apiVersion: headgate.dev/v1alpha1\nkind: ProxyPolicy\nmetadata: {{name: guard}}\n\
+         spec: {{targetRefs: {target}, backendTls: {{}}}}\n"
+    );
+    let proxy = Headgate::with(&objects).file("guard.yaml", &policy).start();
+    assert_eq!(get(proxy.http, HOST, "/").status, 503);
+    proxy.folder.write_text("guard.yaml", &policy.replace("backendTls: {}", "maxConnections: '5'"));
+    becomes(&proxy, 200);
+}
+
+#[test]
 fn the_log_tells_both_owners_why() {
     let backend = Backend::answering("ok");
     let broken = policy("  access: {allow: [nowhere]}\n");

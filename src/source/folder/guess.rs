@@ -11,6 +11,7 @@ use std::sync::Arc;
 use k8s_openapi::api::networking::v1::Ingress;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
+use super::head::seems_policy;
 use super::object::Object;
 use crate::api::{ProxyPolicy, ProxyPolicySpec, TargetRef};
 use crate::snapshot::Reference;
@@ -28,7 +29,7 @@ impl Guess {
         let text = String::from_utf8_lossy(bytes);
         let is_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
         let words = text.split(|c| !is_name(c)).filter(|word| !word.is_empty());
-        text.contains("ProxyPolicy").then(|| Guess { words: words.map(str::to_owned).collect() })
+        seems_policy(&text).then(|| Guess { words: words.map(str::to_owned).collect() })
     }
 
     /// Policies without meaning, one a namespace, on the Ingresses whose name and namespace are in the file. The

@@ -23,6 +23,7 @@ mod directories;
 mod disk;
 mod files;
 mod guess;
+mod head;
 mod list;
 mod log;
 mod node;

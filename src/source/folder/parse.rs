@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 
 use super::admit::{Admit, admit};
 use super::decode::{Finding, decode};
+use super::head::{Type, Unread, is_ours, kind_of, seems_policy};
 use super::node::{Node, Unreadable, Value, documents};
 use super::object::Object;
 use super::policy::{self, Read};
@@ -86,13 +87,6 @@ fn decode_text<'b>(file: &str, bytes: &'b [u8]) -> Result<&'b str, Box<SourcePro
     })
 }
 
-/// What an item of a typed list (`IngressList`) is when it does not say so itself.
-#[derive(Clone, Debug)]
-struct Type {
-    api_version: String,
-    kind: String,
-}
-
 struct Reading<'t> {
     file: String,
     lines: Lines<'t>,
@@ -110,7 +104,10 @@ impl Reading<'_> {
         let (Some(api_version), Some(kind)) = (api_version, kind) else {
             let field = if api_version.is_none() { "apiVersion" } else { "kind" };
             let finding = Finding { field: field.into(), at: node.locate(field), reason: "is required".into() };
-            return self.problem(None, finding);
+            return match api_version.is_some_and(is_ours) || kind.is_some_and(seems_policy) {
+                true => self.policy(node, Some(finding)),
+                false => self.problem(None, finding),
+            };
         };
         let of = Type { api_version: api_version.into(), kind: kind.into() };
         match of.kind.strip_suffix("List").filter(|_| node.field("items").is_some()) {
@@ -138,8 +135,8 @@ impl Reading<'_> {
         let kind = match kind_of(of) {
             Ok(kind) => kind,
             Err(Unread::Kind) => return self.skipped(&node, of),
-            Err(Unread::Version(kind, reason)) => {
-                let finding = Finding { field: "apiVersion".into(), at: node.locate("apiVersion"), reason };
+            Err(Unread::Field(kind, field, reason)) => {
+                let finding = Finding { field: field.into(), at: node.locate(field), reason };
                 return match kind {
                     ObjectKind::ProxyPolicy => self.policy(node, Some(finding)),
                     _ => self.problem(identity(&node, kind), finding),
@@ -165,10 +162,10 @@ impl Reading<'_> {
         }
     }
 
-    fn policy(&mut self, node: Node<'_>, version: Option<Finding>) {
+    fn policy(&mut self, node: Node<'_>, head: Option<Finding>) {
         let at = node.at;
         let line = at.map_or(1, |at| self.lines.place(at).0);
-        let Read { object, flaws, unknown } = policy::read(node, version, &format!("in {}:{line}", self.file));
+        let Read { object, flaws, unknown } = policy::read(node, head, &format!("in {}:{line}", self.file));
         let object = Object::ProxyPolicy(Arc::new(object));
         let id = object.reference();
         let flaws: Vec<_> = flaws.into_iter().map(|flaw| self.describe(Some(id.clone()), flaw)).collect();
@@ -239,46 +236,6 @@ impl<'t> Lines<'t> {
         let column = self.text[self.starts[line - 1]..at].chars().count() + 1;
         (line, column)
     }
-}
-
-enum Unread {
-    /// Of no interest here.
-    Kind,
-    /// A kind that is read, in a version that is not; with the way out.
-    Version(ObjectKind, String),
-}
-
-fn kind_of(of: &Type) -> Result<ObjectKind, Unread> {
-    let (kind, version, removed_in) = match of.kind.as_str() {
-        "Ingress" => (ObjectKind::Ingress, "networking.k8s.io/v1", "1.22"),
-        "IngressClass" => (ObjectKind::IngressClass, "networking.k8s.io/v1", "1.22"),
-        "EndpointSlice" => (ObjectKind::EndpointSlice, "discovery.k8s.io/v1", "1.25"),
-        "Service" => (ObjectKind::Service, "v1", ""),
-        "Secret" => (ObjectKind::Secret, "v1", ""),
-        "ConfigMap" => (ObjectKind::ConfigMap, "v1", ""),
-        "ProxyPolicy" => (ObjectKind::ProxyPolicy, "headgate.dev/v1alpha1", ""),
-        _ => return Err(Unread::Kind),
-    };
-    let found = of.api_version.as_str();
-    match found {
-        _ if found == version => Ok(kind),
-        "extensions/v1beta1" | "networking.k8s.io/v1beta1" | "discovery.k8s.io/v1beta1" if !removed_in.is_empty() => {
-            Err(Unread::Version(
-                kind,
-                format!(
-                    "Kubernetes {removed_in} removed {found}; \
-                     convert the file with `kubectl convert -f FILE --output-version {version}`"
-                ),
-            ))
-        }
-        // Another group may well have a kind of that name, as Knative has a Service.
-        _ if found.contains('/') && group_of(found) != group_of(version) => Err(Unread::Kind),
-        _ => Err(Unread::Version(kind, format!("{} is read in {version}, not in {found:?}", of.kind))),
-    }
-}
-
-fn group_of(api_version: &str) -> &str {
-    api_version.split_once('/').map_or("", |(group, _)| group)
 }
 
 /// Which object a document means, even if it cannot be decoded.

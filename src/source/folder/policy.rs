@@ -22,11 +22,11 @@ pub(super) struct Read {
     pub(super) unknown: Vec<Finding>,
 }
 
-/// `version`: what is wrong with its apiVersion; `unnamed`: what it is called if it has no name.
-pub(super) fn read(node: Node<'_>, version: Option<Finding>, unnamed: &str) -> Read {
+/// `head`: what is wrong with its apiVersion or kind; `unnamed`: what it is called if it has no name.
+pub(super) fn read(node: Node<'_>, head: Option<Finding>, unnamed: &str) -> Read {
     let (at, name_at) = (node.at, node.locate("metadata.name"));
     let entries = if let Value::Map(entries) = node.value { entries } else { Vec::new() };
-    let mut reading = Reading { flaws: Vec::from_iter(version), unknown: Vec::new() };
+    let mut reading = Reading { flaws: Vec::from_iter(head), ..Reading::default() };
     let mut policy = ProxyPolicy::default();
     let mut has_spec = false;
     for (key, value) in entries {
@@ -38,10 +38,18 @@ pub(super) fn read(node: Node<'_>, version: Option<Finding>, unnamed: &str) -> R
                 has_spec = true;
                 policy.spec = reading.spec(value);
             }
-            other => {
-                let field = other.to_owned();
+            _ => {
+                let field = key.name.to_string();
                 let reason = "is not a field of this kind; what a policy asks for stands in spec";
                 reading.flaws.push(Finding { field, at: key.at, reason: reason.into() });
+                // What it says of targets counts.
+                match key.name.as_ref() {
+                    name if name.eq_ignore_ascii_case("metadata") => {
+                        policy.metadata = reading.metadata((Key { name: "metadata".into(), ..key }, value));
+                    }
+                    name if name.eq_ignore_ascii_case("spec") => drop(reading.spec(value)),
+                    name => reading.guess_targets(name, key.at, value),
+                }
             }
         }
     }
@@ -51,15 +59,20 @@ pub(super) fn read(node: Node<'_>, version: Option<Finding>, unnamed: &str) -> R
     if let Err(refused) = identify(&mut policy.metadata, true, false) {
         reading.refused(&mut policy.metadata, refused, name_at, unnamed);
     }
-    let Reading { flaws, unknown } = reading;
+    let Reading { flaws, unknown, targets, guessed } = reading;
+    policy.spec.target_refs = targets.into_iter().chain(guessed).collect();
     let illegible = |flaw: &Finding| Illegible { field: flaw.field.clone(), reason: flaw.reason.clone() };
     let object = PolicyObject { illegible: flaws.iter().map(illegible).collect(), policy };
     Read { object, flaws, unknown }
 }
 
+#[derive(Default)]
 struct Reading {
     flaws: Vec<Finding>,
     unknown: Vec<Finding>,
+    targets: Vec<TargetRef>,
+    /// Those of fields that seem to mean targetRefs.
+    guessed: Vec<TargetRef>,
 }
 
 #[derive(Deserialize)]
@@ -101,15 +114,19 @@ impl Reading {
             return ProxyPolicySpec::default();
         };
         let mut legible = Vec::new();
-        let mut target_refs = None;
+        let mut targeted = false;
         for (key, mut value) in entries {
             match key.name.as_ref() {
-                "targetRefs" => target_refs = Some(self.target_refs("targetRefs", key.at, value)),
-                // A way of writing it that other policies have: it tells what is meant, and is refused.
-                "targetRef" => {
+                "targetRefs" => {
+                    targeted = true;
+                    self.targets = self.target_refs("targetRefs", key.at, value);
+                }
+                // A way of writing it that other policies have, or a slip: it tells what is meant, and is refused.
+                name if seems_target_refs(name) => {
+                    targeted = true;
                     let reason = "is not a field of a ProxyPolicy; write a list, targetRefs".into();
-                    self.flaws.push(Finding { field: "spec.targetRef".into(), at: key.at, reason });
-                    target_refs.get_or_insert_with(|| self.target_refs("targetRef", key.at, value));
+                    self.flaws.push(Finding { field: format!("spec.{name}"), at: key.at, reason });
+                    self.guess_targets(name, key.at, value);
                 }
                 _ => {
                     if key.name == "retry" {
@@ -119,14 +136,12 @@ impl Reading {
                 }
             }
         }
-        if target_refs.is_none() {
+        if !targeted {
             let reason = "is required: name an Ingress or a Service".into();
             self.flaws.push(Finding { field: "spec.targetRefs".into(), at: node.at, reason });
         }
         let spec = decode::<Spec>(&Node { at: node.at, value: Value::Map(vec![(spec_key(), map(legible))]) });
-        let mut spec = spec.map(|decoded| decoded.value.spec).unwrap_or_default();
-        spec.target_refs = target_refs.unwrap_or_default();
-        spec
+        spec.map(|decoded| decoded.value.spec).unwrap_or_default()
     }
 
     /// The field, if it is one and legible.
@@ -150,12 +165,19 @@ impl Reading {
         }
     }
 
+    fn guess_targets(&mut self, name: &str, at: Option<usize>, node: Node<'_>) {
+        if seems_target_refs(name) {
+            let targets = self.target_refs(name, at, node);
+            self.guessed.extend(targets);
+        }
+    }
+
     fn target_refs(&mut self, name: &str, at: Option<usize>, node: Node<'_>) -> Vec<TargetRef> {
         let elements = match node.value {
             Value::List(elements) => elements,
-            value @ Value::Map(_) => {
+            value @ (Value::Map(_) | Value::String(_)) => {
                 if name == "targetRefs" {
-                    let reason = "must be a list, not a mapping; begin the entry with `-`".into();
+                    let reason = "must be a list of targets; begin the entry with `-`".into();
                     self.flaws.push(Finding { field: format!("spec.{name}"), at, reason });
                 }
                 vec![Node { at: node.at, value }]
@@ -179,10 +201,32 @@ impl Reading {
             };
             finding.at = finding.at.or(at);
             self.flaws.push(finding);
-            let text = |name| element.text(name).map(str::to_owned);
-            let [group, kind, name] = ["group", "kind", "name"].map(|name| text(name).unwrap_or_default());
-            TargetRef { group, kind, name, section_name: text("sectionName") }
+            let [group, kind, name] = ["group", "kind", "name"].map(|name| word(element, name).unwrap_or_default());
+            let name = match &element.value {
+                // As `shop` or `Ingress/shop`.
+                Value::String(text) => text.rsplit('/').next().unwrap_or_default().to_owned(),
+                _ => name,
+            };
+            TargetRef { group, kind, name, section_name: word(element, "sectionName") }
         })
+    }
+}
+
+/// Whether a field may be targetRefs misspelt.
+fn seems_target_refs(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    name.contains("target") || name.contains("ref")
+}
+
+/// What stands under `name`, whose letters may be of the other case, also if it has no quotes and needs them.
+fn word(node: &Node<'_>, name: &str) -> Option<String> {
+    let Value::Map(entries) = &node.value else { return None };
+    let spelt = entries.iter().filter(|(key, _)| key.name.eq_ignore_ascii_case(name));
+    match &spelt.max_by_key(|(key, _)| key.name == name)?.1.value {
+        Value::String(text) => Some(text.to_string()),
+        Value::Integer(number) => Some(number.to_string()),
+        Value::Bool(_, word) => Some((*word).to_owned()),
+        _ => None,
     }
 }
 

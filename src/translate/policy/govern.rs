@@ -10,6 +10,7 @@ use super::super::problem::{ObjectKind, ObjectRef, Problem, Reason, quoted};
 use super::super::secret;
 use super::read::{BackendWishes, Policy, Wish};
 use super::shown;
+use super::values::Flaw;
 use crate::snapshot::{Backend, BackendTls, Protocol, Reference, SetBy, SplitMember};
 
 /// What the policies of a Service port make of its backend.
@@ -80,10 +81,19 @@ pub(in crate::translate) fn govern(
         backend.split_by = Some(by.age.owner.clone());
     }
     governed.encryption(backend, policies, secrets, name);
+    governed.understanding(policies);
     governed
 }
 
 impl Governed {
+    fn understanding(&mut self, policies: &[Arc<Policy>]) {
+        let blind = policies.iter().find_map(|policy| Some((policy, policy.blind.as_ref()?)));
+        if let Some((policy, Flaw { field, what, .. })) = blind {
+            let why = format!("has {} that cannot be understood ({field}: {what})", shown(policy));
+            self.refused = Some((Reason::Invalid, why));
+        }
+    }
+
     fn encryption(&mut self, backend: &mut Backend, policies: &[Arc<Policy>], secrets: &Secrets, name: &str) {
         let chosen = first(policies, |wishes| &wishes.protocol);
         if let Some((by, protocol)) = chosen {

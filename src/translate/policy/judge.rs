@@ -6,8 +6,9 @@ use std::sync::Arc;
 use super::super::problem::{ObjectKind, ObjectRef, Problem, Reason};
 use super::super::reports::Reports;
 use super::super::service;
-use super::read::{GUARDS, Policy, Target};
+use super::read::{GUARDS, Policy};
 use super::status::{PolicyAncestor, PolicyCondition, PolicyReason, PolicyStatus, Surroundings};
+use super::target::Target;
 use super::{Policies, is_client_field, shown};
 use crate::snapshot::Reference;
 
@@ -84,7 +85,8 @@ impl<'a> Judgement<'a> {
 
     fn programmed(&self, target: &Target, conflicts: &[Conflict], around: Surroundings<'_>) -> PolicyCondition {
         let of_clients = target.kind != ObjectKind::Service;
-        if let Some(flaw) = self.policy.denies().filter(|_| of_clients) {
+        let denied = if of_clients { self.policy.denies() } else { self.policy.blind.as_ref() };
+        if let Some(flaw) = denied {
             let message = format!("{}: {}: 503 is answered", flaw.field, flaw.what);
             return PolicyCondition::no(PolicyReason::Invalid, message);
         }

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use super::super::ingress::Age;
 use super::super::objects::{Illegible, PolicyObject};
-use super::super::problem::{ObjectKind, Problem, Reason, quoted};
+use super::super::problem::{ObjectKind, Problem, Reason};
 use super::backend::{self, Tls};
 use super::client::{self, Rules, Timeouts};
+use super::target::Target;
 use super::values::{Flaw, Read};
 use crate::api;
 use crate::snapshot::{Access, Algorithm, HealthCheck, Outlier, Protocol, Rate, Reference, Retry, SplitMember};
@@ -26,22 +27,12 @@ pub(in crate::translate) struct Policy {
     pub targets: Vec<Target>,
     pub client: ClientWishes,
     pub backend: BackendWishes,
-    /// Why it cannot be known what the policy asks of clients, or on which Ingresses.
+    /// Why it cannot be known what the policy asks for.
     pub blind: Option<Flaw>,
+    /// Why it cannot be known of which Ingresses.
+    pub lost: Option<Flaw>,
     /// All that is wrong with it by itself.
     pub problems: Vec<Problem>,
-}
-
-/// What a policy is about, in its own namespace.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::translate) struct Target {
-    /// Ingress, Service or IngressClass.
-    pub kind: ObjectKind,
-    pub name: String,
-    /// The name of a port.
-    pub section: Option<String>,
-    /// As `spec.targetRefs[0]`.
-    pub field: String,
 }
 
 /// What means something on an Ingress.
@@ -71,6 +62,10 @@ pub(in crate::translate) struct BackendWishes {
 /// Names of the fields that are there.
 pub(in crate::translate) const GUARDS: [&str; 4] = ["access", "rateLimit", "connectionLimit", "request"];
 
+pub(super) const DENIED: &str = "the Ingresses that the policy is about answer 503";
+pub(super) const AIMLESS: &str =
+    "it is not known what the policy is about, so that it has no effect unless an IngressClass names it";
+
 pub(in crate::translate) fn read(owner: &Reference, object: &PolicyObject) -> Policy {
     let metadata = &object.policy.metadata;
     let mut policy = Policy {
@@ -80,6 +75,7 @@ pub(in crate::translate) fn read(owner: &Reference, object: &PolicyObject) -> Po
         client: ClientWishes::default(),
         backend: BackendWishes::default(),
         blind: None,
+        lost: None,
         problems: Vec::new(),
     };
     let fields = Fields { spec: &object.policy.spec, illegible: &object.illegible };
@@ -138,7 +134,7 @@ impl Fields<'_> {
 }
 
 /// `access` of `spec.access.allow[0]`.
-fn top_field(path: &str) -> Option<&str> {
+pub(super) fn top_field(path: &str) -> Option<&str> {
     path.strip_prefix("spec.")?.split(['.', '[']).next()
 }
 
@@ -147,58 +143,6 @@ fn flaw(illegible: &Illegible) -> Flaw {
 }
 
 impl Policy {
-    fn targets(&mut self, refs: &[api::TargetRef], illegible: &[Illegible]) {
-        for (index, target) in refs.iter().enumerate() {
-            let field = format!("spec.targetRefs[{index}]");
-            match self.target(target, field) {
-                Some(target) if self.targets.iter().any(|known| known.is_same(&target)) => {
-                    self.tell(&target.field, "the same target stands there twice", "it counts once", "remove it");
-                }
-                target => self.targets.extend(target),
-            }
-        }
-        if refs.is_empty() && !illegible.iter().any(|illegible| top_field(&illegible.field) == Some("targetRefs")) {
-            let way_out = "name an Ingress or a Service";
-            self.tell("spec.targetRefs", "there is no target", "the policy has no effect", way_out);
-        }
-        if refs.len() > 16 {
-            self.tell("spec.targetRefs", "there are more than 16 targets", "all of them count", "write two policies");
-        }
-        let classes = self.targets.iter().filter(|target| target.kind == ObjectKind::IngressClass);
-        if classes.count() > 1 {
-            let way_out = "name the one whose parameters name this policy";
-            self.tell("spec.targetRefs", "several targets are IngressClasses", "one of them counts", way_out);
-        }
-    }
-
-    /// A target as it is meant. What is wrong with it is told, and where it may be an Ingress the policy is blind.
-    fn target(&mut self, target: &api::TargetRef, field: String) -> Option<Target> {
-        let kinds = [ObjectKind::Ingress, ObjectKind::Service, ObjectKind::IngressClass];
-        let Some(kind) = kinds.into_iter().find(|kind| format!("{kind:?}") == target.kind) else {
-            // What its source could not read it told by itself.
-            if !target.kind.is_empty() {
-                let what = format!("{} is no kind that a policy can be about", quoted(&target.kind));
-                self.tell(&format!("{field}.kind"), &what, "it is left out", "name an Ingress or a Service");
-            }
-            return None;
-        };
-        let group = if kind == ObjectKind::Service { "" } else { "networking.k8s.io" };
-        if target.group != group {
-            let what = format!("the group of {kind:?} is {group:?}, not {}", quoted(&target.group));
-            let flaw = Flaw::new(format!("{field}.group"), what, "correct it");
-            match kind {
-                ObjectKind::Service => self.tell(&flaw.field, &flaw.what, "it counts all the same", &flaw.way_out),
-                _ => self.make_blind(flaw),
-            }
-        }
-        let section = target.section_name.clone().filter(|_| kind == ObjectKind::Service);
-        if section != target.section_name {
-            let what = format!("sectionName is the name of a Service's port, and {kind:?} has none");
-            self.tell(&format!("{field}.sectionName"), &what, "all of it is meant", "remove it");
-        }
-        Some(Target { kind, name: target.name.clone(), section, field })
-    }
-
     /// What the source could not read, but for the fields that are wishes.
     fn source_flaws(&mut self, illegible: &[Illegible]) {
         for illegible in illegible {
@@ -209,20 +153,24 @@ impl Policy {
                     Some(target) if target.kind == ObjectKind::Service => {
                         self.tell(&illegible.field, &illegible.reason, "what is legible counts", "correct it");
                     }
-                    _ => self.make_blind(flaw(illegible)),
+                    _ => self.lose(flaw(illegible), self.effect(false)),
                 },
                 Some(name) if self.wishes().iter().any(|(known, _)| *known == name) => {}
                 None if illegible.field.starts_with("metadata") => {
                     self.tell(&illegible.field, &illegible.reason, "the policy counts all the same", "correct it");
                 }
-                _ => self.make_blind(flaw(illegible)),
+                _ => {
+                    let flaw = flaw(illegible);
+                    self.tell(&flaw.field, &flaw.what, self.effect(true), &flaw.way_out);
+                    self.blind.get_or_insert(flaw);
+                }
             }
         }
     }
 
-    fn make_blind(&mut self, flaw: Flaw) {
-        self.tell(&flaw.field, &flaw.what, self.denied(), &flaw.way_out);
-        self.blind.get_or_insert(flaw);
+    pub(super) fn lose(&mut self, flaw: Flaw, effect: &str) {
+        self.tell(&flaw.field, &flaw.what, effect, &flaw.way_out);
+        self.lost.get_or_insert(flaw);
     }
 
     /// All fields that are there, with what is wrong with them.
@@ -257,39 +205,40 @@ impl Policy {
         let wrong = self.wishes().into_iter().filter_map(|(name, flaw)| flaw.map(|flaw| (name, flaw.clone())));
         for (name, Flaw { field, what, way_out }) in wrong.collect::<Vec<_>>() {
             let effect = match name {
-                "backendTLS" => "the Services that the policy is about answer 503",
-                _ if GUARDS.contains(&name) => self.denied(),
+                "backendTLS" if self.is_about(true) => "the Services that the policy is about answer 503",
+                _ if GUARDS.contains(&name) => self.effect(false),
                 _ => "the field is left out",
             };
             self.tell(&field, &what, effect, &way_out);
         }
     }
 
-    /// What follows if it is not known what the policy guards.
-    fn denied(&self) -> &'static str {
-        match self.targets.iter().all(|target| target.kind == ObjectKind::Service) {
-            true if !self.targets.is_empty() => "it has no effect on a Service",
-            _ => "the Ingresses that the policy is about answer 503",
+    fn is_about(&self, services: bool) -> bool {
+        self.targets.iter().any(|target| (target.kind == ObjectKind::Service) == services)
+    }
+
+    /// What follows if it is not known what the policy guards; `services`: nor what it asks of Services.
+    fn effect(&self, services: bool) -> &'static str {
+        match (self.is_about(false), self.is_about(true)) {
+            (false, false) => AIMLESS,
+            (true, true) if services => "the Ingresses and Services that the policy is about answer 503",
+            (true, _) => DENIED,
+            (false, true) if services => "the Services that the policy is about answer 503",
+            (false, true) => "it has no effect on a Service",
         }
     }
 
-    fn tell(&mut self, field: &str, what: &str, effect: &str, way_out: &str) {
+    pub(super) fn tell(&mut self, field: &str, what: &str, effect: &str, way_out: &str) {
         self.problems.push(Problem::new(field, Reason::Invalid, format!("{what}: {effect}; {way_out}")));
     }
 
     /// Why the Ingresses that the policy is about are denied.
     pub(in crate::translate) fn denies(&self) -> Option<&Flaw> {
         let guards = self.wishes().into_iter().filter(|(name, _)| GUARDS.contains(name));
-        self.blind.as_ref().or_else(|| guards.filter_map(|(_, flaw)| flaw).next())
+        self.blind.as_ref().or(self.lost.as_ref()).or_else(|| guards.filter_map(|(_, flaw)| flaw).next())
     }
 }
 
 pub(in crate::translate) fn is_client_field(name: &str) -> bool {
     GUARDS.contains(&name) || name == "timeouts"
-}
-
-impl Target {
-    fn is_same(&self, other: &Target) -> bool {
-        (self.kind, &self.name, &self.section) == (other.kind, &other.name, &other.section)
-    }
 }

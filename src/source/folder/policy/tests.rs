@@ -111,14 +111,14 @@ fn what_is_legible_of_a_target_is_kept() {
     );
     assert!(told[2].contains(":8:5: ProxyPolicy default/shop: spec.targetRefs[2]: must be a mapping"), "{}", told[2]);
     let targets: Vec<_> = read.policy.spec.target_refs.iter().map(|target| (&*target.kind, &*target.name)).collect();
-    assert_eq!(targets, [("Ingress", "shop"), ("Service", ""), ("", "")]);
+    assert_eq!(targets, [("Ingress", "shop"), ("Service", "7"), ("", "shop")]);
 }
 
 #[test]
 fn targets_that_are_no_list_are_understood_and_refused() {
     let target = "{group: networking.k8s.io, kind: Ingress, name: shop}";
     for (field, expected) in [
-        ("targetRefs", "a.yaml:5:3: ProxyPolicy default/shop: spec.targetRefs: must be a list, not a mapping"),
+        ("targetRefs", "a.yaml:5:3: ProxyPolicy default/shop: spec.targetRefs: must be a list of targets; begin"),
         ("targetRef", "a.yaml:5:3: ProxyPolicy default/shop: spec.targetRef: is not a field of a ProxyPolicy"),
     ] {
         let (read, told) = read(&format!("{HEAD}  {field}: {target}\n"));
@@ -126,7 +126,7 @@ fn targets_that_are_no_list_are_understood_and_refused() {
         assert!(told.len() == 1 && told[0].starts_with(expected), "{told:?}");
     }
     for (spec, expected) in [
-        ("  targetRefs: shop\n", "spec.targetRefs: must be a list of targets"),
+        ("  targetRefs: 7\n", "spec.targetRefs: must be a list of targets"),
         ("  access: {}\n", "spec.targetRefs: is required"),
     ] {
         let (read, told) = read(&format!("{HEAD}{spec}"));
@@ -135,15 +135,73 @@ fn targets_that_are_no_list_are_understood_and_refused() {
 }
 
 #[test]
-fn both_ways_of_naming_targets_give_those_of_the_list() {
+fn both_ways_of_naming_targets_count_the_list_first() {
     for order in [["targetRef", "targetRefs"], ["targetRefs", "targetRef"]] {
         let text = |field: &&str| match *field {
             "targetRefs" => "  targetRefs: [{kind: Service, name: list}]\n".to_owned(),
             _ => "  targetRef: {kind: Service, name: single}\n".to_owned(),
         };
         let (read, told) = read(&format!("{HEAD}{}", order.iter().map(text).collect::<String>()));
-        assert_eq!(read.policy.spec.target_refs[0].name, "list");
+        let names: Vec<_> = read.policy.spec.target_refs.iter().map(|target| target.name.as_str()).collect();
+        assert_eq!(names, ["list", "single"]);
         assert!(told.len() == 1 && told[0].contains("spec.targetRef: "), "{told:?}");
+    }
+}
+
+#[test]
+fn a_target_is_read_whatever_the_letters_of_its_fields_are() {
+    let of = |entry: &str| read(&format!("{HEAD}  targetRefs: [{entry}]\n")).0.policy.spec.target_refs[0].clone();
+    let target = of("{GROUP: a, Kind: b, nAme: c, SectionName: d}");
+    assert_eq!((&*target.group, &*target.kind, &*target.name), ("a", "b", "c"));
+    assert_eq!(target.section_name.as_deref(), Some("d"));
+    for (entry, name) in [
+        ("{Name: other, name: shop}", "shop"),
+        ("{name: shop, Name: other}", "shop"),
+        ("{Name: on}", "on"),
+        ("{Name: 5}", "5"),
+        ("{Name: [shop]}", ""),
+        ("Ingress/shop", "shop"),
+    ] {
+        assert_eq!(of(entry).name, name, "{entry}");
+    }
+}
+
+#[test]
+fn a_misspelt_field_tells_the_targets() {
+    let target = "{group: networking.k8s.io, kind: Ingress, name: shop}";
+    for field in ["targetrefs", "TargetRefs", "targets", "tragetRefs", "TARGETREF"] {
+        for text in [format!("{HEAD}  {field}: [{target}]\n"), format!("{HEAD}  {field}: {target}\n")] {
+            let (read, told) = read(&text);
+            assert_eq!(read.policy.spec.target_refs[0].name, "shop", "{field}");
+            assert!(told.len() == 1 && told[0].contains(&format!("spec.{field}: is not a field")), "{told:?}");
+        }
+        assert!(is_guarded(&format!("{HEAD}  access: {{}}\n{field}: [{target}]\n")), "{field}");
+    }
+    let (read, _) = read(&format!("{HEAD}{TARGET}  acess: [{{name: blog}}]\nacess: [{{name: blog}}]\n"));
+    assert_eq!(read.policy.spec.target_refs.len(), 1);
+}
+
+#[test]
+fn metadata_in_capitals_tell_the_namespace() {
+    let (read, told) = read(&format!("{}{TARGET}", HEAD.replace("metadata: {", "Metadata: {namespace: web, ")));
+    assert_eq!(read.policy.metadata.namespace.as_deref(), Some("web"));
+    assert!(told.len() == 1 && told[0].contains("Metadata: is not a field"), "{told:?}");
+}
+
+#[test]
+fn whatever_is_in_our_group_is_a_policy() {
+    for head in [
+        "apiVersion: headgate.dev/v1alpha1\nkind: proxypolicy\n",
+        "apiVersion: headgate.dev/v1alpha1\nkind: Ingress\n",
+        "apiVersion: headgate.dev\nkind: ProxyPolicies\n",
+        "apiVersion: Headgate.dev/v1alpha1\nkind: ProxyPolicy\n",
+        "apiVersion: headgate.dev/v1alpha1\n",
+        "kind: proxypolicy\n",
+    ] {
+        let text = format!("{head}metadata: {{name: shop}}\nspec:\n{TARGET}");
+        let (_, told) = read(&text);
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(is_guarded(&text), "{head}");
     }
 }
 
@@ -242,7 +300,7 @@ fn a_file_that_cannot_be_read_is_guessed_to_guard_the_ingresses_it_names() {
 #[test]
 fn a_name_of_any_characters_is_guessed_whole() {
     for name in ["shop-front", "shop.front", "shop2", "2", "shop"] {
-        let guess = Guess::of(format!("kind: ProxyPolicy\nname: {name}, [").as_bytes()).unwrap();
+        let guess = Guess::of(format!("kind: proxypolicies\nname: {name}, [").as_bytes()).unwrap();
         let ingresses = BTreeMap::from([(Reference::new("default", name), Arc::default())]);
         assert_eq!(guess.policies(Path::new("a.yaml"), &ingresses).len(), 1, "{name}");
         let part = BTreeMap::from([(Reference::new("default", "front"), Arc::default())]);
