@@ -102,10 +102,18 @@ impl Classes {
         reports: &mut Reports,
     ) {
         let group = parameters.api_group.as_deref().unwrap_or_default();
-        if group != "headgate.dev" || parameters.kind != "ProxyPolicy" {
+        if !group.eq_ignore_ascii_case("headgate.dev") {
             let message =
                 "these parameters are not honoured: they can only be a ProxyPolicy of headgate.dev; remove them";
             return reports.add(class, Problem::new(PARAMETERS, Reason::Unsupported, message));
+        }
+        let unknown = || Err(format!("the parameters of IngressClass {name} name no policy that can be found"));
+        if group != "headgate.dev" || parameters.kind != "ProxyPolicy" {
+            let message = "this is no ProxyPolicy of headgate.dev: the Ingresses of the class answer 503, since it is not \
+                           known what guards them; write apiGroup: headgate.dev and kind: ProxyPolicy, or remove it";
+            reports.add(class, Problem::new(PARAMETERS, Reason::Invalid, message));
+            self.policies.insert(name.to_owned(), unknown());
+            return;
         }
         let namespace = parameters.namespace.as_deref().filter(|namespace| !namespace.is_empty());
         let policy = match (parameters.scope.as_deref(), namespace) {
@@ -114,7 +122,7 @@ impl Classes {
                 let message = "a ProxyPolicy has a namespace: the Ingresses of the class answer 503, since it is not known \
                                what guards them; write scope: Namespace and the namespace";
                 reports.add(class, Problem::new(PARAMETERS, Reason::Invalid, message));
-                Err(format!("the parameters of IngressClass {name} name no policy that can be found"))
+                unknown()
             }
         };
         self.policies.insert(name.to_owned(), policy);
