@@ -25,8 +25,13 @@ impl Demo {
         static COUNT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
         let count = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let name = format!("{}-{count}", std::process::id());
-        let mut command = namespace::command("deploy/demo/run.sh");
-        command.arg(env!("CARGO_BIN_EXE_headgate")).env(MARK, &name).envs(variables.iter().copied());
+        // With signals as a terminal has them: what runs in the background of a script ignores some.
+        let mut command = namespace::command("env");
+        command
+            .args(["--default-signal", "deploy/demo/run.sh"])
+            .arg(env!("CARGO_BIN_EXE_headgate"))
+            .env(MARK, &name)
+            .envs(variables.iter().copied());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // As a terminal has it: one group for all that it runs.
         Demo { script: command.process_group(0).spawn().unwrap(), name }
