@@ -6,7 +6,7 @@ use std::thread;
 use proptest::prelude::*;
 
 use super::*;
-use crate::snapshot::{BackendPolicy, Outlier};
+use crate::snapshot::{BackendPolicy, EndpointTerms, Outlier};
 use crate::tables::{LiveBackend, Nanos};
 
 const SECOND: Nanos = 1_000_000_000;
@@ -152,6 +152,16 @@ fn an_endpoint_says_why_its_newest_check_failed() {
         endpoint.note_check(failure.map(str::to_owned));
         assert_eq!(endpoint.failed_check().as_deref(), failure);
     }
+}
+
+#[test]
+fn an_endpoint_without_weight_is_none_of_those_of_whom_half_may_be_ejected() {
+    let terms = [1, 1, 0, 0].map(|weight| EndpointTerms { weight, ..EndpointTerms::default() }).into();
+    let backend = Backend { terms, ..Backend::clone(&backend(&[1, 2, 3, 4])) };
+    let backends = BTreeMap::from([(backend_id("s"), Arc::new(backend))]);
+    let tables = build(Snapshot { backends, ..Snapshot::default() }, None);
+    (0..4).for_each(|place| fails(&tables.backends[0], place, 5));
+    assert_eq!(ejected(&tables.backends[0]), [1]);
 }
 
 #[test]
