@@ -186,6 +186,6 @@ fn nobody() -> Reference {
 
 /// HSTS is sent only if a flag asks for it: it would hold for all ports of the host, most of which are not ours.
 fn process_settings(options: &Options) -> Settings {
-    let options = Options { config_map: None, hsts: Some(options.hsts.unwrap_or(false)), ..options.clone() };
+    let options = Options { hsts: Some(options.hsts.unwrap_or(false)), ..options.clone() };
     settings::read(&options, None).settings
 }
