@@ -142,6 +142,13 @@ mod tests {
     }
 
     #[test]
+    fn the_longest_window_is_counted_without_overflow() {
+        let gcra = Gcra::new(1, Duration::MAX, 2);
+        let mut full = Span::default();
+        assert_eq!([0, SECOND].map(|now| gcra.take(&mut full, now).admitted), [true, false]);
+    }
+
+    #[test]
     fn what_another_limit_left_counts_in_parts_of_this_one() {
         let gcra = Gcra::new(3, Duration::from_secs(1), 5);
         let mut full = span(10, 900);
