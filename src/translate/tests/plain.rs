@@ -10,6 +10,7 @@ use crate::snapshot::{
     Access, Action, Algorithm, BackendPolicy, EndpointTerms, HealthCheck, HostPattern, LimitKey, PathKind, Rate,
     Reference, RoutePolicy,
 };
+use crate::translate::network;
 
 fn backend(name: &str, place: Place) -> PlainBackend {
     PlainBackend { name: name.to_owned(), place, weight: 1, max_connections: None }
@@ -195,4 +196,11 @@ fn a_certificate_serves_all_names() {
     let default = snapshot.default_certificate.unwrap();
     assert_eq!(snapshot.secrets, BTreeMap::from([(default, certificate)]));
     assert!(snapshot.certificates.is_empty());
+}
+
+#[test]
+fn a_network_is_read_as_policies_read_it() {
+    assert_eq!(network("10.0.0.0/8"), Some("10.0.0.0/8".parse().unwrap()));
+    assert_eq!(network("10.0.0.1"), Some("10.0.0.1/32".parse().unwrap()));
+    assert_eq!(network("nowhere"), None);
 }
