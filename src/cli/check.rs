@@ -82,12 +82,16 @@ impl Findings {
             }
         }
         if let Some(ingresses) = ingresses {
-            write!(text, "{ingresses} Ingresses, ")?;
+            write!(text, "{}, ", counted(ingresses, "Ingress", "es"))?;
         }
         match self.count() {
             0 => writeln!(text, "nothing wrong")?,
-            problems => writeln!(text, "{problems} problems")?,
+            problems => writeln!(text, "{}", counted(problems, "problem", "s"))?,
         }
         Ok(text)
     }
+}
+
+fn counted(number: usize, noun: &str, plural: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { plural })
 }

@@ -21,6 +21,7 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, Id, Parser, Subcommand};
 use rustls::crypto::aws_lc_rs;
 
 use crate::config::{self, Origin, UsageError};
+use crate::explain::NoQuestion;
 use crate::source::file::{self, Settings};
 
 const USAGE: u8 = 2;
@@ -70,7 +71,8 @@ pub fn run(args: Vec<OsString>) -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
-            ExitCode::from(if error.is::<UsageError>() { USAGE } else { 1 })
+            let is_usage = error.is::<UsageError>() || error.is::<NoQuestion>();
+            ExitCode::from(if is_usage { USAGE } else { 1 })
         }
     }
 }

@@ -1,0 +1,35 @@
+//! What is printed as it stands in the repository: version, help, the example of the README, the definition.
+
+use super::{answer, headgate};
+
+#[test]
+fn version_is_that_of_the_package() {
+    assert_eq!(answer("--version"), format!("headgate {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn help_names_the_commands_and_their_flags() {
+    let help = answer("--help");
+    assert!(["serve", "echo", "crds"].iter().all(|command| help.contains(command)), "{help}");
+    let help = answer("serve --help");
+    for text in ["--dir", "--http-port", "HEADGATE_HTTP_PORT", "8080", "Limits:", "--header-timeout", "64Ki"] {
+        assert!(help.contains(text), "no {text} in {help}");
+    }
+}
+
+/// As `-o text` and the document show it.
+#[test]
+fn the_explanation_in_the_readme_is_the_one_printed() {
+    let command = "explain --dir deploy/demo http://limited.localhost/api/x";
+    let readme = include_str!("../../README.md");
+    assert!(readme.contains(&format!("headgate {command}\n{}```", answer(command))));
+    assert_eq!(headgate("explain --dir deploy/demo http://nowhere.localhost/").status.code(), Some(1));
+}
+
+/// `make crds` rewrites the file.
+#[test]
+fn the_printed_definition_is_the_one_in_the_repository() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/crds/proxypolicies.yaml");
+    let same = answer("crds") == std::fs::read_to_string(file).unwrap();
+    assert!(same, "{file} is not what headgate crds prints; `make crds` writes it");
+}
