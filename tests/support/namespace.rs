@@ -2,10 +2,32 @@
 //! peer can be other than loopback. Needs `unshare` (util-linux), `ip` (iproute2), and to be root or allowed to make user
 //! namespaces.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// An address that the namespace has besides loopback; kept for documents (RFC 5737), so nobody else has it.
 pub const NOT_LOOPBACK: &str = "192.0.2.1";
+
+/// Starts the proxy that the arguments say, and waits until it is ready.
+const START: &str = r#"
+    "$@" >/dev/null 2>&1 &
+    proxy=$!
+    trap 'kill -9 $proxy' EXIT
+    until curl -sf -m 5 -o /dev/null http://127.0.0.1:10254/readyz; do
+        kill -0 $proxy || exit 1
+        sleep 0.05
+    done
+"#;
+
+/// What the script `questions` writes where `headgate serve` with these flags is ready. `setup` is run before it.
+#[track_caller]
+pub fn ask(setup: &str, flags: &[&str], questions: &str) -> String {
+    let mut command = command("sh");
+    command.args(["-c", &format!("{setup}\n{START}\n{questions}"), "sh", env!("CARGO_BIN_EXE_headgate"), "serve"]);
+    let output = command.args(flags).stdin(Stdio::null()).output().unwrap();
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{told}{}", String::from_utf8_lossy(&output.stderr));
+    told
+}
 
 /// A command that runs `program` there; arguments can be added. It becomes that program, so that signals reach it.
 /// Fails the test, saying why, where the machine does not allow it.
