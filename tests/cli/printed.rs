@@ -33,3 +33,14 @@ fn the_printed_definition_is_the_one_in_the_repository() {
     let same = answer("crds") == std::fs::read_to_string(file).unwrap();
     assert!(same, "{file} is not what headgate crds prints; `make crds` writes it");
 }
+
+#[test]
+fn no_key_of_the_definition_is_a_boolean_to_kubectl() {
+    let booleans = ["y", "n", "yes", "no", "on", "off", "true", "false"];
+    let text = answer("crds");
+    let keys = text.lines().filter_map(|line| line.trim_start_matches([' ', '-']).split_once(':'));
+    let read_otherwise: Vec<_> = keys.filter(|(key, _)| booleans.contains(&&*key.to_lowercase())).collect();
+    assert!(text.contains("\n                  'on':\n") && read_otherwise.is_empty(), "{read_otherwise:?}");
+    let printed: serde_json::Value = serde_yaml::from_str(&text).unwrap();
+    assert_eq!(printed, headgate::api::definition().unwrap());
+}
