@@ -11,6 +11,8 @@ mod caps;
 mod client;
 #[path = "defaults/http2.rs"]
 mod http2;
+#[path = "defaults/names.rs"]
+mod names;
 #[path = "defaults/site.rs"]
 mod site;
 mod support;
@@ -69,6 +71,8 @@ const AT_ONCE: &[Edge] = &[
     edge("connect timeout", "1s x3", "four of them", backend::connect_thrice),
     edge("idle timeout", "60s", "no response head", backend::no_head),
     edge("idle timeout", "60s", "half a response body", backend::half_a_body),
+    edge("host names", "30s", "one that moves", |_| names::moves()),
+    edge("host names", "30s", "one that goes", |_| names::goes()),
     edge("send timeout", "60s", "a backend that takes no body", backend::takes_nothing),
 ];
 

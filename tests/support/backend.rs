@@ -57,11 +57,21 @@ struct Socket(Arc<TcpStream>);
 impl Backend {
     /// Answers every request with 200 and this body.
     pub fn answering(body: &str) -> Self {
+        Self::listening(ports::listener(), body)
+    }
+
+    /// The same at this address.
+    pub fn answering_at(address: SocketAddr, body: &str) -> Self {
+        Self::listening(ports::listener_at(address), body)
+    }
+
+    fn listening(listener: TcpListener, body: &str) -> Self {
         let body = body.to_owned();
-        Self::scripted(move |exchange| {
+        let answer = move |exchange: &mut Exchange<'_>| {
             exchange.body()?;
             exchange.reply("200 OK", &body)
-        })
+        };
+        Self::start(listener, Box::new(answer), None)
     }
 
     /// Answers every request with these bytes after its body was read, and keeps the connection.
@@ -76,7 +86,7 @@ impl Backend {
 
     /// Answers as the script says.
     pub fn scripted(script: impl Fn(&mut Exchange<'_>) -> io::Result<Then> + Send + Sync + 'static) -> Self {
-        Self::start(Box::new(script), None)
+        Self::start(ports::listener(), Box::new(script), None)
     }
 
     /// As [`Backend::scripted`], behind TLS with this certificate.
@@ -84,7 +94,7 @@ impl Backend {
         certificate: TestCertificate,
         script: impl Fn(&mut Exchange<'_>) -> io::Result<Then> + Send + Sync + 'static,
     ) -> Self {
-        Self::start(Box::new(script), Some(certificate))
+        Self::start(ports::listener(), Box::new(script), Some(certificate))
     }
 
     /// All requests so far.
@@ -144,8 +154,7 @@ impl Backend {
         }
     }
 
-    fn start(script: Box<Script>, certificate: Option<TestCertificate>) -> Self {
-        let listener = ports::listener();
+    fn start(listener: TcpListener, script: Box<Script>, certificate: Option<TestCertificate>) -> Self {
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
             script,

@@ -1,5 +1,6 @@
 //! The folder of objects that the binary serves, changed as an editor changes it: written aside, renamed over.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -42,6 +43,17 @@ impl Folder {
             std::fs::create_dir_all(parent).unwrap();
         }
         staged.persist(target).unwrap();
+    }
+
+    /// What `/etc/hosts` says where [`Folder::hosts`] is mounted: one line. The file stays the same one, and its length too, so
+    /// that nobody reads half of it.
+    pub fn write_hosts(&self, line: &str) {
+        let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(false).open(self.hosts()).unwrap();
+        file.write_all(format!("{line:<80}\n").as_bytes()).unwrap();
+    }
+
+    pub fn hosts(&self) -> PathBuf {
+        self.beside("hosts")
     }
 
     pub fn remove(&self, name: &str) {

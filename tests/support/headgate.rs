@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::folder::Folder;
 use super::metrics::Metrics;
-use super::{Backend, Objects, client, folder, site, wait};
+use super::{Backend, Objects, client, folder, namespace, site, wait};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_headgate");
 
@@ -28,8 +28,8 @@ pub struct Builder {
     ports: &'static [&'static str],
     flags: Vec<String>,
     environment: Vec<(&'static str, &'static str)>,
-    /// As `ulimit -n` sets it, soft and hard.
-    descriptors: Option<u32>,
+    /// Becomes the binary.
+    command: Command,
 }
 
 /// A running proxy.
@@ -192,7 +192,7 @@ const DIR_PORTS: &[&str] = &["--http-port=0", "--https-port=0", "--bind-address=
 impl Builder {
     fn new(folder: Folder, served: impl Fn(&Folder) -> String, ports: &'static [&'static str]) -> Self {
         let (flags, environment) = (Vec::new(), Vec::new());
-        Builder { served: served(&folder), folder, ports, flags, environment, descriptors: None }
+        Builder { served: served(&folder), folder, ports, flags, environment, command: Command::new(BINARY) }
     }
 
     pub fn flag(mut self, name: &str, value: &str) -> Self {
@@ -232,22 +232,28 @@ impl Builder {
 
     /// Limits the files that it may open.
     pub fn descriptors(mut self, limit: u32) -> Self {
-        self.descriptors = Some(limit);
+        self.command = limited(limit);
+        self
+    }
+
+    /// With this line as its `/etc/hosts`, which [`Folder::write_hosts`] changes.
+    #[track_caller]
+    pub fn hosts(mut self, line: &str) -> Self {
+        self.folder.write_hosts(line);
+        self.command = namespace::with_hosts(&self.folder.hosts(), BINARY);
         self
     }
 
     /// Starts it and waits until it is ready.
     #[track_caller]
-    pub fn start(self) -> Headgate {
+    pub fn start(mut self) -> Headgate {
         let log = self.folder.beside("access.log");
         let mut arguments = vec!["serve".to_owned(), self.served, "--healthz-port=0".to_owned()];
         arguments.extend(self.ports.iter().map(|flag| (*flag).to_owned()));
         arguments.push(format!("--access-log={}", log.display()));
         arguments.extend(self.flags);
-        let mut process = match self.descriptors {
-            None => Process::start_in(&self.environment, &arguments),
-            Some(limit) => Process::start_with(limit, &arguments),
-        };
+        self.command.envs(self.environment);
+        let mut process = Process::run(self.command, &arguments);
         let line = process.wait_for_line("listening");
         let address = |name: &str| bound(&line, name);
         let (http, https) = (address("http"), address("https"));
@@ -274,9 +280,7 @@ impl Process {
 
     /// The same, with this many files that it may open.
     pub fn start_with<S: AsRef<std::ffi::OsStr>>(descriptors: u32, arguments: &[S]) -> Self {
-        let mut command = Command::new("sh");
-        command.args(["-c", &format!("ulimit -n {descriptors} && exec \"$@\""), "sh", BINARY]);
-        Self::run(command, arguments)
+        Self::run(limited(descriptors), arguments)
     }
 
     fn run<S: AsRef<std::ffi::OsStr>>(mut command: Command, arguments: &[S]) -> Self {
@@ -345,6 +349,13 @@ impl Drop for Process {
             assert!(!self.stderr().contains("panicked at"), "{}", self.stderr());
         }
     }
+}
+
+/// The binary, with this many files that it may open, soft and hard.
+fn limited(descriptors: u32) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("ulimit -n {descriptors} && exec \"$@\""), "sh", BINARY]);
+    command
 }
 
 /// The address called `name` in the line that tells the bound addresses, as text (`name=address`) or JSON.

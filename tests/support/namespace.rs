@@ -1,7 +1,8 @@
 //! A network of a test's own: a namespace with loopback and one more address on it, so that fixed ports are free and a
-//! peer can be other than loopback. Needs `unshare` (util-linux), `ip` (iproute2), and to be root or allowed to make user
-//! namespaces.
+//! peer can be other than loopback; or an `/etc/hosts` of a test's own. Needs `unshare` (util-linux), `ip` (iproute2), and
+//! to be root or allowed to make user namespaces.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// An address that the namespace has besides loopback; kept for documents (RFC 5737), so nobody else has it.
@@ -33,14 +34,28 @@ pub fn ask(setup: &str, flags: &[&str], questions: &str) -> String {
 /// Fails the test, saying why, where the machine does not allow it.
 #[track_caller]
 pub fn command(program: &str) -> Command {
-    let trial = prefix().arg("true").output();
+    let network = format!("ip link set lo up && ip address add {NOT_LOOPBACK}/32 dev lo");
+    apart("--net", &network, program)
+}
+
+/// The same where `hosts` is `/etc/hosts`, in the network that all share.
+#[track_caller]
+pub fn with_hosts(hosts: &Path, program: &str) -> Command {
+    // A name server would be asked for what is not there.
+    let mounts = "mount --bind /dev/null /etc/resolv.conf && mount --bind";
+    apart("--mount", &format!("{mounts} '{}' /etc/hosts", hosts.display()), program)
+}
+
+#[track_caller]
+fn apart(namespace: &str, setup: &str, program: &str) -> Command {
+    let trial = prefix(namespace, setup).arg("true").output();
     let trial = trial.unwrap_or_else(|error| panic!("unshare of util-linux is needed: {error}"));
     assert!(
         trial.status.success(),
-        "this test makes a network namespace, as root or where user namespaces are allowed, with ip of iproute2: {}",
+        "this test makes a namespace, as root or where user namespaces are allowed, with ip of iproute2: {}",
         String::from_utf8_lossy(&trial.stderr)
     );
-    let mut command = prefix();
+    let mut command = prefix(namespace, setup);
     command.arg(program);
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("HEADGATE_")) {
         command.env_remove(name);
@@ -49,12 +64,11 @@ pub fn command(program: &str) -> Command {
 }
 
 /// All that stands before the program and its arguments.
-fn prefix() -> Command {
+fn prefix(namespace: &str, setup: &str) -> Command {
     let mut command = Command::new("unshare");
     if !rustix::process::geteuid().is_root() {
         command.args(["--user", "--map-root-user"]);
     }
-    let setup = format!("ip link set lo up && ip address add {NOT_LOOPBACK}/32 dev lo && exec \"$@\"");
-    command.args(["--net", "sh", "-c", &setup, "sh"]);
+    command.args([namespace, "sh", "-c", &format!("{setup} && exec \"$@\""), "sh"]);
     command
 }

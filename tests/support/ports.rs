@@ -1,6 +1,6 @@
 //! Addresses to listen on, and addresses at which nobody answers, held so that no other test gets them.
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
@@ -20,23 +20,30 @@ pub struct BlackHole {
     _fill: Vec<Socket>,
 }
 
-/// A listener on any loopback port, with room for a burst of connections: in a full queue an attempt costs a second.
+const ANY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+/// A listener on any loopback port.
 pub fn listener() -> TcpListener {
-    let socket = bound();
+    listener_at(ANY)
+}
+
+/// A listener with room for a burst of connections: in a full queue an attempt costs a second.
+pub fn listener_at(address: SocketAddr) -> TcpListener {
+    let socket = bound(address);
     socket.listen(4096).unwrap();
     socket.into()
 }
 
 impl ClosedPort {
     pub fn new() -> Self {
-        let socket = bound();
+        let socket = bound(ANY);
         ClosedPort { address: address_of(&socket), _socket: socket }
     }
 }
 
 impl BlackHole {
     pub fn new() -> Self {
-        let socket = bound();
+        let socket = bound(ANY);
         socket.listen(0).unwrap();
         let address = address_of(&socket);
         let fill = (0..4).map(|_| start_connecting(address)).collect();
@@ -62,9 +69,9 @@ fn start_connecting(address: SocketAddr) -> Socket {
     socket
 }
 
-fn bound() -> Socket {
+fn bound(address: SocketAddr) -> Socket {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    socket.bind(&address.into()).unwrap();
     socket
 }
 

@@ -39,6 +39,7 @@ mod opening;
 mod order;
 mod pairs;
 mod plain;
+mod plain_names;
 mod plain_reload;
 mod plain_settings;
 mod policy_access;

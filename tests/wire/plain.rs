@@ -255,14 +255,6 @@ fn host_names_are_resolved_and_one_that_is_nowhere_leaves_the_rest() {
 }
 
 #[test]
-fn nobody_who_resolves_is_503() {
-    let config = format!("{SERVER}[[backends]]\nname = \"gone\"\naddr = \"nowhere.invalid:80\"");
-    let proxy = Headgate::plain(&config).start();
-    assert_eq!(get(proxy.http, "a", "/nobody").status, 503);
-    assert_eq!(proxy.log_of("/nobody")["backend"], "");
-}
-
-#[test]
 fn a_backend_that_refuses_costs_no_request() {
     let backend = Backend::answering("here");
     let closed = ports::ClosedPort::new();

@@ -1,0 +1,72 @@
+//! Host names in `[[backends]]`: 30 s after they were looked up, they are looked up again.
+
+use std::time::{Duration, Instant};
+
+use crate::LATE;
+use crate::site::LONG;
+use crate::support::wait::{until, within};
+use crate::support::{Backend, Client, Headgate};
+
+const FRESH: Duration = Duration::from_secs(30);
+
+/// A plain proxy before a name, which is that of the first backend until something else is said.
+struct Named {
+    proxy: Headgate,
+    /// At one port of two addresses.
+    backends: [Backend; 2],
+    /// When the proxy was not there yet, and when it was ready.
+    start: [Instant; 2],
+}
+
+impl Named {
+    fn start() -> Self {
+        let first = Backend::answering_at(([127, 90, 0, 1], 0).into(), "first");
+        let second = Backend::answering_at(([127, 90, 0, 2], first.address.port()).into(), "second");
+        let server = "[server]\nbind_addr = \"127.0.0.1:0\"";
+        let port = first.address.port();
+        let config = format!("{server}\n[[backends]]\nname = \"app\"\naddr = \"app.test:{port}\"");
+        let before = Instant::now();
+        let proxy = Headgate::plain(&config).hosts("127.90.0.1 app.test").start();
+        Named { proxy, backends: [first, second], start: [before, Instant::now()] }
+    }
+
+    /// Asks on one connection, and fails with the first request that fails, until `done` says that of an answer. That is
+    /// when the name is looked up again.
+    #[track_caller]
+    fn ask_until(&self, done: impl Fn(&str) -> bool) {
+        let mut client = Client::connect(self.proxy.http);
+        let found = within(LONG, || {
+            let answer = client.get("a", "/");
+            assert_eq!(answer.status, 200);
+            done(&answer.text()).then_some(())
+        });
+        let took = self.start.map(|start| start.elapsed());
+        assert!(found.is_some() && took[0] >= FRESH && took[1] <= FRESH + LATE, "{took:?}");
+    }
+}
+
+pub(crate) fn moves() {
+    let named = Named::start();
+    named.proxy.folder.write_hosts("127.90.0.2 app.test");
+    named.ask_until(|answer| answer == "second");
+    let before = named.backends[0].seen().len();
+    assert!(before > 0, "the first address was asked until then");
+    let mut client = Client::connect(named.proxy.http);
+    (0..20).for_each(|_| assert_eq!(client.get("a", "/").text(), "second"));
+    assert_eq!(named.backends[0].seen().len(), before);
+}
+
+/// What it was stays, until it is something else.
+pub(crate) fn goes() {
+    let named = Named::start();
+    named.proxy.folder.write_hosts("");
+    named.ask_until(|answer| {
+        assert_eq!(answer, "first");
+        named.proxy.stderr().contains("the host name does not resolve")
+    });
+    let mut client = Client::connect(named.proxy.http);
+    (0..20).for_each(|_| assert_eq!(client.get("a", "/").text(), "first"));
+    named.proxy.folder.write_hosts("127.90.0.2 app.test");
+    until("the second", || (client.get("a", "/").text() == "second").then_some(()));
+    until("the log line", || named.proxy.stderr().contains("the host name resolves again").then_some(()));
+}
