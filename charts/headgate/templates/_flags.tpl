@@ -1,0 +1,88 @@
+{{/* The flags of `headgate serve`. */}}
+
+{{/* Whether connections come from the address of the client, and not from that of a node. */}}
+{{- define "headgate.clientAddressIsReal" -}}
+{{- $service := .Values.controller.service -}}
+{{- $local := eq $service.externalTrafficPolicy "Local" -}}
+{{- $proxied := eq "true" (include "headgate.proxyProtocol" .) -}}
+{{- or $local $proxied (not $service.enabled) -}}
+{{- end -}}
+
+{{- define "headgate.proxyProtocol" -}}
+{{- $flag := index .Values.controller.extraArgs "use-proxy-protocol" | toString -}}
+{{- $key := index .Values.controller.config "use-proxy-protocol" | toString -}}
+{{- eq "true" (ternary $flag $key (hasKey .Values.controller.extraArgs "use-proxy-protocol")) -}}
+{{- end -}}
+
+{{- define "headgate.watchedNamespace" -}}
+{{- if and .Values.controller.scope.enabled (not .Values.controller.scope.namespaceSelector) -}}
+{{- default (include "headgate.namespace" .) .Values.controller.scope.namespace -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The Service whose address Ingresses get, as NAMESPACE/NAME; "" if none. */}}
+{{- define "headgate.publishService" -}}
+{{- $c := .Values.controller -}}
+{{- if and $c.publishService.enabled (not (hasKey $c.extraArgs "publish-status-address")) -}}
+{{- $own := and $c.service.enabled (or $c.service.external.enabled $c.service.internal.enabled) -}}
+{{- $name := include "headgate.fullname" . -}}
+{{- if not $c.service.external.enabled }}{{ $name = printf "%s-internal" $name }}{{ end -}}
+{{- default (ternary (printf "%s/%s" (include "headgate.namespace" .) $name) "" $own) $c.publishService.pathOverride -}}
+{{- end -}}
+{{- end -}}
+
+{{/* What values of this chart say, as a map from flag to value. */}}
+{{- define "headgate.ownFlags" -}}
+{{- $c := .Values.controller -}}
+http-port: {{ $c.containerPort.http }}
+https-port: {{ $c.containerPort.https }}
+healthz-port: {{ $c.metrics.port }}
+ingress-class: {{ default $c.ingressClassResource.name $c.ingressClass }}
+controller-class: {{ $c.ingressClassResource.controllerValue }}
+configmap: {{ include "headgate.namespace" . }}/{{ include "headgate.fullname" . }}
+shutdown-grace-period: {{ $c.shutdownGracePeriod }}s
+drain-timeout: {{ $c.drainTimeout }}s
+{{- if $c.watchIngressWithoutClass }}
+watch-ingress-without-class: true
+{{- end }}
+{{- if $c.ingressClassByName }}
+ingress-class-by-name: true
+{{- end }}
+{{- with include "headgate.watchedNamespace" . }}
+watch-namespace: {{ . }}
+{{- end }}
+{{- if and $c.scope.enabled $c.scope.namespaceSelector }}
+watch-namespace-selector: {{ $c.scope.namespaceSelector | quote }}
+{{- end }}
+{{- with include "headgate.publishService" . }}
+publish-service: {{ . }}
+{{- end }}
+{{- if $c.disableLeaderElection }}
+disable-leader-election: true
+{{- else }}
+election-id: {{ include "headgate.electionID" . }}
+{{- with $c.electionTTL }}
+election-ttl: {{ . }}
+{{- end }}
+{{- end }}
+{{- with $c.defaultBackendService }}
+default-backend-service: {{ . }}
+{{- end }}
+{{- end -}}
+
+{{- define "headgate.flags" -}}
+{{- $flags := include "headgate.ownFlags" . | fromYaml -}}
+{{- range $flag, $value := .Values.controller.extraArgs -}}
+{{- if hasKey $flags $flag -}}
+{{- fail (printf "controller.extraArgs.%s: this flag comes from another value of the chart; set that one (%v)" $flag (get $flags $flag)) -}}
+{{- end -}}
+{{- $_ := set $flags $flag $value -}}
+{{- end -}}
+{{- if and (not (hasKey $flags "max-connections-per-address")) (ne "true" (include "headgate.clientAddressIsReal" .)) -}}
+{{- $_ := set $flags "max-connections-per-address" 0 -}}
+{{- end -}}
+- serve
+{{- range $flag, $value := $flags }}
+- {{ printf "--%s=%v" $flag $value | quote }}
+{{- end }}
+{{- end -}}

@@ -1,0 +1,28 @@
+{{/* What the objects of the Prometheus Operator have in common. */}}
+
+{{/* The metadata of a monitor or rule. Call with a dict: root, values. */}}
+{{- define "headgate.monitoringMetadata" -}}
+{{- $v := .values -}}
+{{- include "headgate.metadata" (dict "root" .root "namespace" $v.namespace "labels" $v.additionalLabels "annotations" $v.annotations) -}}
+{{- end -}}
+
+{{/* The fields that ServiceMonitor and PodMonitor share. The job is the release's name: rules and dashboard go by it. Call with
+a dict: root, values, component. */}}
+{{- define "headgate.monitor" -}}
+jobLabel: app.kubernetes.io/instance
+namespaceSelector:
+  matchNames:
+    - {{ include "headgate.namespace" .root }}
+selector:
+  matchLabels:
+    {{- merge (dict "app.kubernetes.io/component" .component) (include "headgate.selectorLabels" .root | fromYaml) | toYaml | nindent 4 }}
+{{- include "headgate.setOnes" (pick .values "targetLabels" "podTargetLabels" "sampleLimit" "targetLimit" "labelLimit") }}
+{{- end -}}
+
+{{- define "headgate.monitorEndpoint" -}}
+port: {{ .root.Values.controller.metrics.portName }}
+path: /metrics
+interval: {{ .values.scrapeInterval }}
+honorLabels: {{ .values.honorLabels }}
+{{- include "headgate.setOnes" (pick .values "scrapeTimeout" "relabelings" "metricRelabelings") }}
+{{- end -}}

@@ -1,0 +1,67 @@
+{{/* The rules of roles: exactly the verbs that are used. */}}
+
+{{/* What is watched, and what is written about it, in the namespaces that are served. */}}
+{{- define "headgate.rulesOfServed" -}}
+- apiGroups: [networking.k8s.io]
+  resources: [ingresses]
+  verbs: [get, list, watch]
+- apiGroups: [""]
+  resources: [services, secrets]
+  verbs: [get, list, watch]
+- apiGroups: [discovery.k8s.io]
+  resources: [endpointslices]
+  verbs: [get, list, watch]
+- apiGroups: [headgate.dev]
+  resources: [proxypolicies]
+  verbs: [get, list, watch]
+- apiGroups: [networking.k8s.io]
+  resources: [ingresses/status]
+  verbs: [patch]
+- apiGroups: [headgate.dev]
+  resources: [proxypolicies/status]
+  verbs: [patch]
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create, patch]
+{{- end -}}
+
+{{/* What belongs to no namespace. */}}
+{{- define "headgate.rulesOfCluster" -}}
+- apiGroups: [networking.k8s.io]
+  resources: [ingressclasses]
+  verbs: [list, watch]
+{{- if .Values.controller.scope.namespaceSelector }}
+- apiGroups: [""]
+  resources: [namespaces]
+  verbs: [list, watch]
+{{- end }}
+{{- end -}}
+
+{{/* What is in the controller's own namespace. A name cannot be asked for when a Lease is created. */}}
+{{- define "headgate.rulesOfOwn" -}}
+- apiGroups: [""]
+  resources: [configmaps]
+  resourceNames: [{{ include "headgate.fullname" . }}]
+  verbs: [get, list, watch]
+{{- if not .Values.controller.disableLeaderElection }}
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  verbs: [create]
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  resourceNames: [{{ include "headgate.electionID" . }}]
+  verbs: [get, patch, update]
+{{- end }}
+{{- end -}}
+
+{{/* Binds a role to the service account. Call with a dict: root, kind. */}}
+{{- define "headgate.binding" -}}
+roleRef:
+  apiGroup: rbac.authorization.k8s.io
+  kind: {{ .kind }}
+  name: {{ .name }}
+subjects:
+  - kind: ServiceAccount
+    name: {{ include "headgate.serviceAccountName" .root }}
+    namespace: {{ include "headgate.namespace" .root }}
+{{- end -}}
