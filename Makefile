@@ -2,10 +2,14 @@
 
 DEMO := target/demo/headgate
 
-.PHONY: help build test lint fmt golden crds run soak bench
+.PHONY: help build test lint fmt golden crds manifests image kind-up kind-load deploy undeploy run soak bench
+
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
+IMAGE := headgate:$(VERSION)
+KIND := deploy/kind/headgate.yaml
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## Build the release binary, target/release/headgate
 	cargo build --release --locked
@@ -27,12 +31,34 @@ lint: ## Formatting and lints
 fmt: ## Format the source
 	cargo fmt
 
-golden: ## Rewrite the expected output of the translation fixtures; review the diff
+golden: ## Rewrite the expected output of the translation fixtures, and the chart's table of values; review the diff
 	HEADGATE_GOLDEN=rewrite cargo test --locked --test golden
+	HEADGATE_GOLDEN=rewrite cargo test --locked --test chart values
 
-crds: ## Rewrite crds/ from the types in src/api
+crds: ## Rewrite crds/, and the chart's copy, from the types in src/api
 	cargo run --quiet --locked -- crds > crds/proxypolicies.yaml.new
 	mv crds/proxypolicies.yaml.new crds/proxypolicies.yaml
+	cp crds/proxypolicies.yaml charts/headgate/files/
+
+manifests: ## Rewrite deploy/*/headgate.yaml from the chart
+	for variant in cloud kind bare-metal; do deploy/render.sh $$variant > deploy/$$variant/headgate.yaml || exit; done
+
+image: ## Build the container image headgate:VERSION (needs Docker)
+	docker build --tag $(IMAGE) .
+
+kind-up: ## Start a cluster with ports 80 and 443 of this machine (needs kind)
+	kind create cluster --config kind-config.yaml
+
+kind-load: image ## Bring the image into it
+	kind load docker-image $(IMAGE)
+
+deploy: ## Install Headgate in the cluster of kind that kubectl is about
+	kubectl apply --server-side -f $(KIND)
+	kubectl --namespace headgate rollout restart deployment/headgate
+	kubectl --namespace headgate rollout status deployment/headgate --timeout 3m
+
+undeploy: ## Remove it, with all ProxyPolicies
+	kubectl delete --ignore-not-found -f $(KIND)
 
 soak: ## Millions of requests while everything changes (optimised build, minutes)
 	cargo test --release --locked --test soak -- --nocapture

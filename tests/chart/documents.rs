@@ -1,0 +1,90 @@
+//! Files that say the same as others, and the file for kind.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::rendered::{Rendered, parse, read, root};
+
+#[test]
+fn the_definition_in_the_chart_is_that_of_the_repository() {
+    assert!(
+        read("charts/headgate/files/proxypolicies.yaml") == read("crds/proxypolicies.yaml"),
+        "`make crds` writes both"
+    );
+    let expected = parse(&read("crds/proxypolicies.yaml")).remove(0);
+    let rendered = Rendered::with(&[]).one("CustomResourceDefinition").clone();
+    assert!(
+        with_reals(rendered["spec"].clone()) == with_reals(expected["spec"].clone()),
+        "Helm renders another definition"
+    );
+    assert_eq!(rendered["metadata"]["name"], expected["metadata"]["name"]);
+    for (label, value) in expected["metadata"]["labels"].as_object().unwrap() {
+        assert_eq!(rendered["metadata"]["labels"][label], *value);
+    }
+}
+
+/// The same with all numbers as Helm has them, to which 0.0 is 0.
+fn with_reals(value: Value) -> Value {
+    match value {
+        Value::Number(number) => number.as_f64().into(),
+        Value::Array(items) => items.into_iter().map(with_reals).collect(),
+        Value::Object(fields) => fields.into_iter().map(|(name, field)| (name, with_reals(field))).collect(),
+        other => other,
+    }
+}
+
+#[test]
+fn the_definition_outlives_the_release_unless_it_is_not_to() {
+    let policy = |set: &[&str]| {
+        Rendered::with(set).one("CustomResourceDefinition")["metadata"]["annotations"]["helm.sh/resource-policy"]
+            .clone()
+    };
+    assert_eq!(policy(&[]), "keep");
+    assert_eq!(policy(&["crds.keep=false"]), Value::Null);
+    assert_eq!(Rendered::with(&["crds.enabled=false"]).all("CustomResourceDefinition").count(), 0);
+}
+
+#[test]
+fn the_manifests_are_what_the_chart_renders() {
+    for variant in ["cloud", "kind", "bare-metal"] {
+        let output = Command::new(root().join("deploy/render.sh")).arg(variant).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let rendered = String::from_utf8(output.stdout).unwrap();
+        let file = format!("deploy/{variant}/headgate.yaml");
+        assert!(read(&file) == rendered, "{file} is not what deploy/render.sh prints; `make manifests` writes it");
+        assert!(!rendered.contains("helm"), "{file} is for those who have no Helm");
+    }
+}
+
+#[test]
+fn the_chart_has_the_version_of_the_package() {
+    let chart = parse(&read("charts/headgate/Chart.yaml")).remove(0);
+    assert_eq!(chart["appVersion"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(chart["version"], env!("CARGO_PKG_VERSION"));
+}
+
+/// The ports that the machine gives the node are those that the pod takes there.
+#[test]
+fn kind_leads_to_the_pod() {
+    let kind = parse(&read("kind-config.yaml")).remove(0);
+    let node = &kind["nodes"][0];
+    let rendered = Rendered::of(&root().join("deploy/kind/values.yaml"), &[]);
+    let mapped = node["extraPortMappings"].as_array().unwrap().iter().map(|mapping| &mapping["containerPort"]);
+    let taken = rendered.container()["ports"].as_array().unwrap().iter().map(|port| &port["hostPort"]);
+    assert!(mapped.eq(taken.filter(|port| !port.is_null())));
+    for (label, value) in rendered.pod()["nodeSelector"].as_object().unwrap() {
+        assert!(node["labels"][label] == *value || label == "kubernetes.io/os", "{label}");
+    }
+    assert_eq!(node["role"], "control-plane");
+    assert_eq!(rendered.pod()["tolerations"][0]["key"], "node-role.kubernetes.io/control-plane");
+}
+
+#[test]
+fn the_image_is_built_with_a_rust_that_can() {
+    let dockerfile = read("Dockerfile");
+    let version = dockerfile.lines().find_map(|line| line.strip_prefix("FROM rust:")?.split('-').next()).unwrap();
+    assert_eq!(version, env!("CARGO_PKG_RUST_VERSION"));
+    let user = Rendered::with(&[]).pod()["securityContext"]["runAsUser"].clone();
+    assert_eq!(user, 65532, "who the image's nonroot is");
+}

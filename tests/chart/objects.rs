@@ -1,0 +1,266 @@
+//! What is rendered for which values.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::kubernetes::complaints;
+use crate::rendered::{Rendered, ci, helm, root, template, value_files};
+
+#[test]
+fn what_each_file_of_values_gives_is_known_to_kubernetes() {
+    let files = value_files();
+    assert_eq!(files.len(), 11, "{files:?}");
+    for file in &files {
+        let lint = helm(&["lint", "--strict", "charts/headgate", "--values", file.to_str().unwrap()]);
+        assert!(lint.status.success(), "{}: {}", file.display(), String::from_utf8_lossy(&lint.stdout));
+        let rendered = Rendered::of(file, &[]);
+        let wrong: Vec<String> = rendered.iter().flat_map(complaints).collect();
+        assert!(wrong.is_empty(), "{}:\n{}", file.display(), wrong.join("\n"));
+        assert_no_name_twice(file, &rendered);
+        assert_selectors_find_the_pod(file, &rendered);
+    }
+}
+
+fn assert_no_name_twice(file: &Path, rendered: &Rendered) {
+    let mut ids: Vec<_> = rendered
+        .iter()
+        .map(|o| format!("{} {}/{}", o["kind"], o["metadata"]["namespace"], o["metadata"]["name"]))
+        .collect();
+    ids.sort();
+    let all = ids.len();
+    ids.dedup();
+    assert_eq!(ids.len(), all, "{}: {ids:?}", file.display());
+}
+
+/// Services, budgets, policies and monitors are for pods of the controller, by ports that they have.
+fn assert_selectors_find_the_pod(file: &Path, rendered: &Rendered) {
+    let labels = &rendered.workload()["spec"]["template"]["metadata"]["labels"];
+    let ports: Vec<&Value> =
+        rendered.container()["ports"].as_array().unwrap().iter().map(|port| &port["name"]).collect();
+    let test = rendered.all("Pod").map(|pod| &pod["metadata"]["labels"]).next();
+    for object in rendered.iter() {
+        let selector = match object["kind"].as_str().unwrap() {
+            "Service" => &object["spec"]["selector"],
+            "Deployment" | "DaemonSet" | "PodDisruptionBudget" | "PodMonitor" => {
+                &object["spec"]["selector"]["matchLabels"]
+            }
+            "NetworkPolicy" => &object["spec"]["podSelector"]["matchLabels"],
+            _ => continue,
+        };
+        assert!(selects(selector, labels), "{}: {object:#}", file.display());
+        assert!(!test.is_some_and(|test| selects(selector, test)), "{}: {object:#}", file.display());
+        if object["kind"] == "Service" {
+            for port in object["spec"]["ports"].as_array().unwrap() {
+                assert!(ports.contains(&&port["targetPort"]), "{}: {port}", file.display());
+            }
+        }
+    }
+}
+
+fn selects(selector: &Value, labels: &Value) -> bool {
+    let wanted = selector.as_object().unwrap();
+    !wanted.is_empty() && wanted.iter().all(|(key, value)| labels[key] == *value)
+}
+
+/// The restricted level of Pod Security, but for ports and the network of the node.
+#[test]
+fn pods_are_restricted() {
+    for file in value_files() {
+        let rendered = Rendered::of(&file, &[]);
+        let pods = rendered.all("Pod").map(|pod| &pod["spec"]).chain([rendered.pod()]);
+        for pod in pods {
+            let (security, container) = (&pod["securityContext"], &pod["containers"][0]["securityContext"]);
+            assert_eq!(security["runAsNonRoot"], true, "{}", file.display());
+            assert_eq!(security["seccompProfile"]["type"], "RuntimeDefault");
+            assert_eq!(container["allowPrivilegeEscalation"], false);
+            assert_eq!(container["readOnlyRootFilesystem"], true);
+            assert_eq!(container["capabilities"], json!({ "drop": ["ALL"] }));
+        }
+    }
+}
+
+#[test]
+fn the_pod_has_time_to_drain() {
+    let grace = |set: &[&str]| Rendered::with(set).pod()["terminationGracePeriodSeconds"].clone();
+    assert_eq!(grace(&[]), 255);
+    assert_eq!(grace(&["controller.drainTimeout=30", "controller.shutdownGracePeriod=7"]), 47);
+    assert_eq!(grace(&["controller.terminationGracePeriodSeconds=20"]), 20);
+}
+
+#[test]
+fn addresses_of_nodes_are_not_taken_for_clients() {
+    let caps = |set: &[&str]| Rendered::with(set).flag("max-connections-per-address").map(str::to_owned);
+    assert_eq!(caps(&[]).as_deref(), Some("0"));
+    assert_eq!(caps(&[r#"controller.service.externalTrafficPolicy="Cluster""#]).as_deref(), Some("0"));
+    assert_eq!(caps(&[r#"controller.config.use-proxy-protocol="false""#]).as_deref(), Some("0"));
+    assert_eq!(caps(&[r#"controller.service.externalTrafficPolicy="Local""#]), None);
+    assert_eq!(caps(&[r#"controller.config.use-proxy-protocol="true""#]), None);
+    assert_eq!(caps(&["controller.extraArgs.use-proxy-protocol=true"]), None);
+    assert_eq!(caps(&["controller.service.enabled=false"]), None);
+    assert_eq!(caps(&["controller.extraArgs.max-connections-per-address=50"]).as_deref(), Some("50"));
+}
+
+#[test]
+fn the_published_address_is_that_of_the_service() {
+    let published = |set: &[&str]| Rendered::with(set).flag("publish-service").map(str::to_owned);
+    assert_eq!(published(&[]).as_deref(), Some("space/release-headgate"));
+    let only_internal = ["controller.service.external.enabled=false", "controller.service.internal.enabled=true"];
+    assert_eq!(published(&only_internal).as_deref(), Some("space/release-headgate-internal"));
+    assert_eq!(published(&[r#"controller.publishService.pathOverride="a/b""#]).as_deref(), Some("a/b"));
+    assert_eq!(published(&["controller.publishService.enabled=false"]), None);
+    assert_eq!(published(&["controller.service.enabled=false"]), None);
+    assert_eq!(published(&[r#"controller.extraArgs.publish-status-address="192.0.2.1""#]), None);
+}
+
+#[test]
+fn ports_of_the_node() {
+    let rendered = Rendered::of(&ci("daemonset-hostport"), &[]);
+    assert_eq!(rendered.workload()["kind"], "DaemonSet");
+    let ports = rendered.container()["ports"].as_array().unwrap();
+    let taken: Vec<_> = ports.iter().map(|port| (&port["containerPort"], &port["hostPort"])).collect();
+    assert_eq!(taken, [(&json!(8080), &json!(80)), (&json!(8443), &json!(443)), (&json!(10254), &Value::Null)]);
+    assert_eq!(rendered.names("Service"), [""; 0]);
+    let sysctls = json!([{ "name": "net.ipv4.ip_local_port_range", "value": "1024 65000" }]);
+    assert_eq!(rendered.pod()["securityContext"]["sysctls"], sysctls);
+}
+
+#[test]
+fn a_budget_is_there_where_it_can_be_kept() {
+    let budgets = |set: &[&str]| Rendered::with(set).all("PodDisruptionBudget").next().map(|b| b["spec"].clone());
+    assert_eq!(budgets(&[]), None);
+    assert_eq!(budgets(&["controller.replicaCount=2"]).unwrap()["minAvailable"], 1);
+    assert_eq!(budgets(&["controller.autoscaling.enabled=true", "controller.autoscaling.minReplicas=1"]), None);
+    assert_eq!(budgets(&["controller.replicaCount=2", r#"controller.kind="DaemonSet""#]), None);
+    let scaled = Rendered::of(&ci("autoscaling"), &[]);
+    let budget = &scaled.one("PodDisruptionBudget")["spec"];
+    assert_eq!((&budget["maxUnavailable"], &budget["minAvailable"]), (&json!("25%"), &Value::Null));
+    assert_eq!(scaled.workload()["spec"]["replicas"], Value::Null, "the autoscaler's");
+    let scaler = &scaled.one("HorizontalPodAutoscaler")["spec"];
+    let target = |at: usize| scaler["metrics"][at]["resource"]["target"]["averageUtilization"].clone();
+    assert_eq!((target(0), target(1)), (json!(50), json!(80)));
+    assert_eq!(scaler["scaleTargetRef"]["name"], scaled.workload()["metadata"]["name"]);
+}
+
+#[test]
+fn the_internal_service_differs_where_it_says_so() {
+    let rendered = Rendered::of(&ci("internal-service"), &[]);
+    let (outer, inner) =
+        (rendered.named("Service", "release-headgate"), rendered.named("Service", "release-headgate-internal"));
+    assert_eq!(outer["metadata"]["annotations"]["example.com/load-balancer"], "public");
+    assert_eq!(inner["metadata"]["annotations"]["example.com/load-balancer"], "private");
+    let field = |name: &str| (outer["spec"][name].clone(), inner["spec"][name].clone());
+    assert_eq!(field("externalTrafficPolicy"), (json!("Local"), json!("Cluster")));
+    assert_eq!(field("loadBalancerSourceRanges"), (json!(["203.0.113.0/24"]), json!(["10.0.0.0/8"])));
+    assert_eq!(field("healthCheckNodePort"), (json!(30081), Value::Null));
+    assert_eq!(field("allocateLoadBalancerNodePorts"), (json!(false), json!(false)), "as the first has it");
+    assert_eq!(outer["spec"]["ports"][1]["appProtocol"], "https");
+    assert_eq!(inner["spec"]["ports"][1]["appProtocol"], Value::Null);
+    let ports: Vec<_> = inner["spec"]["ports"].as_array().unwrap().iter().map(|port| &port["port"]).collect();
+    assert_eq!(ports, [8000, 443]);
+}
+
+#[test]
+fn roles_of_one_namespace() {
+    let rendered = Rendered::of(&ci("namespaced"), &[]);
+    assert!(
+        rendered.iter().all(|object| object["metadata"]["namespace"].is_string()),
+        "nothing belongs to the cluster"
+    );
+    assert_eq!(rendered.named("Role", "release-headgate-served")["metadata"]["namespace"], "shop");
+    assert_eq!(rendered.named("RoleBinding", "release-headgate-served")["subjects"][0]["namespace"], "space");
+    assert_eq!(rendered.flag("watch-namespace"), Some("shop"));
+    let with_class = Rendered::of(&ci("namespaced"), &["controller.ingressClassResource.enabled=true"]);
+    let rules = with_class.one("ClusterRole")["rules"].clone();
+    assert_eq!(
+        rules,
+        json!([{ "apiGroups": ["networking.k8s.io"], "resources": ["ingressclasses"], "verbs": ["list", "watch"] }])
+    );
+}
+
+#[test]
+fn roles_hold_no_verb_that_has_no_use() {
+    let may = |rendered: &Rendered, resource: &str| {
+        let roles = rendered.all("ClusterRole").chain(rendered.all("Role"));
+        roles
+            .flat_map(|role| role["rules"].as_array().unwrap())
+            .any(|rule| rule["resources"].as_array().unwrap().contains(&resource.into()))
+    };
+    let default = Rendered::with(&[]);
+    assert!(may(&default, "leases") && !may(&default, "namespaces"));
+    assert!(may(&Rendered::of(&ci("networkpolicy"), &[]), "namespaces"));
+    assert!(!may(&Rendered::with(&["controller.disableLeaderElection=true"]), "leases"));
+    assert!(!may(&Rendered::with(&["rbac.create=false"]), "services"));
+    let own = &default.one("Role")["rules"];
+    assert_eq!(
+        (&own[0]["resources"], &own[0]["resourceNames"]),
+        (&json!(["configmaps"]), &json!(["release-headgate"]))
+    );
+    assert_eq!(own[2]["resourceNames"], json!(["release-headgate-leader"]));
+    assert_eq!(default.flag("election-id"), Some("release-headgate-leader"));
+    let everything = default.all("ClusterRole").chain(default.all("Role")).map(Value::to_string).collect::<String>();
+    assert!(!everything.contains('*'), "{everything}");
+}
+
+#[test]
+fn classes_beside_the_first() {
+    let rendered = Rendered::of(&ci("extra"), &[]);
+    assert_eq!(rendered.names("IngressClass"), ["edge", "nginx"]);
+    let default = "ingressclass.kubernetes.io/is-default-class";
+    assert_eq!(rendered.named("IngressClass", "edge")["metadata"]["annotations"][default], "true");
+    assert_eq!(rendered.named("IngressClass", "nginx")["metadata"]["annotations"][default], Value::Null);
+    assert_eq!(rendered.named("IngressClass", "nginx")["spec"]["controller"], "example.com/edge");
+}
+
+#[test]
+fn names_and_images_as_given() {
+    let rendered = Rendered::of(&ci("extra"), &[]);
+    assert_eq!(rendered.workload()["metadata"]["name"], "edge");
+    assert_eq!(rendered.workload()["metadata"]["namespace"], "edge-system");
+    let image = rendered.container()["image"].as_str().unwrap();
+    assert!(image.starts_with("other.example.com/headgate@sha256:0123"), "{image}");
+    assert_eq!(rendered.pod()["dnsPolicy"], "ClusterFirstWithHostNet");
+    assert_eq!(rendered.pod()["imagePullSecrets"], json!([{ "name": "pull" }, { "name": "more" }]));
+    assert!(
+        rendered.names("ConfigMap").contains(&"edge-notes") && rendered.names("ConfigMap").contains(&"release-text")
+    );
+    assert!(
+        rendered.iter().filter(|o| o["kind"] != "ConfigMap").all(|o| o["metadata"]["labels"]["team"] == "platform")
+    );
+    assert_eq!(rendered.all("Pod").count(), 0, "the test does not speak the PROXY protocol");
+    let default = Rendered::with(&[]);
+    assert_eq!(default.container()["image"], concat!("headgate:", env!("CARGO_PKG_VERSION")));
+    let mirrored = Rendered::with(&[r#"global.image.registry="mirror.example.com""#]);
+    assert_eq!(mirrored.one("Pod")["spec"]["containers"][0]["image"], "mirror.example.com/busybox:1.37");
+}
+
+#[test]
+fn long_release_names_are_cut() {
+    let long = "a".repeat(53);
+    let output = helm(&[
+        "template",
+        &long,
+        root().join("charts/headgate").to_str().unwrap(),
+        "--set=controller.metrics.enabled=true",
+    ]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    for object in crate::rendered::parse(std::str::from_utf8(&output.stdout).unwrap()) {
+        assert!(object["metadata"]["name"].as_str().unwrap().len() <= 63, "{}", object["metadata"]["name"]);
+    }
+}
+
+#[test]
+fn values_that_contradict_each_other_are_refused() {
+    for (set, message) in [
+        (
+            "controller.extraArgs.drain-timeout=\"9s\"",
+            "controller.extraArgs.drain-timeout: this flag comes from another value",
+        ),
+        ("rbac.scope=true", "rbac.scope: one namespace must be watched"),
+        ("controller.metrics.serviceMonitor.enabled=true", "set controller.metrics.enabled"),
+    ] {
+        let output = template(&ci("default"), &[set]);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && stderr.contains(message), "{set}: {stderr}");
+    }
+}
