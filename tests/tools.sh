@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Gets what the tests need beyond Rust, where it can: a C compiler, curl, nghttp2's clients, what makes network
-# namespaces, and a Python environment with a websocket, a gRPC and an HTTP/2 library in target/test-tools. Says what is
-# missing otherwise. Does nothing the second time.
+# namespaces, and a Python environment with a websocket, a gRPC and an HTTP/2 library in target/test-tools; and Helm with what
+# the chart is checked against. Says what is missing otherwise. Does nothing the second time.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -56,6 +56,7 @@ need curl curl
 need nghttp nghttp2-client
 need h2load nghttp2-client
 python_environment
+tests/chart/tools.sh || missing+=("what tests/chart needs (it says why above)")
 
 if ((${#missing[@]})); then
     echo "The tests need these, and they could not be installed:" >&2

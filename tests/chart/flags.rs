@@ -1,32 +1,8 @@
-//! What the chart tells the binary, the binary knows.
+//! What the chart tells the binary.
 
 use std::collections::BTreeSet;
-use std::process::Command;
 
 use crate::rendered::{Rendered, value_files};
-
-/// Flags as `headgate serve --help` lists them.
-fn known() -> BTreeSet<String> {
-    let output = Command::new(env!("CARGO_BIN_EXE_headgate")).args(["serve", "--help"]).output().unwrap();
-    let help = String::from_utf8(output.stdout).unwrap();
-    let words = help.lines().filter_map(|line| line.trim_start().strip_prefix("--"));
-    words.map(|line| line.split([' ', '[', ',']).next().unwrap().to_owned()).collect()
-}
-
-#[test]
-fn every_flag_is_one_of_the_binary() {
-    let known = known();
-    assert!(known.contains("http-port") && known.contains("hsts"), "{known:?}");
-    for file in value_files() {
-        let rendered = Rendered::of(&file, &[]);
-        let arguments = rendered.arguments();
-        assert_eq!(arguments[0], "serve");
-        for argument in &arguments[1..] {
-            let (flag, _) = argument.strip_prefix("--").unwrap().split_once('=').unwrap();
-            assert!(known.contains(flag), "{}: --{flag}", file.display());
-        }
-    }
-}
 
 /// Those that the templates may pass; what a file of values leads to is in the test above.
 #[test]

@@ -37,6 +37,10 @@ impl Metrics {
         })
     }
 
+    pub fn series(&self) -> &[Series] {
+        &self.series
+    }
+
     /// How many series there are in all.
     pub fn len(&self) -> usize {
         self.series.len()
