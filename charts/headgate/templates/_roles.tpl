@@ -37,12 +37,22 @@
 {{- end }}
 {{- end -}}
 
-{{/* What is in the controller's own namespace. A name cannot be asked for when a Lease is created. */}}
+{{/* What is in the controller's own namespace. The name of a Lease does not count when it is created. */}}
 {{- define "headgate.rulesOfOwn" -}}
 - apiGroups: [""]
   resources: [configmaps]
   resourceNames: [{{ include "headgate.fullname" . }}]
   verbs: [get, list, watch]
+{{- if and .Values.rbac.scope (ne (include "headgate.watchedNamespace" .) (include "headgate.namespace" .)) }}
+{{- with include "headgate.publishService" . | trimPrefix (printf "%s/" (include "headgate.namespace" .)) }}
+{{- if not (contains "/" .) }}
+- apiGroups: [""]
+  resources: [services]
+  resourceNames: [{{ . }}]
+  verbs: [get, list, watch]
+{{- end }}
+{{- end }}
+{{- end }}
 {{- if not .Values.controller.disableLeaderElection }}
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
