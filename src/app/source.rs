@@ -9,6 +9,7 @@ use anyhow::anyhow;
 use super::control::Wanted;
 use super::found;
 use crate::config;
+use crate::source::WatchEnded;
 use crate::source::file::{ConfigFile, Settings};
 use crate::source::folder::{Folder, OpenError, SourceProblem};
 use crate::translate::{Objects, Report};
@@ -36,17 +37,17 @@ impl Source {
         match self {
             Source::Folder(folder) => Wanted::Objects(Objects { addresses, ..folder.objects() }),
             Source::File(file) => {
-                let mut known = file.addresses().clone();
+                let mut known = file.view().addresses.clone();
                 known.extend(addresses);
-                Wanted::Plain(file.plain().clone(), known)
+                Wanted::Plain(file.view().plain.clone(), known)
             }
         }
     }
 
     /// Nothing is lost if it is cancelled.
-    pub(super) async fn changed(&mut self) -> anyhow::Result<()> {
+    pub(super) async fn changed(&mut self) -> Result<(), WatchEnded> {
         match self {
-            Source::Folder(folder) => Ok(folder.changed().await?),
+            Source::Folder(folder) => folder.changed().await,
             Source::File(file) => file.changed().await,
         }
     }
@@ -61,16 +62,16 @@ impl Source {
     /// What is broken.
     pub(super) fn problems(&self) -> &[SourceProblem] {
         match self {
-            Source::Folder(folder) => folder.problems(),
-            Source::File(file) => file.problems(),
+            Source::Folder(folder) => &folder.view().problems,
+            Source::File(file) => &file.view().problems,
         }
     }
 
     /// What is passed over.
     pub(super) fn notes(&self) -> &[SourceProblem] {
         match self {
-            Source::Folder(folder) => folder.notes(),
-            Source::File(file) => file.notes(),
+            Source::Folder(folder) => &folder.view().notes,
+            Source::File(file) => &file.view().notes,
         }
     }
 
@@ -78,7 +79,7 @@ impl Source {
     pub(super) fn tell(&self, config: &config::Source, reports: &[Report], hosts: usize) {
         match (self, config) {
             (Source::Folder(folder), config::Source::Folder(dir)) => found::tell(dir, folder.view(), reports, hosts),
-            (Source::File(file), _) => tracing::info!("{} backends are served", file.plain().backends.len()),
+            (Source::File(file), _) => tracing::info!("{} backends are served", file.view().plain.backends.len()),
             _ => {}
         }
     }

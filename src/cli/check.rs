@@ -35,10 +35,19 @@ struct Findings {
     files: Vec<SourceProblem>,
     /// What was passed over. No reason to fail.
     notes: Vec<SourceProblem>,
-    /// Also backends of configuration files.
-    objects: Vec<Report>,
+    objects: Vec<Finding>,
     /// What became of each policy on each of its targets.
     policies: Arc<[PolicyStatus]>,
+}
+
+/// What is wrong with an object, or with a backend of a configuration file.
+#[derive(Serialize)]
+struct Finding {
+    /// The configuration file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<String>,
+    #[serde(flatten)]
+    report: Report,
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
@@ -46,15 +55,20 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let (configs, paths): (Vec<_>, Vec<_>) = args.paths.iter().cloned().partition(is_config);
     let (view, translation) = objects::read(&paths, &args.meaning)?;
     let ingresses = (!paths.is_empty()).then_some(view.objects.ingresses.len());
-    let (mut files, mut reports) = (view.problems, translation.reports);
+    let mut files = view.problems;
+    let mut objects: Vec<_> = translation.reports.into_iter().map(|report| Finding { file: None, report }).collect();
     for path in &configs {
         match file::load(path) {
-            Ok(Settings { plain: Some(plain), .. }) => reports.extend(objects::plain(&plain, &args.meaning)?.reports),
+            Ok(Settings { plain: Some(plain), .. }) => {
+                let file = Some(path.display().to_string());
+                let reports = objects::plain(&plain, &args.meaning)?.reports.into_iter();
+                objects.extend(reports.map(|report| Finding { file: file.clone(), report }));
+            }
             Ok(_) => {}
             Err(Broken(problems)) => files.extend(problems),
         }
     }
-    let findings = Findings { files, notes: view.notes, objects: reports, policies: translation.policies };
+    let findings = Findings { files, notes: view.notes, objects, policies: translation.policies };
     print(&match args.output {
         Output::Text => findings.text(ingresses)?,
         Output::Json => serde_json::to_string_pretty(&findings)? + "\n",
@@ -64,7 +78,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 impl Findings {
     fn count(&self) -> usize {
-        self.files.len() + self.objects.iter().map(|report| report.problems.len()).sum::<usize>()
+        self.files.len() + self.objects.iter().map(|finding| finding.report.problems.len()).sum::<usize>()
     }
 
     /// A line for each, and one that sums up. `ingresses`: how many were read, if there were files for objects.
@@ -76,9 +90,14 @@ impl Findings {
         for note in &self.notes {
             writeln!(text, "note: {note}")?;
         }
-        for report in &self.objects {
+        for Finding { file, report } in &self.objects {
+            let place = file.iter().map(|file| format!("{file}: ")).collect::<String>();
             for problem in &report.problems {
-                writeln!(text, "{}: {}: {:?}: {}", report.object, problem.field, problem.reason, problem.message)?;
+                writeln!(
+                    text,
+                    "{place}{}: {}: {:?}: {}",
+                    report.object, problem.field, problem.reason, problem.message
+                )?;
             }
         }
         if let Some(ingresses) = ingresses {

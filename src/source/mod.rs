@@ -4,3 +4,6 @@ mod contents;
 pub mod file;
 pub mod folder;
 pub mod resolve;
+mod watched;
+
+pub use watched::WatchEnded;

@@ -92,16 +92,30 @@ fn check_tells_of_backends_that_would_get_no_requests() {
     let (code, text) = outcome(&format!("check {}", file.display()));
     let lines: Vec<_> = text.lines().collect();
     assert_eq!((code, lines.len()), (1, 4), "{text}");
-    for (line, start) in lines.iter().zip([
+    for (line, what) in lines.iter().zip([
         "Backend any: addr: Invalid: 0.0.0.0:80 is not the address of one host",
         "Backend gone: addr: NoEndpoints: nowhere.invalid:80 does not resolve",
         "Backend two: addr: Conflict: 127.0.0.1:3001 is also one",
-        "3 problems",
     ]) {
-        assert!(line.starts_with(start), "{line}");
+        assert!(line.starts_with(&format!("{}: {what}", file.display())), "{line}");
     }
-    let (_, text) = outcome(&format!("check -o json {}", file.display()));
-    assert_eq!(json(&text)["objects"].as_array().unwrap().len(), 3);
+    assert_eq!(lines[3], "3 problems");
+}
+
+#[test]
+fn each_finding_of_several_files_has_its_file() {
+    let broken = |name: &str| config(name, "[[backends]]\nname = \"any\"\naddr = \"0.0.0.0:80\"\n");
+    let files = ["one-of-two", "other-of-two"].map(|name| broken(name).display().to_string());
+    let check = format!("check {} {}", files[0], files[1]);
+    let (code, text) = outcome(&check);
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!((code, lines.len()), (1, 3), "{text}");
+    let (_, told) = outcome(&check.replace("check", "check -o json"));
+    for (at, file) in files.iter().enumerate() {
+        assert!(lines[at].starts_with(&format!("{file}: Backend any: addr: Invalid: 0.0.0.0:80 is not")), "{text}");
+        let finding = &json(&told)["objects"][at];
+        assert_eq!((&finding["file"], &finding["object"]), (&file.as_str().into(), &"Backend any".into()));
+    }
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! One configuration file (TOML): settings of the process and, if it has `[[backends]]`, a plain proxy in front of them.
 //!
 //! [`load`] reads it once. [`ConfigFile::open`] takes what that gave and starts a thread that watches it and the files it
-//! names, for a plain proxy: as long as the file is broken, what it said before counts, and [`ConfigFile::problems`] tell
-//! why. What cannot change while the process runs is told in [`ConfigFile::notes`].
+//! names, for a plain proxy: as long as the file is broken, what it said before counts, and [`View::problems`] tell
+//! why. What cannot change while the process runs is told in [`View::notes`].
 //!
 //! `read` (with `table`) makes values of the text; `watch` decides when to look.
 
@@ -22,27 +22,24 @@ use std::sync::{Arc, mpsc};
 pub use read::Settings;
 
 use super::contents;
-use super::folder::{SourceProblem, Wake};
+use super::folder::SourceProblem;
+use super::watched::Watched;
 use crate::translate::Plain;
 use watch::Watch;
 
-/// A watched file. Dropping it ends the watch.
-#[derive(Debug)]
-pub struct ConfigFile {
-    /// What was adopted by the last [`ConfigFile::changed`].
-    view: Arc<View>,
-    views: tokio::sync::watch::Receiver<Arc<View>>,
-    wake: mpsc::Sender<Wake>,
-}
+/// A watched file.
+pub type ConfigFile = Watched<View>;
 
 /// What a file says, and what is wrong with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct View {
-    plain: Arc<Plain>,
-    /// Of its host names, as far as they resolved when the file was read.
-    addresses: BTreeMap<String, Arc<[IpAddr]>>,
-    problems: Vec<SourceProblem>,
-    notes: Vec<SourceProblem>,
+pub struct View {
+    pub plain: Arc<Plain>,
+    /// Of its host names, as far as they resolved when the file was read, so that a name that is new is not without any
+    /// until it is looked up.
+    pub addresses: BTreeMap<String, Arc<[IpAddr]>>,
+    pub problems: Vec<SourceProblem>,
+    /// What of the file cannot change while the process runs.
+    pub notes: Vec<SourceProblem>,
 }
 
 /// All that is wrong with a file, a line for each.
@@ -88,49 +85,10 @@ fn load_with(
 
 impl ConfigFile {
     /// Begins to watch `path`. `server` and `plain`: what it said when it was loaded.
-    pub fn open(path: &Path, server: BTreeMap<&'static str, String>, plain: Plain) -> anyhow::Result<ConfigFile> {
+    pub fn open(path: &Path, server: BTreeMap<&'static str, String>, plain: Plain) -> io::Result<ConfigFile> {
         let (wake, wakes) = mpsc::channel();
         let watch = Watch::open(path, server, plain, wake.clone(), wakes);
         let views = watch.subscribe();
-        let view = views.borrow().clone();
-        std::thread::Builder::new().name("config-file".into()).spawn(|| watch.run())?;
-        Ok(ConfigFile { view, views, wake })
-    }
-
-    /// Waits until the file says other than what this shows, and shows that. Nothing is lost if it is cancelled.
-    pub async fn changed(&mut self) -> anyhow::Result<()> {
-        self.views.changed().await.map_err(|_| anyhow::anyhow!("the thread that watches the file has ended"))?;
-        self.view = self.views.borrow_and_update().clone();
-        Ok(())
-    }
-
-    /// Reads the file again; what that changes is told by [`ConfigFile::changed`].
-    pub fn reload(&self) {
-        // If the thread has ended, `changed` says so.
-        drop(self.wake.send(Wake::Reload));
-    }
-
-    pub fn plain(&self) -> &Arc<Plain> {
-        &self.view.plain
-    }
-
-    /// Addresses of the host names in it, so that a name that is new is not without any until it is looked up.
-    pub fn addresses(&self) -> &BTreeMap<String, Arc<[IpAddr]>> {
-        &self.view.addresses
-    }
-
-    pub fn problems(&self) -> &[SourceProblem] {
-        &self.view.problems
-    }
-
-    /// What of the file cannot change while the process runs.
-    pub fn notes(&self) -> &[SourceProblem] {
-        &self.view.notes
-    }
-}
-
-impl Drop for ConfigFile {
-    fn drop(&mut self) {
-        drop(self.wake.send(Wake::Stop));
+        Watched::by("config-file", || watch.run(), views, wake)
     }
 }

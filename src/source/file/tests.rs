@@ -373,8 +373,12 @@ async fn what_changes_before_it_is_watched_is_not_lost() {
     let Settings { server, plain } = super::load(&path).unwrap();
     std::fs::write(&path, format!("[server]\nworker_threads = 3\n{BACKEND}weight = 7\n")).unwrap();
     let mut file = super::ConfigFile::open(&path, server, plain.unwrap()).unwrap();
-    assert_eq!(file.plain().backends[0].weight, 1);
+    assert_eq!(file.view().plain.backends[0].weight, 1);
     tokio::time::timeout(Duration::from_secs(10), file.changed()).await.unwrap().unwrap();
-    assert_eq!(file.plain().backends[0].weight, 7);
-    assert!(file.notes()[0].reason.starts_with("[server] worker_threads needs a restart"), "{:?}", file.notes());
+    assert_eq!(file.view().plain.backends[0].weight, 7);
+    assert!(
+        file.view().notes[0].reason.starts_with("[server] worker_threads needs a restart"),
+        "{:?}",
+        file.view().notes
+    );
 }

@@ -20,22 +20,15 @@ use tracing::{info, warn};
 use super::read::Settings;
 use super::{View, load_with};
 use crate::source::contents;
-use crate::source::folder::{Directories, Happening, Listing, SourceProblem, Wake, list};
+use crate::source::folder::{Directories, Listing, SourceProblem, list};
 use crate::source::resolve;
+use crate::source::watched::{Happening, QUIET, QUIET_IN_DOUBT, Wake};
 use crate::translate::Plain;
 
-/// Silence after which what was written counts as complete.
-const QUIET: Duration = Duration::from_millis(20);
-/// The same for what is broken, and while somebody has it open for writing.
-const QUIET_IN_DOUBT: Duration = Duration::from_millis(60);
 /// How long constant writing may hold back a change.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How long a file with new host names waits for their addresses. Those that come later are served when they come.
 const RESOLUTION: Duration = Duration::from_secs(2);
-/// How often is looked without any event.
-const POLL: Duration = Duration::from_secs(2);
-/// The same where the system gives no events.
-const POLL_WITHOUT_EVENTS: Duration = Duration::from_millis(250);
 
 type Reading = Result<Settings, Vec<SourceProblem>>;
 
@@ -84,8 +77,7 @@ impl Watch {
         }
         let mut goes_on = self.settle();
         while goes_on {
-            let poll = if self.directories.tell_all() { POLL } else { POLL_WITHOUT_EVENTS };
-            goes_on = match self.wakes.recv_timeout(poll) {
+            goes_on = match self.wakes.recv_timeout(self.directories.poll()) {
                 Ok(Wake::Stop) | Err(RecvTimeoutError::Disconnected) => false,
                 Ok(Wake::Event(event)) => !self.counts(&event) || self.settle(),
                 Ok(Wake::Reload) | Err(RecvTimeoutError::Timeout) => self.settle(),

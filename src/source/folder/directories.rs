@@ -7,12 +7,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
+use std::time::Duration;
 
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 
 use super::list::Listing;
 use super::log;
-use super::watch::Wake;
+use crate::source::watched::Wake;
+
+const POLL: Duration = Duration::from_secs(2);
+const POLL_WITHOUT_EVENTS: Duration = Duration::from_millis(250);
 
 #[derive(Debug)]
 pub(in crate::source) struct Directories {
@@ -31,9 +35,10 @@ impl Directories {
         Directories { watcher, watched: BTreeMap::new(), failed: BTreeSet::new() }
     }
 
-    /// Whether the system tells all that happens in them.
-    pub(in crate::source) fn tell_all(&self) -> bool {
-        self.watcher.is_some() && self.failed.is_empty()
+    /// How often to look without any event: more often where the system does not tell all that happens.
+    pub(in crate::source) fn poll(&self) -> Duration {
+        let tell_all = self.watcher.is_some() && self.failed.is_empty();
+        if tell_all { POLL } else { POLL_WITHOUT_EVENTS }
     }
 
     pub(in crate::source) fn watch(&mut self, directory: &Path) {

@@ -33,9 +33,9 @@ async fn until(folder: &mut Folder, expected: &[&str]) -> Vec<Vec<String>> {
 }
 
 async fn until_problem(folder: &mut Folder, part: &str) {
-    while !folder.problems().iter().any(|problem| problem.to_string().contains(part)) {
+    while !folder.view().problems.iter().any(|problem| problem.to_string().contains(part)) {
         let changed = tokio::time::timeout(DEADLINE, folder.changed()).await;
-        changed.unwrap_or_else(|_| panic!("{:?} lacks {part:?}", folder.problems())).unwrap();
+        changed.unwrap_or_else(|_| panic!("{:?} lacks {part:?}", folder.view().problems)).unwrap();
     }
 }
 
@@ -204,7 +204,7 @@ async fn a_broken_file_keeps_its_objects_and_heals() {
     assert_eq!(objects(&folder), ["a=old", "b=old"]);
     fs::write(&path, config_map("a", "new")).unwrap();
     until(&mut folder, &["a=new", "b=old"]).await;
-    assert_eq!(folder.problems(), []);
+    assert_eq!(folder.view().problems, []);
 }
 
 #[tokio::test]
@@ -216,7 +216,8 @@ async fn a_start_on_a_broken_file_starts_with_the_rest() {
     symlink("nowhere", directory.path().join("d.json")).unwrap();
     let folder = Folder::open(directory.path()).unwrap();
     assert_eq!(objects(&folder), ["b=v"]);
-    let problems: Vec<_> = folder.problems().iter().map(|problem| problem.file.rsplit('/').next().unwrap()).collect();
+    let problems: Vec<_> =
+        folder.view().problems.iter().map(|problem| problem.file.rsplit('/').next().unwrap()).collect();
     assert_eq!(problems, ["a.yaml", "d.json"]);
 }
 
@@ -233,7 +234,7 @@ async fn sub_folders_come_go_and_come_again() {
         fs::remove_dir_all(directory.path().join("sub")).unwrap();
         until(&mut folder, &["a=v"]).await;
     }
-    assert_eq!(folder.problems(), []);
+    assert_eq!(folder.view().problems, []);
 }
 
 #[tokio::test]
@@ -249,7 +250,7 @@ async fn a_vanished_folder_keeps_its_objects_until_it_is_back() {
     fs::create_dir(&root).unwrap();
     fs::write(root.join("a.yaml"), config_map("a", "new")).unwrap();
     until(&mut folder, &["a=new"]).await;
-    assert_eq!(folder.problems(), []);
+    assert_eq!(folder.view().problems, []);
     fs::write(root.join("a.yaml"), config_map("a", "newer")).unwrap();
     until(&mut folder, &["a=newer"]).await;
 }
@@ -290,7 +291,7 @@ async fn a_link_that_leads_back_is_reported() {
     let folder = Folder::open(directory.path()).unwrap();
     assert_eq!(objects(&folder), ["a=v"]);
     assert!(
-        folder.problems()[0]
+        folder.view().problems[0]
             .to_string()
             .ends_with("/loop: the link leads back to a folder above it and is not followed")
     );
@@ -302,7 +303,7 @@ async fn files_that_are_too_large_or_no_files_are_reported() {
     fs::File::create(directory.path().join("large.yaml")).unwrap().set_len(20 << 20).unwrap();
     let _socket = std::os::unix::net::UnixListener::bind(directory.path().join("socket.yaml")).unwrap();
     let folder = Folder::open(directory.path()).unwrap();
-    let problems: Vec<_> = folder.problems().iter().map(|problem| problem.reason.as_str()).collect();
+    let problems: Vec<_> = folder.view().problems.iter().map(|problem| problem.reason.as_str()).collect();
     assert_eq!(
         problems,
         [

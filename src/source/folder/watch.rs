@@ -12,37 +12,19 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
-use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
-
 use super::directories::Directories;
 use super::disk::{Batch, Disk};
 use super::files::View;
 use super::list::{Listing, is_hidden, is_manifest};
 use super::log;
+use crate::source::watched::{Happening, QUIET, QUIET_IN_DOUBT, Wake};
 
-/// Silence after which what was written counts as complete.
-const QUIET: Duration = Duration::from_millis(20);
-/// The same for changes that lose something.
-const QUIET_AFTER_LOSS: Duration = Duration::from_millis(60);
 /// How long constant writing may hold back a change.
 const PATIENCE: Duration = Duration::from_millis(80);
 /// How long it may hold back one that loses something.
 const PATIENCE_AFTER_LOSS: Duration = Duration::from_secs(1);
 /// The same while a file that was written is still open for writing.
 const PATIENCE_WITH_WRITER: Duration = Duration::from_secs(10);
-/// How often is looked without any event.
-const POLL: Duration = Duration::from_secs(2);
-/// The same where the system gives no events.
-const POLL_WITHOUT_EVENTS: Duration = Duration::from_millis(250);
-
-/// What ends a wait.
-#[derive(Debug)]
-pub(in crate::source) enum Wake {
-    Event(notify::Result<notify::Event>),
-    Reload,
-    Stop,
-}
-
 /// The watching thread's state.
 #[derive(Debug)]
 pub(super) struct Watch {
@@ -76,8 +58,7 @@ impl Watch {
     /// Runs until told to stop.
     pub(super) fn run(mut self) {
         loop {
-            let poll = if self.directories.tell_all() { POLL } else { POLL_WITHOUT_EVENTS };
-            let goes_on = match self.wakes.recv_timeout(poll) {
+            let goes_on = match self.wakes.recv_timeout(self.directories.poll()) {
                 Ok(Wake::Stop) | Err(RecvTimeoutError::Disconnected) => false,
                 Ok(Wake::Event(event)) => !self.counts(&event) || self.settle(),
                 Err(RecvTimeoutError::Timeout) => self.settle(),
@@ -113,7 +94,7 @@ impl Watch {
             if first.elapsed() >= PATIENCE {
                 self.commit(batch, false);
             }
-            quiet = QUIET_AFTER_LOSS;
+            quiet = QUIET_IN_DOUBT;
         }
     }
 
@@ -121,11 +102,11 @@ impl Watch {
     fn is_settled(&mut self, batch: &Batch, first: Instant, last: Instant) -> bool {
         if batch.loses {
             self.open.retain(|_, since| since.elapsed() < PATIENCE_WITH_WRITER);
-            let silent = last.elapsed() >= QUIET_AFTER_LOSS || first.elapsed() >= PATIENCE_AFTER_LOSS;
+            let silent = last.elapsed() >= QUIET_IN_DOUBT || first.elapsed() >= PATIENCE_AFTER_LOSS;
             return self.open.is_empty() && silent;
         }
         // Half a file can be a valid one. But some keep a file open that they write to now and then.
-        !batch.is_unfinished() || last.elapsed() >= QUIET_AFTER_LOSS || first.elapsed() >= PATIENCE_WITH_WRITER
+        !batch.is_unfinished() || last.elapsed() >= QUIET_IN_DOUBT || first.elapsed() >= PATIENCE_WITH_WRITER
     }
 
     /// Waits until nothing happened for `quiet`, counted from `last` or else from now, at most [`PATIENCE`]. Sets `last`
@@ -197,30 +178,6 @@ impl Watch {
             Happening::Written => drop(self.open.entry(path.to_owned()).or_insert_with(Instant::now)),
             Happening::Closed | Happening::Moved => drop(self.open.remove(path)),
             Happening::Touched => {}
-        }
-    }
-}
-
-/// What an event is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::source) enum Happening {
-    Written,
-    /// By one who could write.
-    Closed,
-    Touched,
-    /// Came, went or got another name.
-    Moved,
-}
-
-impl Happening {
-    /// `None`: nothing that could change what is read.
-    pub(in crate::source) fn of(kind: EventKind) -> Option<Happening> {
-        match kind {
-            EventKind::Modify(ModifyKind::Data(_)) => Some(Happening::Written),
-            EventKind::Access(AccessKind::Close(AccessMode::Write)) => Some(Happening::Closed),
-            EventKind::Modify(ModifyKind::Metadata(_)) => Some(Happening::Touched),
-            EventKind::Access(_) => None,
-            _ => Some(Happening::Moved),
         }
     }
 }
