@@ -50,8 +50,8 @@ fn there_is_every_label_that_is_asked_for() {
 /// The rules are about the job that the monitors make, and the dashboard asks for it by its variable.
 #[test]
 fn the_job_is_the_release() {
-    let rendered = Rendered::of(&ci("metrics"), &[]);
-    for monitor in ["ServiceMonitor", "PodMonitor"] {
+    for (file, monitor) in [("metrics", "ServiceMonitor"), ("networkpolicy", "PodMonitor")] {
+        let rendered = Rendered::of(&ci(file), &[]);
         assert_eq!(rendered.one(monitor)["spec"]["jobLabel"], "app.kubernetes.io/instance");
     }
     for (place, expression) in alerts().into_iter().filter(|(place, _)| place != "Mine") {
@@ -73,7 +73,11 @@ fn the_monitor_selects_the_service_for_metrics_only() {
     assert_eq!(selected.len(), 1);
     assert_eq!(selected[0]["spec"]["ports"][0]["name"], monitor["endpoints"][0]["port"]);
     assert_eq!(monitor["namespaceSelector"], json!({ "matchNames": ["space"] }));
-    assert_eq!(rendered.one("PodMonitor")["metadata"]["namespace"], "monitoring");
+    let of_pods = Rendered::of(&ci("networkpolicy"), &[]);
+    assert_eq!(of_pods.one("PodMonitor")["metadata"]["namespace"], "monitoring");
+    assert_eq!(of_pods.one("PodMonitor")["spec"]["namespaceSelector"], json!({ "matchNames": ["space"] }));
+    let port = &of_pods.one("PodMonitor")["spec"]["podMetricsEndpoints"][0]["port"];
+    assert!(of_pods.container()["ports"].as_array().unwrap().iter().any(|of| of["name"] == *port));
 }
 
 #[test]

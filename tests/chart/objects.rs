@@ -262,6 +262,11 @@ fn values_that_contradict_each_other_are_refused() {
         ),
         ("rbac.scope=true", "rbac.scope: one namespace must be watched"),
         ("controller.metrics.serviceMonitor.enabled=true", "set controller.metrics.enabled"),
+        (
+            r#"controller.metrics={"enabled":true,"serviceMonitor":{"enabled":true},"podMonitor":{"enabled":true}}"#,
+            "counted twice",
+        ),
+        (r#"controller={"kind":"DaemonSet","autoscaling":{"enabled":true}}"#, "only a Deployment can be scaled"),
     ] {
         let output = template(&ci("default"), &[set]);
         let stderr = String::from_utf8_lossy(&output.stderr);
