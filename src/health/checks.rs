@@ -144,7 +144,7 @@ impl Means {
         let due = Instant::now();
         let turn = self.turns.acquire().await.expect("it is never closed");
         if due.elapsed() > interval
-            && let Some(times) = self.late.occurred()
+            && let Some(times) = self.late.occurred(Instant::now().into_std())
         {
             tracing::warn!(
                 at_once = MOST_AT_ONCE,

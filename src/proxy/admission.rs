@@ -8,6 +8,7 @@ use std::hash::BuildHasher;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
@@ -66,7 +67,7 @@ impl Admission {
         match self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, below) {
             Ok(_) => Ok(Admitted { admission: self.clone(), address: None }),
             Err(open) => {
-                if let Some(times) = self.process_warning.occurred() {
+                if let Some(times) = self.process_warning.occurred(Instant::now()) {
                     tracing::warn!(open, times, "connection refused: --max-connections are open");
                 }
                 Err(Refusal::Process)
@@ -104,7 +105,7 @@ impl Admitted {
             return Ok(());
         }
         drop(shard);
-        if let Some(times) = self.admission.address_warning.occurred() {
+        if let Some(times) = self.admission.address_warning.occurred(Instant::now()) {
             tracing::warn!(%client, limit, times, "connection refused: the client has --max-connections-per-address open");
         }
         Err(Refusal::Address)

@@ -8,7 +8,7 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
@@ -37,7 +37,7 @@ pub(super) fn place(worker: &Worker) -> io::Result<Place> {
         sockets.take()
     });
     place.ok_or_else(|| {
-        if let Some(times) = sockets.warning.occurred() {
+        if let Some(times) = sockets.warning.occurred(Instant::now()) {
             let open = sockets.most;
             tracing::warn!(
                 open,

@@ -5,7 +5,7 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderValue, header};
 use hyper::client::conn::http2;
@@ -118,7 +118,7 @@ fn server_name(tls: &LiveTls, host: Option<&HeaderValue>, address: SocketAddr) -
 /// Says why one side does not take the other's certificate, or whatever else keeps TLS from being spoken.
 pub(super) fn tell(endpoint: &LiveEndpoint, error: &dyn Error) {
     let Some(tls) = &endpoint.tls else { return };
-    if let Some(times) = tls.failures.occurred() {
+    if let Some(times) = tls.failures.occurred(Instant::now()) {
         let (backend, endpoint) = (&tls.backend, endpoint.address);
         tracing::warn!(%backend, %endpoint, times, "no TLS with the endpoint: {error}");
     }

@@ -5,7 +5,7 @@
 
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener as StdListener};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, SockFilter, SockRef, Socket, Type};
@@ -73,7 +73,7 @@ pub async fn accept(listener: &TcpListener, starved: impl Fn()) -> (TcpStream, S
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
                 starved();
-                if let Some(times) = WARNING.occurred() {
+                if let Some(times) = WARNING.occurred(Instant::now()) {
                     tracing::warn!(%error, times, "connections wait: none can be accepted (see ulimit -n)");
                 }
                 tokio::time::sleep(STARVED_PAUSE).await;
@@ -89,7 +89,7 @@ pub async fn close(listener: TcpListener, starved: impl Fn(), mut accepted: impl
     // Where filters are not permitted each worker finds that out for each port.
     static WARNING: Seldom = Seldom::new();
     if let Err(error) = ignore_new_clients(&listener)
-        && WARNING.occurred().is_some()
+        && WARNING.occurred(Instant::now()).is_some()
     {
         tracing::warn!(%error, "ports are closed without a filter; clients that connect at this moment are reset");
     }
