@@ -26,3 +26,22 @@ impl SetBy {
         self.0.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_has_its_policies_in_the_order_in_which_they_were_added() {
+        let [one, two] = ["one", "two"].map(|name| Reference::new("shop", name));
+        let mut set_by = SetBy::default();
+        assert!(set_by.is_empty());
+        set_by.add("methods", &two);
+        set_by.add("access", &one);
+        set_by.add("methods", &one);
+        assert!(!set_by.is_empty());
+        assert_eq!(set_by.of("methods"), [two, one.clone()]);
+        assert_eq!(set_by.of("access"), [one]);
+        assert!(set_by.of("retry").is_empty());
+    }
+}
