@@ -110,9 +110,8 @@ impl Governed {
             return;
         };
         if !https {
-            let message =
-                "backendTLS has no effect here: the protocol is not HTTPS; write protocol: HTTPS, or remove it";
-            return self.tell(policy, "spec.backendTLS", Reason::Unsupported, message.into());
+            let unread = policies.iter().any(|policy| matches!(policy.backend.protocol, Some(Err(_))));
+            return self.unencrypted(policy, chosen.is_none() && unread);
         }
         self.protocol_told = true;
         let tls = match wish {
@@ -126,8 +125,10 @@ impl Governed {
             self.unverified(policy, "spec.backendTLS");
         }
         let Some(server_name) = tls.server_name.clone().or_else(|| ServerName::try_from(name.to_owned()).ok()) else {
-            return self.nameless(policy, name);
+            let what = format!("{} is no name that a certificate can have", quoted(name));
+            return self.broken(policy, "spec.backendTLS", Reason::Invalid, &what, "write serverName");
         };
+        const WAY_OUT: &str = "correct it or name another";
         let authorities = tls.ca.as_ref().map_or(Ok(Vec::new()), |name| load(name, secrets, secret::authorities));
         let client = tls.client.as_ref().map(|name| load(name, secrets, secret::load)).transpose();
         match (authorities, client) {
@@ -136,22 +137,26 @@ impl Governed {
                 backend.policy.tls = Some(BackendTls { authorities, server_name, client });
                 backend.set_by.add("tls", &policy.age.owner);
             }
-            (Err((reason, what)), _) => self.broken(policy, "caSecret", reason, &what),
-            (_, Err((reason, what))) => self.broken(policy, "clientCertSecret", reason, &what),
+            (Err((reason, what)), _) => self.broken(policy, "spec.backendTLS.caSecret", reason, &what, WAY_OUT),
+            (_, Err((reason, what))) => self.broken(policy, "spec.backendTLS.clientCertSecret", reason, &what, WAY_OUT),
         }
     }
 
-    fn broken(&mut self, policy: &Policy, part: &str, reason: Reason, what: &str) {
-        let message = format!("{what}: 503 is answered; correct it or name another");
-        self.tell(policy, &format!("spec.backendTLS.{part}"), reason, message);
-        self.refuse(policy, reason, &format!("({what})"));
+    /// What the policy says of TLS, where the protocol is not HTTPS or, if `unread`, nobody can say what it is.
+    fn unencrypted(&mut self, policy: &Policy, unread: bool) {
+        let field = "spec.backendTLS";
+        if unread {
+            // What is to be encrypted is not sent in the clear.
+            let what = "the protocol beside backendTLS cannot be read";
+            return self.broken(policy, field, Reason::Invalid, what, "correct the protocol");
+        }
+        let message = "backendTLS has no effect here: the protocol is not HTTPS; write protocol: HTTPS, or remove it";
+        self.tell(policy, field, Reason::Unsupported, message.into());
     }
 
-    fn nameless(&mut self, policy: &Policy, name: &str) {
-        let what = format!("{} is no name that a certificate can have", quoted(name));
-        let message = format!("{what}: 503 is answered; write serverName");
-        self.tell(policy, "spec.backendTLS", Reason::Invalid, message);
-        self.refuse(policy, Reason::Invalid, &format!("({what})"));
+    fn broken(&mut self, policy: &Policy, field: &str, reason: Reason, what: &str, way_out: &str) {
+        self.tell(policy, field, reason, format!("{what}: 503 is answered; {way_out}"));
+        self.refuse(policy, reason, &format!("({what})"));
     }
 
     fn unverified(&mut self, policy: &Policy, field: &str) {
