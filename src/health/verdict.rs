@@ -29,23 +29,12 @@ impl Verdict {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use proptest::prelude::*;
 
     use super::*;
 
     fn check(healthy_threshold: u32, unhealthy_threshold: u32) -> HealthCheck {
-        HealthCheck {
-            path: "/".into(),
-            host: None,
-            port: None,
-            interval: Duration::from_secs(1),
-            timeout: Duration::from_secs(1),
-            healthy_threshold,
-            unhealthy_threshold,
-            expected: vec![(200, 299)],
-        }
+        HealthCheck { healthy_threshold, unhealthy_threshold, ..HealthCheck::new("/".into(), None, None) }
     }
 
     /// `+` passed, `-` failed; gives the places at which the verdict was overturned.

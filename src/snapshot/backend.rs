@@ -154,6 +154,24 @@ pub struct Authority {
     pub subject: String,
 }
 
+impl HealthCheck {
+    /// With what counts where nothing is said. What is not said of interval and timeout gives way to the other.
+    pub fn new(path: String, interval: Option<Duration>, timeout: Option<Duration>) -> Self {
+        let (standard, patience) = (Duration::from_secs(5), Duration::from_secs(3));
+        let interval = interval.unwrap_or_else(|| timeout.map_or(standard, |timeout| timeout.max(standard)));
+        HealthCheck {
+            path,
+            host: None,
+            port: None,
+            interval,
+            timeout: timeout.unwrap_or(interval.min(patience)),
+            healthy_threshold: 2,
+            unhealthy_threshold: 3,
+            expected: vec![(200, 299)],
+        }
+    }
+}
+
 impl Default for BackendPolicy {
     fn default() -> Self {
         BackendPolicy {

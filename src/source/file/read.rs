@@ -217,20 +217,14 @@ fn health_check(mut table: Table<'_>) -> Option<HealthCheck> {
     if interval.zip(timeout).is_some_and(|(interval, timeout)| timeout > interval) {
         table.complain("timeout", "it is longer than interval; write a shorter one");
     }
-    let mut threshold = |key, standard| table.number(key, 1..=100).map_or(standard, |threshold| threshold as u32);
-    let (unhealthy_threshold, healthy_threshold) =
-        (threshold("unhealthy_threshold", 3), threshold("healthy_threshold", 2));
+    let mut threshold = |key| table.number(key, 1..=100).map(|threshold| threshold as u32);
+    let (unhealthy, healthy) = (threshold("unhealthy_threshold"), threshold("healthy_threshold"));
     table.finish();
-    let interval = interval.unwrap_or(timeout.unwrap_or(0).max(5));
+    let standard = HealthCheck::new(path?, interval.map(Duration::from_secs), timeout.map(Duration::from_secs));
     Some(HealthCheck {
-        path: path?,
-        host: None,
-        port: None,
-        interval: Duration::from_secs(interval),
-        timeout: Duration::from_secs(timeout.unwrap_or(interval.min(3))),
-        healthy_threshold,
-        unhealthy_threshold,
-        expected: vec![(200, 299)],
+        unhealthy_threshold: unhealthy.unwrap_or(standard.unhealthy_threshold),
+        healthy_threshold: healthy.unwrap_or(standard.healthy_threshold),
+        ..standard
     })
 }
 

@@ -78,32 +78,28 @@ pub(super) fn health_check(check: &api::HealthCheck) -> Read<HealthCheck> {
     {
         return Err(Flaw::new(field("timeout"), "the timeout is longer than the interval", "shorten it"));
     }
-    let interval = interval.unwrap_or_else(|| timeout.map_or(INTERVAL, |timeout| timeout.max(INTERVAL)));
+    let standard = HealthCheck::new(check.path.clone(), interval, timeout);
     let threshold = |name, value: Option<i32>, default| {
         value.map_or(Ok(default), |value| values::number(&field(name), value, 1..=100))
     };
     let expected = check.expected_statuses.as_deref();
     let expected = expected.map(|list| values::each(&field("expectedStatuses"), list, values::statuses)).transpose()?;
     Ok(HealthCheck {
-        path: check.path.clone(),
         host: check.host.as_deref().map(|text| authority(&field("host"), text)).transpose()?,
         port: check
             .port
             .map(|port| values::number(&field("port"), port, 1..=65535))
             .transpose()?
             .map(|port| port as u16),
-        interval,
-        timeout: timeout.unwrap_or(interval.min(TIMEOUT)),
-        healthy_threshold: threshold("healthyThreshold", check.healthy_threshold, 2)?,
-        unhealthy_threshold: threshold("unhealthyThreshold", check.unhealthy_threshold, 3)?,
-        expected: expected.unwrap_or_else(|| vec![(200, 299)]),
+        healthy_threshold: threshold("healthyThreshold", check.healthy_threshold, standard.healthy_threshold)?,
+        unhealthy_threshold: threshold("unhealthyThreshold", check.unhealthy_threshold, standard.unhealthy_threshold)?,
+        expected: expected.unwrap_or(standard.expected),
+        ..standard
     })
 }
 
-const INTERVAL: Duration = Duration::from_secs(5);
 /// So that a policy cannot make the process check without pause.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
-const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// `None`: no endpoint is ejected.
 pub(super) fn outlier(outlier: &api::Outlier) -> Read<Option<Outlier>> {
