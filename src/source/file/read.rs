@@ -251,6 +251,10 @@ fn certificate(mut table: Table<'_>, load: Load<'_>) -> Option<Arc<Certificate>>
     let mut pem = |key| {
         let a_file = "the path of a PEM file, from the folder of this one";
         let pem = table.text(key, a_file, |path| {
+            // Which is not to be shown.
+            if path.contains("-----BEGIN") {
+                return Err("it is PEM itself".to_owned());
+            }
             load(Path::new(path)).map_err(|error| format!("{path:?} cannot be read: {error}"))
         });
         table.require(key, pem, a_file)

@@ -350,6 +350,7 @@ fn a_certificate_is_a_pair_that_can_be_read() {
     for (keys, line, what) in [
         ("cert_path = \"cert\"", 4, format!("[tls] key_path: it is missing; {file}")),
         ("key_path = \"key\"", 4, format!("[tls] cert_path: it is missing; {file}")),
+        (&*format!("cert_path = \"cert\"\nkey_path = '''{key}'''"), 6, format!("[tls] key_path: it is PEM itself; {file}")),
         ("key_path = \"key\"\ncert_path = \"x\"", 6, format!("[tls] cert_path: \"x\" cannot be read: no such file; {file}")),
         (
             "cert_path = \"cert\"\nkey_path = \"other\"",
