@@ -48,6 +48,8 @@ pub(super) struct Checks {
 struct Means {
     turns: Semaphore,
     late: Seldom,
+    /// What the process itself lacks for checks.
+    lacking: Seldom,
     findings: mpsc::Sender<Finding>,
 }
 
@@ -76,7 +78,8 @@ pub(super) struct Finding {
 impl Checks {
     pub(super) fn new() -> Self {
         let (sender, findings) = mpsc::channel(FINDINGS);
-        let means = Means { turns: Semaphore::new(MOST_AT_ONCE), late: Seldom::new(), findings: sender };
+        let (late, lacking) = (Seldom::new(), Seldom::new());
+        let means = Means { turns: Semaphore::new(MOST_AT_ONCE), late, lacking, findings: sender };
         let (checkers, backends) = (HashMap::new(), HashMap::new());
         Checks { checkers, backends, newest: 0, means: Arc::new(means), findings }
     }
@@ -224,6 +227,9 @@ async fn ask_forever(probe: Probe, interval: Duration, means: Arc<Means>, endpoi
             Err(Failure::Theirs(why)) => Some(why),
             Err(Failure::Ours(error)) => {
                 tracing::debug!(%error, "an endpoint could not be checked");
+                if let Some(times) = means.lacking.occurred(Instant::now().into_std()) {
+                    tracing::warn!(%error, times, "health checks come to nothing for what the process itself lacks");
+                }
                 continue;
             }
         };
