@@ -85,7 +85,9 @@ fn behind_a_trusted_proxy_the_true_client_counts() {
         (2, "8.8.8.8", 403),
         (2, "9.9.9.9, 8.8.8.8", 403),
         (2, "2001:db8::1", 200),
+        (2, "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff", 200),
         (2, "2001:db9::1", 403),
+        (2, "2001:db7:ffff:ffff:ffff:ffff:ffff:ffff", 403),
         (2, "::ffff:9.9.9.9", 200),
         (3, "9.9.9.9", 403),
     ] {

@@ -3,10 +3,12 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use http::Response;
 use serde_json::{Value, json};
 
 use crate::support::h2_backend::H2Backend;
-use crate::support::wait::timed;
+use crate::support::ports::BlackHole;
+use crate::support::wait::{stays, timed, until};
 use crate::support::{Backend, Client, Headgate, TestCertificate, get, objects};
 
 const HOST: &str = "a.example";
@@ -30,13 +32,15 @@ fn shares(backends: &[Backend]) -> Vec<usize> {
 
 #[test]
 fn round_robin_is_exact_at_four_workers() {
-    let backends = answering(&["a", "b"]);
-    let fields = json!({ "loadBalancer": { "algorithm": "RoundRobin" } });
-    let proxy = governed(&addresses(&backends), fields, &[("--workers", "4")]);
-    for _ in 0..100 {
-        assert_eq!(get(proxy.http, HOST, "/").status, 200);
+    // The second is a policy that leaves it out.
+    for fields in [json!({ "loadBalancer": { "algorithm": "RoundRobin" } }), json!({ "protocol": "HTTP1" })] {
+        let backends = answering(&["a", "b"]);
+        let proxy = governed(&addresses(&backends), fields, &[("--workers", "4")]);
+        for _ in 0..100 {
+            assert_eq!(get(proxy.http, HOST, "/").status, 200);
+        }
+        assert_eq!(shares(&backends), [50, 50]);
     }
-    assert_eq!(shares(&backends), [50, 50]);
 }
 
 #[test]
@@ -51,9 +55,7 @@ fn least_connections_passes_over_the_one_that_is_busy() {
         client.send(format!("GET / HTTP/1.1\r\nHost: {HOST}\r\n\r\n"));
         held.push(client);
         assert!(held.len() < 1000, "nobody asks the second endpoint");
-        crate::support::wait::until("a request that has come", || {
-            (busy.seen().len() + free.seen().len() >= held.len()).then_some(())
-        });
+        until("a request that has come", || (busy.seen().len() + free.seen().len() >= held.len()).then_some(()));
     }
     for _ in 0..20 {
         assert_eq!(get(proxy.http, HOST, "/").text(), "free");
@@ -112,6 +114,27 @@ fn a_member_without_endpoints_gives_its_share_to_the_others() {
     }
 }
 
+#[test]
+fn a_member_is_a_port_of_its_service_and_without_weight_gets_nothing() {
+    let backends = answering(&["http", "other port", "without weight"]);
+    let mut objects = objects::site(HOST, &[]);
+    objects.extend(objects::service("v2", &[backends[0].address]));
+    let service = objects.iter_mut().find(|object| object["metadata"]["name"] == "v2").unwrap();
+    service["spec"]["ports"].as_array_mut().unwrap().push(json!({ "name": "other", "port": 81 }));
+    let mut slice = objects::slices("v2", &[backends[1].address]).remove(0);
+    slice["ports"][0]["name"] = "other".into();
+    objects.push(slice);
+    objects.extend(objects::service("v3", &[backends[2].address]));
+    let member = |service: &str, port: u16, weight: u16| json!({ "service": service, "port": port, "weight": weight });
+    let split = json!([member("v2", 80, 2), member("v2", 81, 1), member("v3", 80, 0)]);
+    objects.push(objects::policy("split", "Service", "a", json!({ "trafficSplit": split })));
+    let proxy = Headgate::serve(&objects);
+    for _ in 0..30 {
+        assert_eq!(get(proxy.http, HOST, "/").status, 200);
+    }
+    assert_eq!(shares(&backends), [20, 10, 0]);
+}
+
 /// Sends a request that its backend holds.
 fn hold(proxy: &Headgate) -> Client {
     let mut client = Client::connect(proxy.http);
@@ -131,21 +154,33 @@ fn endpoints_that_are_full_answer_503_at_once_and_the_next_one_is_asked_first() 
     let backends = [holding(), holding()];
     let proxy = governed(&addresses(&backends), json!({ "maxConnections": 1 }), &[("--workers", "4")]);
     let first = hold(&proxy);
-    crate::support::wait::until("the first", || (shares(&backends).iter().sum::<usize>() == 1).then_some(()));
+    until("the first", || (shares(&backends).iter().sum::<usize>() == 1).then_some(()));
     for _ in 0..6 {
         assert_eq!(get(proxy.http, HOST, "/").status, 200, "the other endpoint has room");
     }
     let second = hold(&proxy);
     let held = || backends.iter().filter(|b| b.seen().iter().any(|seen| seen.target() == "/hold")).count();
-    crate::support::wait::until("the second", || (held() == 2).then_some(()));
+    until("the second", || (held() == 2).then_some(()));
     let (refused, took) = timed(|| get(proxy.http, HOST, "/full"));
     assert_eq!(refused.status, 503);
     assert!(took < Duration::from_millis(500), "after {took:?}");
     let line = proxy.log_of("/full");
     assert_eq!((&line["flag"], &line["endpoint"]), (&json!("UO"), &json!("")));
     drop(first);
-    crate::support::wait::until("room", || (get(proxy.http, HOST, "/").status == 200).then_some(()));
+    until("room", || (get(proxy.http, HOST, "/").status == 200).then_some(()));
     drop(second);
+}
+
+#[test]
+fn the_last_place_at_an_endpoint_is_given_and_the_next_request_refused() {
+    let backend = holding();
+    let proxy = governed(&[backend.address], json!({ "maxConnections": 3 }), &[("--workers", "4")]);
+    let _held = [(); 2].map(|()| hold(&proxy));
+    backend.wait_for(2);
+    assert_eq!(get(proxy.http, HOST, "/").status, 200);
+    let _last = hold(&proxy);
+    backend.wait_for(4);
+    assert_eq!(get(proxy.http, HOST, "/").status, 503);
 }
 
 #[test]
@@ -187,4 +222,18 @@ fn a_connection_must_be_open_within_the_connect_timeout() {
     let (answer, took) = timed(|| get(proxy.http, HOST, "/"));
     assert_eq!(answer.status, 504);
     assert!((Duration::from_millis(250)..Duration::from_millis(900)).contains(&took), "after {took:?}");
+}
+
+/// Without a policy the end would come after a second.
+#[test]
+fn a_connection_may_take_as_long_as_the_connect_timeout() {
+    let hole = BlackHole::new();
+    let proxy = governed(&[hole.address], json!({ "connectTimeout": "15s", "protocol": "H2C" }), &[]);
+    let mut client = Client::connect(proxy.http);
+    client.send(format!("GET / HTTP/1.1\r\nHost: {HOST}\r\n\r\n"));
+    let waits = || proxy.metrics().value("proxy_requests_in_flight", &[("service", "a")]) == 1.0;
+    until("its first attempt", || waits().then_some(()));
+    stays("its waiting", Duration::from_millis(1100), waits);
+    let _backend = H2Backend::on(hole.open(), 100, async |mut exchange| exchange.reply(Response::new(()), "ok"));
+    assert_eq!(client.response().status, 200);
 }

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::support::objects::site;
 use crate::support::ports::ClosedPort;
-use crate::support::wait::until;
+use crate::support::wait::{timed, until};
 use crate::support::{Backend, Headgate, get};
 
 const SERVICE: [(&str, &str); 3] = [("namespace", "default"), ("ingress", ""), ("service", "a")];
@@ -76,6 +77,35 @@ fn one_that_answers_500_is_used_again_after_its_time() {
     until("its first answer", || (get(proxy.http, "a.example", "/").text() == "one").then_some(()));
     until("the log line", || proxy.stderr().contains("used again").then_some(()));
     assert_eq!(healthy(&proxy), 2.0);
+}
+
+#[test]
+fn errors_that_are_not_in_a_row_eject_nobody() {
+    let every_third_is_fine = Backend::scripted(|exchange| match exchange.number % 3 {
+        2 => exchange.reply("200 OK", ""),
+        _ => exchange.reply("500 Internal Server Error", ""),
+    });
+    let other = Backend::answering("other");
+    let proxy = Headgate::with(&site("a.example", &[every_third_is_fine.address, other.address]))
+        .file("p.yaml", &policy("outlier: {consecutiveErrors: 3, ejectionTime: 1h}"))
+        .start();
+    assert_eq!((0..60).filter(|_| get(proxy.http, "a.example", "/").status == 500).count(), 20);
+    assert_eq!(every_third_is_fine.seen().len(), 30);
+}
+
+#[test]
+fn an_ejection_lasts_as_long_as_the_policy_says() {
+    let broken = Arc::new(AtomicBool::new(true));
+    let backends = [moody(&broken, "one"), Backend::answering("two")];
+    let proxy = Headgate::with(&site("a.example", &[backends[0].address, backends[1].address]))
+        .file("p.yaml", &policy("outlier: {consecutiveErrors: 1, ejectionTime: 2s}"))
+        .start();
+    let ((), took) = timed(|| {
+        until("the failure", || (get(proxy.http, "a.example", "/").status == 500).then_some(()));
+        broken.store(false, SeqCst);
+        until("its return", || (get(proxy.http, "a.example", "/").text() == "one").then_some(()));
+    });
+    assert!((Duration::from_secs(2)..Duration::from_secs(10)).contains(&took), "after {took:?}");
 }
 
 #[test]

@@ -87,10 +87,12 @@ fn the_fields_go_with_all_answers_where_the_policy_says_so() {
 
 #[test]
 fn a_policy_may_have_a_status_of_its_own() {
-    let (proxy, _backend) = limited(json!({ "requests": 1, "per": "1h", "status": 503 }), &[]);
-    assert_eq!(statuses(&proxy, [(1, ""), (1, "")]), [200, 503]);
-    let line = proxy.log_line("a refusal", |line| line["status"] == 503);
-    assert_eq!(line["flag"], "RL");
+    for status in [400, 503, 599] {
+        let (proxy, _backend) = limited(json!({ "requests": 1, "per": "1h", "status": status }), &[]);
+        assert_eq!(statuses(&proxy, [(1, ""), (1, "")]), [200, status]);
+        let line = proxy.log_line("a refusal", |line| line["status"] == status);
+        assert_eq!(line["flag"], "RL");
+    }
 }
 
 #[test]
@@ -222,6 +224,11 @@ fn a_refused_request_costs_less_than_a_served_one() {
 
 /// A proxy that lets each client have one request in flight, and a backend that answers `/hold` never.
 fn one_at_a_time(more: Value) -> (Headgate, Backend) {
+    at_a_time(1, more)
+}
+
+/// The same with as many requests.
+fn at_a_time(most: u32, more: Value) -> (Headgate, Backend) {
     let backend = Backend::scripted(|exchange| match exchange.seen.target() {
         "/hold" => exchange.until_abandoned(),
         "/drip" => {
@@ -231,7 +238,7 @@ fn one_at_a_time(more: Value) -> (Headgate, Backend) {
         _ => exchange.reply("200 OK", "ok"),
     });
     let mut fields = more;
-    fields["connectionLimit"] = json!({ "perClient": 1 });
+    fields["connectionLimit"] = json!({ "perClient": most });
     (Headgate::serve(&objects::site_with_policy(HOST, &[backend.address], fields)), backend)
 }
 
@@ -253,6 +260,17 @@ fn a_client_has_no_more_requests_in_flight_than_its_limit() {
     assert_eq!(ask(&proxy, 2, "/", "").status, 200, "another client");
     held.reset();
     until("the place of the one that went away", || (ask(&proxy, 1, "/", "").status == 200).then_some(()));
+}
+
+#[test]
+fn the_last_place_is_given_and_the_next_request_refused() {
+    let (proxy, backend) = at_a_time(3, json!({}));
+    let _held = [(); 2].map(|()| holding(&proxy, 1, "/hold"));
+    backend.wait_for(2);
+    assert_eq!(statuses(&proxy, [(1, ""), (1, "")]), [200, 200]);
+    let _last = holding(&proxy, 1, "/hold");
+    backend.wait_for(5);
+    assert_eq!(statuses(&proxy, [(1, ""), (2, "")]), [429, 200]);
 }
 
 #[test]

@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
-use crate::support::objects::site;
+use serde_json::json;
+
+use crate::support::objects::{policy, site};
 use crate::support::ports::{BlackHole, ClosedPort};
 use crate::support::wait::timed;
 use crate::support::{Backend, Headgate, Response, Then, get, request};
@@ -59,7 +61,7 @@ fn the_last_answer_reaches_the_client_when_nobody_else_is_left() {
     let backends = [unavailable(), unavailable()];
     let proxy = serve(&backends.each_ref().map(|backend| backend.address), "retry: {attempts: 10, \"on\": [\"503\"]}");
     assert_eq!(get(proxy.http, "a.example", "/").status, 503);
-    assert_eq!(backends.iter().map(|backend| backend.seen().len()).sum::<usize>(), 2);
+    assert_eq!(tried(&backends), 2);
 }
 
 #[test]
@@ -81,7 +83,7 @@ fn a_body_that_went_out_is_never_sent_again() {
     let proxy =
         serve(&backends.each_ref().map(|backend| backend.address), "retry: {\"on\": [Reset], nonIdempotent: true}");
     assert_eq!(post(&proxy, "once").status, 502);
-    assert_eq!(backends.iter().map(|backend| backend.seen().len()).sum::<usize>(), 1);
+    assert_eq!(tried(&backends), 1);
 }
 
 #[test]
@@ -95,14 +97,64 @@ fn the_budget_is_a_share_of_the_requests_but_at_least_three() {
         })
     });
     let addresses = backends.each_ref().map(|backend| backend.address);
-    for (percent, requests, retries) in [(0, 10, 3), (50, 20, 10)] {
+    for (percent, requests, retries) in
+        [("budgetPercent: 0", 10, 3), ("budgetPercent: 50", 20, 10), ("budgetPercent: 100", 20, 20), ("", 30, 6)]
+    {
         seen.store(0, SeqCst);
-        let spec = format!("retry: {{\"on\": [\"503\"], budgetPercent: {percent}}}");
+        let spec = format!("retry: {{\"on\": [\"503\"], {percent}}}");
         let proxy = serve(&addresses, &spec);
         for _ in 0..requests {
             assert_eq!(get(proxy.http, "a.example", "/").status, 503);
         }
-        assert_eq!(seen.load(SeqCst), requests + retries, "{percent} %");
+        assert_eq!(seen.load(SeqCst), requests + retries, "{percent}");
+    }
+}
+
+#[test]
+fn there_are_as_many_further_tries_as_attempts() {
+    let closed = [(); 5].map(|()| ClosedPort::new());
+    let addresses = closed.each_ref().map(|closed| closed.address);
+    for (retry, tries) in
+        [("attempts: 0", 1.0), ("attempts: 1", 2.0), ("", 3.0), ("attempts: 3", 4.0), ("attempts: 10", 5.0)]
+    {
+        let proxy = serve(&addresses, &format!("retry: {{{retry}}}"));
+        assert_eq!(get(proxy.http, "a.example", "/").status, 502);
+        assert_eq!(proxy.counted("proxy_backend_errors_total", &[("reason", "connect")], tries), tries, "{retry}");
+    }
+}
+
+fn tried(backends: &[Backend]) -> usize {
+    backends.iter().map(|backend| backend.seen().len()).sum()
+}
+
+#[test]
+fn only_what_is_listed_is_tried_again() {
+    let answering = |status: &str| Backend::sending(format!("HTTP/1.1 {status} No\r\nContent-Length: 0\r\n\r\n"));
+    let (closed, resetting) = (ClosedPort::new(), resetting());
+    let [lowest, bad_gateway, highest] = ["400", "502", "599"].map(answering);
+    let failing = [
+        ("ConnectFailure", closed.address, 502),
+        ("Reset", resetting.address, 502),
+        ("400", lowest.address, 400),
+        ("502", bad_gateway.address, 502),
+        ("599", highest.address, 599),
+    ];
+    let good = Backend::answering("ok");
+    let pairs: Vec<_> = failing.iter().flat_map(|(listed, ..)| failing.map(|failure| (*listed, failure))).collect();
+    let named = |number| format!("s{number}");
+    let of_pair = |(number, (listed, (_, address, _))): (usize, &(&str, (&str, SocketAddr, u16)))| {
+        let retry = json!({ "on": [listed], "budgetPercent": 100 });
+        let fields = json!({ "retry": retry, "outlier": { "disabled": true } });
+        let mut objects = site(&format!("{}.example", named(number)), &[*address, good.address]);
+        objects.push(policy(&named(number), "Service", &named(number), fields));
+        objects
+    };
+    let proxy = Headgate::serve(&pairs.iter().enumerate().flat_map(of_pair).collect::<Vec<_>>());
+    for (number, (listed, (happens, _, status))) in pairs.iter().enumerate() {
+        let mut statuses = [(); 4].map(|()| get(proxy.http, &format!("{}.example", named(number)), "/").status);
+        statuses.sort();
+        let expected = if listed == happens { [200; 4] } else { [200, 200, *status, *status] };
+        assert_eq!(statuses, expected, "{happens} where {listed} is listed");
     }
 }
 

@@ -90,9 +90,11 @@ fn an_answer_that_falls_silent_breaks_off() {
 #[test]
 fn what_is_just_fast_enough_is_served() {
     let backend = Backend::scripted(|exchange| {
-        std::thread::sleep(Duration::from_millis(700));
+        std::thread::sleep(Duration::from_millis(1400));
         exchange.reply("200 OK", "ok")
     });
-    let proxy = timed_out(&backend, json!({ "request": "2s", "idle": "2s" }));
-    assert_eq!(get(proxy.http, HOST, "/").status, 200);
+    for timeouts in [json!({ "request": "2s" }), json!({ "idle": "2s" }), json!({ "request": "2s", "idle": "2s" })] {
+        let proxy = timed_out(&backend, timeouts);
+        assert_eq!(get(proxy.http, HOST, "/").status, 200);
+    }
 }

@@ -1,5 +1,6 @@
 //! Values of a ProxyPolicy, in the grammar that its schema has, since no API server checks a folder. What is accepted
-//! here and there is the same, but that the schema bounds the length of lists.
+//! here and there is the same, but that the schema bounds the length of lists and wants hosts in lower case, and leaves
+//! it to us to refuse numbers within texts that are too large, ranges that run backwards and hosts that DNS does not have.
 
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
