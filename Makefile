@@ -31,9 +31,9 @@ lint: ## Formatting and lints
 fmt: ## Format the source
 	cargo fmt
 
-golden: ## Rewrite the expected output of the translation fixtures, and the chart's table of values; review the diff
+golden: ## Rewrite the expected output of the translation fixtures and of the chart; review the diff
 	HEADGATE_GOLDEN=rewrite cargo test --locked --test golden
-	HEADGATE_GOLDEN=rewrite cargo test --locked --test chart values
+	HEADGATE_GOLDEN=rewrite cargo test --locked --test chart -- golden values
 
 crds: ## Rewrite crds/, and the chart's copy, from the types in src/api
 	cargo run --quiet --locked -- crds > crds/proxypolicies.yaml.new

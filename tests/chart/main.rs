@@ -6,6 +6,7 @@
 
 mod documents;
 mod flags;
+mod golden;
 mod kubernetes;
 mod metrics;
 mod objects;

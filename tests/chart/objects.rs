@@ -19,6 +19,10 @@ fn what_each_file_of_values_gives_is_known_to_kubernetes() {
         assert!(wrong.is_empty(), "{}:\n{}", file.display(), wrong.join("\n"));
         assert_no_name_twice(file, &rendered);
         assert_selectors_find_the_pod(file, &rendered);
+        for probe in ["livenessProbe", "readinessProbe", "startupProbe"] {
+            let port = &rendered.container()[probe]["httpGet"]["port"];
+            assert!(port.is_null() || port_names(&rendered).contains(&port), "{}: {probe}", file.display());
+        }
     }
 }
 
@@ -36,8 +40,7 @@ fn assert_no_name_twice(file: &Path, rendered: &Rendered) {
 /// Services, budgets, policies and monitors are for pods of the controller, by ports that they have.
 fn assert_selectors_find_the_pod(file: &Path, rendered: &Rendered) {
     let labels = &rendered.workload()["spec"]["template"]["metadata"]["labels"];
-    let ports: Vec<&Value> =
-        rendered.container()["ports"].as_array().unwrap().iter().map(|port| &port["name"]).collect();
+    let ports = port_names(rendered);
     let test = rendered.all("Pod").map(|pod| &pod["metadata"]["labels"]).next();
     for object in rendered.iter() {
         let selector = match object["kind"].as_str().unwrap() {
@@ -56,6 +59,10 @@ fn assert_selectors_find_the_pod(file: &Path, rendered: &Rendered) {
             }
         }
     }
+}
+
+fn port_names(rendered: &Rendered) -> Vec<&Value> {
+    rendered.container()["ports"].as_array().unwrap().iter().map(|port| &port["name"]).collect()
 }
 
 fn selects(selector: &Value, labels: &Value) -> bool {

@@ -19,8 +19,9 @@ selector:
 {{- include "headgate.setOnes" (pick .values "targetLabels" "podTargetLabels" "sampleLimit" "targetLimit" "labelLimit") }}
 {{- end -}}
 
+{{/* What they say of the port. Call with a dict: values, port. */}}
 {{- define "headgate.monitorEndpoint" -}}
-port: {{ .root.Values.controller.metrics.portName }}
+port: {{ .port }}
 path: /metrics
 interval: {{ .values.scrapeInterval }}
 honorLabels: {{ .values.honorLabels }}

@@ -77,7 +77,7 @@ ports:
     {{- if $c.hostPort.enabled }}
     hostPort: {{ $c.hostPort.ports.https }}
     {{- end }}
-  - name: {{ $c.metrics.portName }}
+  - name: metrics
     containerPort: {{ $c.metrics.port }}
     protocol: TCP
 {{- $set := pick $c "livenessProbe" "readinessProbe" "startupProbe" "lifecycle" "resources" "resizePolicy" }}
