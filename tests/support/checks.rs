@@ -70,9 +70,14 @@ impl Moody {
     /// A proxy that serves it, and checks it from when this is over.
     pub fn checked(&self, check: Value) -> Headgate {
         let proxy = Headgate::serve(&objects::site(HOST, &[self.backend.address]));
-        self.asked.set((proxy.admin, self.backend.address)).unwrap();
+        self.watch(&proxy);
         proxy.change(&site(&[self.backend.address], check));
         proxy
+    }
+
+    /// What this proxy holds it to be is what it sees.
+    pub fn watch(&self, proxy: &Headgate) {
+        self.asked.set((proxy.admin, self.backend.address)).unwrap();
     }
 
     /// Whether it was unhealthy when each of the first `checks` checks came (`-`) or not (`+`); waits for them.

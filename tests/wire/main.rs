@@ -40,6 +40,8 @@ mod opening;
 mod order;
 mod pairs;
 mod plain;
+mod plain_health;
+mod plain_keys;
 mod plain_names;
 mod plain_reload;
 mod plain_settings;

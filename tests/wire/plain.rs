@@ -1,8 +1,6 @@
 //! `serve --config` with `[[backends]]`: each key's effect, at its edges.
 
 use std::net::{IpAddr, SocketAddr, TcpStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -15,12 +13,21 @@ use crate::support::{Backend, Client, Headgate, TestCertificate, get, ports, req
 const SERVER: &str = "[server]\nbind_addr = \"127.0.0.1:0\"\n";
 
 /// A plain proxy in front of these, called `b0`, `b1`, …, with more keys of each and more tables.
-fn before(backends: &[(SocketAddr, &str)], tables: &str) -> Builder {
+pub(super) fn before(backends: &[(SocketAddr, &str)], tables: &str) -> Builder {
+    Headgate::plain(&config(backends, tables))
+}
+
+pub(super) fn config(backends: &[(SocketAddr, &str)], tables: &str) -> String {
     let entry = |(at, (address, keys)): (usize, &(SocketAddr, &str))| {
         format!("[[backends]]\nname = \"b{at}\"\naddr = \"{address}\"\n{keys}\n")
     };
     let entries: String = backends.iter().enumerate().map(entry).collect();
-    Headgate::plain(&format!("{SERVER}{entries}{tables}"))
+    format!("{SERVER}{entries}{tables}")
+}
+
+/// A plain proxy in front of this one, with more keys of `[server]`.
+pub(super) fn with(server: &str, backend: SocketAddr) -> Builder {
+    Headgate::plain(&format!("{SERVER}{server}\n[[backends]]\nname = \"a\"\naddr = \"{backend}\""))
 }
 
 fn shares(backends: &[Backend]) -> Vec<usize> {
@@ -53,14 +60,17 @@ fn the_file_in_the_readme_answers_requests() {
 
 #[test]
 fn every_host_and_path_goes_to_the_backends_by_their_weights() {
-    let backends = ["a", "b", "c"].map(Backend::answering);
-    let entries = [(backends[0].address, "weight = 9"), (backends[1].address, ""), (backends[2].address, "weight = 0")];
-    let proxy = before(&entries, "").flag("--workers", "4").start();
-    for at in 0..100 {
-        assert_eq!(get(proxy.http, &format!("host{at}.example"), &format!("/{at}?q")).status, 200);
+    for balancer in ["", "[load_balancer]", "[load_balancer]\ntype = \"round_robin\""] {
+        let backends = ["a", "b", "c"].map(Backend::answering);
+        let [a, b, c] = backends.each_ref().map(|backend| backend.address);
+        let entries = [(a, "weight = 9"), (b, ""), (c, "weight = 0")];
+        let proxy = before(&entries, balancer).flag("--workers", "4").start();
+        for at in 0..100 {
+            assert_eq!(get(proxy.http, &format!("host{at}.example"), &format!("/{at}?q")).status, 200);
+        }
+        assert_eq!(shares(&backends), [90, 10, 0], "{balancer}");
+        assert_eq!(backends[0].last().header("x-real-ip").as_deref(), Some("127.0.0.1"));
     }
-    assert_eq!(shares(&backends), [90, 10, 0]);
-    assert_eq!(backends[0].last().header("x-real-ip").as_deref(), Some("127.0.0.1"));
 }
 
 #[test]
@@ -161,37 +171,43 @@ fn a_client_has_its_burst_and_then_its_rate() {
 }
 
 #[test]
-fn the_burst_is_the_rate_if_it_is_not_given() {
+fn the_burst_is_the_rate_if_it_is_not_given_and_may_be_less() {
     let backend = Backend::answering("a");
-    let proxy = before(&[(backend.address, "")], "[rate_limit]\nrequests_per_second = 2").start();
-    assert_burst_and_rate(&proxy, 2, 2.0);
+    for (keys, burst, per_second) in
+        [("requests_per_second = 2", 2, 2.0), ("requests_per_second = 20\nburst_size = 1", 1, 20.0)]
+    {
+        let proxy = before(&[(backend.address, "")], &format!("[rate_limit]\n{keys}")).start();
+        assert_burst_and_rate(&proxy, burst, per_second);
+    }
 }
 
 #[test]
 fn access_lists_are_about_the_client_and_deny_wins() {
     let backend = Backend::answering("a");
-    let lists = "[access]\nallow = [\"127.0.0.0/29\"]\ndeny = [\"127.0.0.3\"]";
-    let proxy = before(&[(backend.address, "")], lists).start();
-    assert_eq!([1, 3, 7, 8].map(|last| from(last, &proxy)), [200, 403, 200, 403]);
-}
-
-#[test]
-fn deny_alone_lets_all_others_in_and_empty_lists_everybody() {
-    let backend = Backend::answering("a");
-    let proxy = before(&[(backend.address, "")], "[access]\nallow = []\ndeny = [\"127.0.0.3/32\"]").start();
-    assert_eq!([1, 3].map(|last| from(last, &proxy)), [200, 403]);
-    let proxy = before(&[(backend.address, "")], "[access]\nallow = []\ndeny = []").start();
-    assert_eq!(from(3, &proxy), 200);
+    for (lists, expected) in [
+        ("allow = [\"127.0.0.0/29\"]\ndeny = [\"127.0.0.3\"]", [200, 403, 200, 403]),
+        ("allow = [\"::ffff:127.0.0.0/125\"]", [200, 200, 200, 403]),
+        ("allow = [\"127.0.0.3\", \"127.0.0.8/32\"]\ndeny = []", [403, 200, 403, 200]),
+        ("allow = []\ndeny = [\"127.0.0.3/32\"]", [200, 403, 200, 200]),
+        ("deny = [\"::/0\"]", [200; 4]),
+        ("allow = []\ndeny = []", [200; 4]),
+    ] {
+        let proxy = before(&[(backend.address, "")], &format!("[access]\n{lists}")).start();
+        assert_eq!([1, 3, 7, 8].map(|last| from(last, &proxy)), expected, "{lists}");
+    }
 }
 
 #[test]
 fn a_request_may_take_the_request_timeout() {
-    let backend = Backend::scripted(|exchange| exchange.until_abandoned());
-    let config = format!(
-        "[server]\nbind_addr = \"127.0.0.1:0\"\nrequest_timeout = 1\n[[backends]]\nname = \"a\"\naddr = \"{}\"",
-        backend.address
-    );
-    let proxy = Headgate::plain(&config).start();
+    let backend = Backend::scripted(|exchange| match exchange.seen.target() {
+        "/slow" => exchange.until_abandoned(),
+        _ => {
+            std::thread::sleep(Duration::from_millis(500));
+            exchange.reply("200 OK", "in time")
+        }
+    });
+    let proxy = with("request_timeout = 1", backend.address).start();
+    assert_eq!(get(proxy.http, "a", "/").text(), "in time");
     let (answer, took) = timed(|| get(proxy.http, "a", "/slow"));
     assert_eq!(answer.status, 504);
     assert!((Duration::from_millis(950)..Duration::from_secs(4)).contains(&took), "after {took:?}");
@@ -270,50 +286,19 @@ fn a_backend_that_refuses_costs_no_request() {
     assert!(ejected.contains("b0"), "{ejected}");
 }
 
-#[test]
-fn a_backend_that_fails_its_checks_is_out_until_it_passes_them_and_is_asked_by_its_address() {
-    let sick = Arc::new(AtomicBool::new(false));
-    let is_sick = sick.clone();
-    let checked = Backend::scripted(move |exchange| {
-        let sick = exchange.seen.target() == "/_health" && is_sick.load(Ordering::Relaxed);
-        exchange.reply(if sick { "503 Service Unavailable" } else { "200 OK" }, "checked")
-    });
-    let other = Backend::answering("other");
-    let check = "[health_check]\npath = \"/_health\"\ninterval = 1\nhealthy_threshold = 1\nunhealthy_threshold = 2";
-    let proxy = before(&[(checked.address, "weight = 1000"), (other.address, "")], check).start();
-    let first = until("a check", || checked.seen().into_iter().find(|seen| seen.target() == "/_health"));
-    assert_eq!(first.header("host"), Some(checked.address.to_string()));
-    assert_eq!(get(proxy.http, "a", "/").text(), "checked");
-    let share =
-        |wanted: &str| until(wanted, || (0..5).all(|_| get(proxy.http, "a", "/").text() == wanted).then_some(()));
-    sick.store(true, Ordering::Relaxed);
-    share("other");
-    sick.store(false, Ordering::Relaxed);
-    share("checked");
-    let stderr = proxy.stderr();
-    let told = |text: &str| stderr.lines().any(|line| line.contains(text) && line.contains("backend=b0"));
-    assert!(told("unhealthy: it failed its checks") && told("healthy again"), "{stderr}");
-}
-
 /// The authority is not where it leads.
 #[test]
 fn connect_opens_a_tunnel_to_a_backend_only_if_that_is_on() {
     let echo = Raw::echo();
-    let file = |server: &str| {
-        format!(
-            "[server]\nbind_addr = \"127.0.0.1:0\"\n{server}\n[[backends]]\nname = \"a\"\naddr = \"{}\"",
-            echo.address
-        )
-    };
     let connect = "CONNECT 127.0.0.1:9 HTTP/1.1\r\nHost: 127.0.0.1:9\r\n\r\n";
-    let on = Headgate::plain(&file("connect_tunnel = true")).start();
+    let on = with("connect_tunnel = true", echo.address).start();
     let mut client = Client::connect(on.http);
     client.send(connect);
     assert_eq!(client.head().status, 200);
     client.send("ping");
     assert_eq!(client.exactly(4), b"ping");
     for server in ["connect_tunnel = false", ""] {
-        let off = Headgate::plain(&file(server)).start();
+        let off = with(server, echo.address).start();
         assert_eq!(request(off.http, connect).status, 405, "{server}");
     }
     assert_eq!(echo.accepted(), 1);
@@ -333,11 +318,7 @@ fn backends_are_shown_by_name() {
 #[test]
 fn more_connections_than_the_process_may_hold_are_closed() {
     let backend = Backend::answering("a");
-    let config = format!(
-        "[server]\nbind_addr = \"127.0.0.1:0\"\nmax_connections = 1\n[[backends]]\nname = \"a\"\naddr = \"{}\"",
-        backend.address
-    );
-    let proxy = Headgate::plain(&config).start();
+    let proxy = with("max_connections = 1", backend.address).start();
     let mut first = Client::connect(proxy.http);
     assert_eq!(first.get("a", "/").status, 200);
     let second = TcpStream::connect(proxy.http).unwrap();

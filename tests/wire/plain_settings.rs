@@ -3,6 +3,7 @@
 
 use std::net::{Ipv4Addr, TcpListener};
 
+use super::plain::with;
 use crate::support::headgate::Process;
 use crate::support::wait::until;
 use crate::support::{Backend, Headgate, get, site};
@@ -20,14 +21,10 @@ fn assert_workers(proxy: &Headgate, count: usize) {
 #[test]
 fn a_flag_wins_over_the_environment_that_over_the_file_and_that_over_the_default() {
     let backend = Backend::answering("a");
-    let file = |server: &str| {
-        let address = backend.address;
-        Headgate::plain(&format!(
-            "[server]\nbind_addr = \"127.0.0.1:0\"\n{server}\n[[backends]]\nname = \"a\"\naddr = \"{address}\""
-        ))
-    };
+    let file = |server: &str| with(server, backend.address);
     let default = file("").start();
     assert_workers(&default, std::thread::available_parallelism().unwrap().get());
+    assert_workers(&file("worker_threads = 1").start(), 1);
     assert_workers(&file("worker_threads = 5").start(), 5);
     assert_workers(&file("worker_threads = 5").environment("HEADGATE_WORKERS", "6").start(), 6);
     let all = file("worker_threads = 5").environment("HEADGATE_WORKERS", "6").flag("--workers", "7").start();
@@ -69,9 +66,7 @@ fn the_port_of_the_file_is_listened_on_unless_a_flag_names_another() {
 #[test]
 fn flags_that_mean_nothing_for_a_plain_proxy_are_named() {
     let backend = Backend::answering("a");
-    let config =
-        format!("[server]\nbind_addr = \"127.0.0.1:0\"\n[[backends]]\nname = \"a\"\naddr = \"{}\"", backend.address);
-    let all = Headgate::plain(&config)
+    let all = with("", backend.address)
         .flag("--https-port", "1")
         .flag("--ingress-class", "x")
         .flag("--workers", "1")
@@ -79,7 +74,7 @@ fn flags_that_mean_nothing_for_a_plain_proxy_are_named() {
         .start();
     let named = "--ingress-class, --configmap, --https-port: passed over, since they mean nothing for a plain proxy";
     assert!(all.stderr().contains(named), "{}", all.stderr());
-    let none = Headgate::plain(&config).flag("--workers", "1").start();
+    let none = with("", backend.address).flag("--workers", "1").start();
     assert!(!none.stderr().contains("passed over"), "{}", none.stderr());
 }
 

@@ -260,10 +260,12 @@ fn certificate(mut table: Table<'_>, load: Load<'_>) -> Option<Arc<Certificate>>
         table.require(key, pem, a_file)
     };
     let (chain, key) = (pem("cert_path"), pem("key_path"));
-    let certificate = translate::certificate(("cert_path", &chain?), ("key_path", &key?));
-    let certificate = certificate.map_err(|what| table.complain("cert_path", &format!("it {what}; write a pair")));
+    let certificate = chain.zip(key).and_then(|(chain, key)| {
+        let certificate = translate::certificate(("cert_path", &chain), ("key_path", &key));
+        certificate.map_err(|what| table.complain("cert_path", &format!("it {what}; write a pair"))).ok()
+    });
     table.finish();
-    certificate.ok()
+    certificate
 }
 
 fn not(text: &str) -> String {
