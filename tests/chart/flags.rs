@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::rendered::{Rendered, value_files};
+use crate::rendered::{Rendered, ci, value_files};
 
 /// Those that the templates may pass; what a file of values leads to is in the test above.
 #[test]
@@ -24,9 +24,24 @@ fn the_files_of_values_lead_to_every_flag() {
     assert!(missing.is_empty(), "{missing:?}");
 }
 
+/// Templates take numbers for floating-point ones.
+#[test]
+fn large_numbers_are_written_in_full() {
+    let rendered = Rendered::with(&[
+        "controller.extraArgs.max-connections=20000000",
+        "controller.drainTimeout=10000000",
+        "controller.config.hsts-max-age=31536000",
+        r#"controller.sysctls={"net.core.somaxconn":8000000}"#,
+    ]);
+    assert_eq!(rendered.flag("max-connections"), Some("20000000"));
+    assert_eq!(rendered.flag("drain-timeout"), Some("10000000s"));
+    assert_eq!(rendered.one("ConfigMap")["data"]["hsts-max-age"], "31536000");
+    assert_eq!(rendered.pod()["securityContext"]["sysctls"][0]["value"], "8000000");
+}
+
 #[test]
 fn values_of_flags_arrive_as_they_are() {
-    let rendered = Rendered::of(&crate::rendered::ci("extra"), &[]);
+    let rendered = Rendered::of(&ci("extra"), &[]);
     for (flag, value) in [
         ("server-header", ""),
         ("hsts", "false"),

@@ -40,8 +40,8 @@ healthz-port: {{ $c.metrics.port }}
 ingress-class: {{ default $c.ingressClassResource.name $c.ingressClass }}
 controller-class: {{ $c.ingressClassResource.controllerValue }}
 configmap: {{ include "headgate.namespace" . }}/{{ include "headgate.fullname" . }}
-shutdown-grace-period: {{ $c.shutdownGracePeriod }}s
-drain-timeout: {{ $c.drainTimeout }}s
+shutdown-grace-period: {{ $c.shutdownGracePeriod | int64 }}s
+drain-timeout: {{ $c.drainTimeout | int64 }}s
 {{- if $c.watchIngressWithoutClass }}
 watch-ingress-without-class: true
 {{- end }}
@@ -83,6 +83,6 @@ default-backend-service: {{ . }}
 {{- end -}}
 - serve
 {{- range $flag, $value := $flags }}
-- {{ printf "--%s=%v" $flag $value | quote }}
+- {{ printf "--%s=%s" $flag (include "headgate.text" $value) | quote }}
 {{- end }}
 {{- end -}}

@@ -52,6 +52,11 @@ annotations:
 {{- end }}
 {{- end -}}
 
+{{/* A value as text. Numbers are floating-point to templates, which write large ones with an exponent. */}}
+{{- define "headgate.text" -}}
+{{- if kindIs "string" . }}{{ . }}{{ else }}{{ toJson . }}{{ end -}}
+{{- end -}}
+
 {{/* The reference of an image. Call with a dict: root, image. */}}
 {{- define "headgate.image" -}}
 {{- $registry := default .root.Values.global.image.registry .image.registry -}}

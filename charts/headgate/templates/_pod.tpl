@@ -98,7 +98,7 @@ ports:
 {{- define "headgate.podSecurityContext" -}}
 {{- $sysctls := list -}}
 {{- range $name, $value := .Values.controller.sysctls -}}
-{{- $sysctls = append $sysctls (dict "name" $name "value" ($value | toString)) -}}
+{{- $sysctls = append $sysctls (dict "name" $name "value" (include "headgate.text" $value)) -}}
 {{- end -}}
 {{- toYaml (ternary (merge (dict "sysctls" $sysctls) .Values.controller.podSecurityContext) .Values.controller.podSecurityContext (gt (len $sysctls) 0)) -}}
 {{- end -}}
