@@ -5,9 +5,10 @@ use http::request::Parts;
 
 use super::error::ProxyError;
 use super::exchange::Exchange;
-use crate::tables::{LiveRoute, enter_all, take_all};
+use crate::tables::{Caller, LiveRoute, enter_all, take_all};
 
-pub(super) fn admit(exchange: &Exchange, route: &LiveRoute, head: &Parts) -> Result<(), ProxyError> {
+/// `host`: as it was matched.
+pub(super) fn admit(exchange: &Exchange, route: &LiveRoute, host: &str, head: &Parts) -> Result<(), ProxyError> {
     let client = exchange.client.get();
     if !route.connection_limits.is_empty() {
         let counted = enter_all(&route.connection_limits, client).ok_or(ProxyError::ConnectionLimited)?;
@@ -16,7 +17,8 @@ pub(super) fn admit(exchange: &Exchange, route: &LiveRoute, head: &Parts) -> Res
     if route.rate_limits.is_empty() {
         return Ok(());
     }
-    match take_all(&route.rate_limits, client, &head.headers, exchange.connection.worker.shared.nanos()) {
+    let caller = Caller { client, host, headers: &head.headers };
+    match take_all(&route.rate_limits, caller, exchange.connection.worker.shared.nanos()) {
         Ok(tightest) => {
             if let Some((limit, decision)) = tightest {
                 exchange.tell_limit(limit, &decision);

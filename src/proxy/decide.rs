@@ -6,8 +6,9 @@
 
 use std::sync::Arc;
 
+use http::header::HOST;
 use http::request::Parts;
-use http::{Method, Uri};
+use http::{HeaderName, Method, Uri};
 
 use super::client_address::Resolved;
 use super::error::ProxyError;
@@ -63,7 +64,10 @@ fn demand(route: &LiveRoute, asked: Asked<'_>, least_body: impl FnOnce() -> u64)
         return Err(ProxyError::Forbidden);
     }
     demand_method(&route.policy, asked)?;
-    if !route.required_headers.iter().all(|name| asked.head.headers.contains_key(name)) {
+    // Over HTTP/2 the host stands in the target.
+    let has =
+        |name: &HeaderName| asked.head.headers.contains_key(name) || (*name == HOST && !asked.target.host().is_empty());
+    if !route.required_headers.iter().all(has) {
         return Err(ProxyError::FieldMissing);
     }
     if route.policy.max_body_size.is_some_and(|limit| least_body() > limit) {

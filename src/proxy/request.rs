@@ -56,7 +56,7 @@ async fn treat(exchange: &Rc<Exchange>, head: Parts) -> Result<Response<Response
         let answer = respond::redirect(target.host(), port, &head.uri, exchange.head.asker, exchange.marks())?;
         return Ok(message::own(exchange, answer));
     }
-    admit(exchange, route, &head)?;
+    admit(exchange, route, target.host(), &head)?;
     let backend = exchange.choose_backend(route)?;
     if target.connect == Some(Connect::Tunnel) {
         return dial::tunnel(exchange, backend, &route.policy, head).await;

@@ -16,6 +16,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::header::HOST;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use self::gcra::Gcra;
@@ -46,9 +47,20 @@ pub struct RateLimiter {
 #[derive(Debug)]
 enum Key {
     Client,
+    /// Also of requests that name it in their target only.
+    Host,
     /// `None`: no request can have it.
     Header(Option<HeaderName>),
     Route,
+}
+
+/// Who asks, by all that a limit may count by.
+#[derive(Clone, Copy, Debug)]
+pub struct Caller<'a> {
+    pub client: IpAddr,
+    /// In the form in which it is matched, so that no other spelling is counted apart.
+    pub host: &'a str,
+    pub headers: &'a HeaderMap,
 }
 
 /// What a limiter says to one request.
@@ -79,8 +91,8 @@ impl RateLimiter {
 
     /// Takes one request out of the bucket of who asks, if there is one. At most one lock of one shard, and nothing is
     /// allocated for a key that is known.
-    pub fn take(&self, client: IpAddr, headers: &HeaderMap, now: Nanos) -> Decision {
-        let level = self.table.take(self.hash(client, headers), &self.gcra, now);
+    pub fn take(&self, caller: Caller<'_>, now: Nanos) -> Decision {
+        let level = self.table.take(self.hash(caller), &self.gcra, now);
         let tells = self.headers || !level.admitted;
         Decision {
             admitted: level.admitted,
@@ -90,8 +102,8 @@ impl RateLimiter {
     }
 
     /// Undoes a [`take`](Self::take): another limit refuses the request.
-    pub fn give_back(&self, client: IpAddr, headers: &HeaderMap) {
-        self.table.give_back(self.hash(client, headers), &self.gcra);
+    pub fn give_back(&self, caller: Caller<'_>) {
+        self.table.give_back(self.hash(caller), &self.gcra);
     }
 
     /// The value of `RateLimit`: `"name";r=0;t=1`.
@@ -100,15 +112,16 @@ impl RateLimiter {
         field(format!("\"{}\";r={remaining};t={seconds}", self.name))
     }
 
-    fn hash(&self, client: IpAddr, headers: &HeaderMap) -> u64 {
+    fn hash(&self, caller: Caller<'_>) -> u64 {
         let value = match &self.key {
             Key::Route => return self.scope,
             Key::Client => None,
-            Key::Header(name) => name.as_ref().and_then(|name| headers.get(name)),
+            Key::Host => Some(caller.host.as_bytes()).filter(|host| !host.is_empty()),
+            Key::Header(name) => name.as_ref().and_then(|name| caller.headers.get(name)).map(HeaderValue::as_bytes),
         };
         match value {
-            Some(value) => self.table.0.hash((self.scope, true, value.as_bytes())),
-            None => self.table.0.hash((self.scope, false, client_bits(client))),
+            Some(value) => self.table.0.hash((self.scope, true, value)),
+            None => self.table.0.hash((self.scope, false, client_bits(caller.client))),
         }
     }
 }
@@ -118,15 +131,14 @@ impl RateLimiter {
 /// `Ok`: admitted; with the limit that leaves least, of those that want fields. `Err`: the limit that refuses.
 pub fn take_all<'a>(
     limits: &'a [RateLimiter],
-    client: IpAddr,
-    headers: &HeaderMap,
+    caller: Caller<'_>,
     now: Nanos,
 ) -> Result<Option<(&'a RateLimiter, Decision)>, (&'a RateLimiter, Decision)> {
     let mut tightest: Option<(&RateLimiter, Decision)> = None;
     for (place, limit) in limits.iter().enumerate() {
-        let decision = limit.take(client, headers, now);
+        let decision = limit.take(caller, now);
         if !decision.admitted {
-            limits[..place].iter().for_each(|before| before.give_back(client, headers));
+            limits[..place].iter().for_each(|before| before.give_back(caller));
             return Err((limit, decision));
         }
         if limit.headers && tightest.is_none_or(|(_, before)| decision.remaining < before.remaining) {
@@ -140,6 +152,7 @@ impl Key {
     fn new(key: &LimitKey) -> Self {
         match key {
             LimitKey::ClientIp => Key::Client,
+            LimitKey::Header(name) if name == HOST.as_str() => Key::Host,
             LimitKey::Header(name) => Key::Header(HeaderName::try_from(name.as_str()).ok()),
             LimitKey::Route => Key::Route,
         }

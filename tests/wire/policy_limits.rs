@@ -128,6 +128,21 @@ fn a_key_may_be_a_field_and_the_address_where_it_is_missing() {
 }
 
 #[test]
+fn a_host_is_counted_as_it_is_matched_however_it_is_written() {
+    let key = json!({ "type": "Header", "name": "Host" });
+    let backend = Backend::answering("ok");
+    let limit = json!({ "requests": 1, "per": "1h", "key": key });
+    let objects = objects::site_with_policy("*.a.example", &[backend.address], json!({ "rateLimit": limit }));
+    let proxy = Headgate::serve(&objects);
+    let status = |host| Client::connect(proxy.http).get(host, "/").status;
+    assert_eq!(
+        ["one.a.example", "ONE.a.example", "one.a.example.", "one.a.example:81"].map(status),
+        [200, 429, 429, 429]
+    );
+    assert_eq!(status("two.a.example"), 200);
+}
+
+#[test]
 fn everybody_may_be_counted_together() {
     let (proxy, _backend) = limited(json!({ "requests": 2, "per": "1h", "key": { "type": "Route" } }), &[]);
     assert_eq!(statuses(&proxy, [(1, ""), (2, ""), (3, "")]), [200, 200, 429]);

@@ -33,6 +33,18 @@ async fn streams_of_one_connection_are_counted_one_by_one() {
 }
 
 #[tokio::test]
+async fn the_host_is_that_of_the_target() {
+    let backend = Backend::answering("ok");
+    let limit = json!({ "requests": 2, "per": "1h", "key": { "type": "Header", "name": "Host" } });
+    let proxy = limited(&backend, json!({ "rateLimit": limit, "request": { "requiredHeaders": ["Host"] } }));
+    let client = H2Client::plain(proxy.http).await;
+    assert_eq!(client.get(URL).await.status, 200);
+    let mut other = Client::connect_from([127, 0, 0, 9].into(), proxy.http);
+    assert_eq!([other.get(HOST, "/").status, other.get(HOST, "/").status], [200, 429]);
+    assert_eq!(client.get(URL).await.status, 429);
+}
+
+#[tokio::test]
 async fn a_grpc_call_that_is_refused_is_told_so_in_its_own_way() {
     let backend = Backend::answering("ok");
     let proxy = limited(&backend, json!({ "rateLimit": { "requests": 1, "per": "1h" } }));

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::tables::limiter::table::RateTable;
-use crate::tables::{Decision, RateLimiter, take_all};
+use crate::tables::{Caller, Decision, RateLimiter, take_all};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -23,8 +23,12 @@ fn client(number: u32) -> IpAddr {
     Ipv4Addr::from(number).into()
 }
 
+fn caller(client: IpAddr, headers: &HeaderMap) -> Caller<'_> {
+    Caller { client, host: "", headers }
+}
+
 fn take(limiter: &RateLimiter, client: IpAddr, now: u64) -> Decision {
-    limiter.take(client, &HeaderMap::new(), now)
+    limiter.take(caller(client, &HeaderMap::new()), now)
 }
 
 /// How many pass at once.
@@ -117,11 +121,23 @@ fn a_field_is_counted_by_its_value_and_the_address_where_it_is_missing() {
         |value: &[u8]| HeaderMap::from_iter([("x-api-key".parse().unwrap(), HeaderValue::from_bytes(value).unwrap())]);
     let long = |last| [vec![b'a'; 60_000], vec![last]].concat();
     for value in [&b""[..], b"a", b"b", b"\xff", &long(b'a'), &long(b'b')] {
-        assert!(limiter.take(client(1), &with(value), 0).admitted);
-        assert!(!limiter.take(client(2), &with(value), 0).admitted);
+        assert!(limiter.take(caller(client(1), &with(value)), 0).admitted);
+        assert!(!limiter.take(caller(client(2), &with(value)), 0).admitted);
     }
     assert!(take(&limiter, client(1), 0).admitted && !take(&limiter, client(1), 0).admitted);
     assert!(take(&limiter, client(2), 0).admitted);
+}
+
+#[test]
+fn the_host_is_counted_as_it_is_matched_and_the_address_where_there_is_none() {
+    let limit = by(LimitKey::Header("host".into()), rate_limit(1, Duration::from_secs(1), 1));
+    let limiter = limiter(&limit, &Arc::default());
+    let admitted = |number, host, field: &'static str| {
+        let headers = HeaderMap::from_iter([(http::header::HOST, HeaderValue::from_static(field))]);
+        limiter.take(Caller { client: client(number), host, headers: &headers }, 0).admitted
+    };
+    assert!(admitted(1, "a", "a") && !admitted(2, "a", "A:80") && admitted(1, "b", "a"));
+    assert!(admitted(1, "", "") && !admitted(1, "", "") && admitted(2, "", ""));
 }
 
 #[test]
@@ -140,14 +156,14 @@ fn what_one_limit_refuses_costs_nothing_of_the_others() {
     };
     let limits = [named("wide", 10), named("narrow", 2)];
     let none = HeaderMap::new();
-    let (tightest, decision) = take_all(&limits, client(1), &none, 0).unwrap().unwrap();
+    let (tightest, decision) = take_all(&limits, caller(client(1), &none), 0).unwrap().unwrap();
     assert_eq!((tightest.field(&decision), decision.remaining), ("\"narrow\";r=1;t=1".parse().unwrap(), 1));
-    assert!(take_all(&limits, client(1), &none, 0).is_ok());
+    assert!(take_all(&limits, caller(client(1), &none), 0).is_ok());
     for _ in 0..20 {
-        assert_eq!(take_all(&limits, client(1), &none, 0).unwrap_err().0.policy_field, "\"narrow\";q=2;w=1");
+        assert_eq!(take_all(&limits, caller(client(1), &none), 0).unwrap_err().0.policy_field, "\"narrow\";q=2;w=1");
     }
     assert_eq!(passing(&limits[0], 1, 0), 8);
-    assert!(take_all(&[], client(1), &none, 0).unwrap().is_none());
+    assert!(take_all(&[], caller(client(1), &none), 0).unwrap().is_none());
 }
 
 #[test]
@@ -165,7 +181,7 @@ fn the_fields_are_of_the_limit_that_leaves_least_and_of_the_first_of_equals() {
         ([("silent", 2, false), ("silent too", 1, false)], None),
     ] {
         let limiters = limits.map(named);
-        let tightest = take_all(&limiters, client(1), &HeaderMap::new(), 0).unwrap().map(|(limit, _)| limit);
+        let tightest = take_all(&limiters, caller(client(1), &HeaderMap::new()), 0).unwrap().map(|(limit, _)| limit);
         let name = tightest.map(|limit| limit.policy_field.to_str().unwrap().split('"').nth(1).unwrap());
         assert_eq!(name, told, "{limits:?}");
     }

@@ -6,7 +6,7 @@ use http::HeaderMap;
 
 use super::*;
 use crate::snapshot::{Access, ConnectionLimit};
-use crate::tables::LiveRoute;
+use crate::tables::{Caller, LiveRoute};
 
 fn policy(requests: u32, per_client: u32) -> RoutePolicy {
     let scope = limit_scope("policy");
@@ -33,7 +33,8 @@ fn route<'a>(tables: &'a Tables, path: &str) -> &'a LiveRoute {
 }
 
 fn passes(route: &LiveRoute) -> bool {
-    route.rate_limits[0].take(Ipv4Addr::LOCALHOST.into(), &HeaderMap::new(), 5).admitted
+    let caller = Caller { client: Ipv4Addr::LOCALHOST.into(), host: "h", headers: &HeaderMap::new() };
+    route.rate_limits[0].take(caller, 5).admitted
 }
 
 #[test]
