@@ -5,17 +5,19 @@ use std::time::{Duration, Instant};
 use crate::LATE;
 use crate::site::LONG;
 use crate::support::wait::{until, within};
-use crate::support::{Backend, Client, Headgate};
+use crate::support::{Backend, Client, Headgate, get};
 
 const FRESH: Duration = Duration::from_secs(30);
+const UNRESOLVED: &str = "the host name does not resolve";
+const RESOLVED: &str = "the host name resolves again";
 
-/// A plain proxy before a name, which is that of the first backend until something else is said.
+/// A plain proxy before a name, which is that of the first backend.
 struct Named {
     proxy: Headgate,
     /// At one port of two addresses.
     backends: [Backend; 2],
-    /// When the proxy was not there yet, and when it was ready.
-    start: [Instant; 2],
+    /// Between these the name was looked up.
+    looked_up: [Instant; 2],
 }
 
 impl Named {
@@ -25,9 +27,19 @@ impl Named {
         let server = "[server]\nbind_addr = \"127.0.0.1:0\"";
         let port = first.address.port();
         let config = format!("{server}\n[[backends]]\nname = \"app\"\naddr = \"app.test:{port}\"");
+        // The log tells when a name is looked up that did not resolve before.
+        let proxy = Headgate::plain(&config).hosts("").start();
+        until("a first look", || proxy.stderr().contains(UNRESOLVED).then_some(()));
         let before = Instant::now();
-        let proxy = Headgate::plain(&config).hosts("127.90.0.1 app.test").start();
-        Named { proxy, backends: [first, second], start: [before, Instant::now()] }
+        proxy.folder.write_hosts("127.90.0.1 app.test");
+        until("the next look", || proxy.stderr().contains(RESOLVED).then_some(()));
+        let looked_up = [before, Instant::now()];
+        until("the first backend", || (get(proxy.http, "a", "/").status == 200).then_some(()));
+        Named { proxy, backends: [first, second], looked_up }
+    }
+
+    fn told(&self, text: &str) -> usize {
+        self.proxy.stderr().matches(text).count()
     }
 
     /// Asks on one connection, and fails with the first request that fails, until `done` says that of an answer. That is
@@ -40,7 +52,7 @@ impl Named {
             assert_eq!(answer.status, 200);
             done(&answer.text()).then_some(())
         });
-        let took = self.start.map(|start| start.elapsed());
+        let took = self.looked_up.map(|start| start.elapsed());
         assert!(found.is_some() && took[0] >= FRESH && took[1] <= FRESH + LATE, "{took:?}");
     }
 }
@@ -62,11 +74,11 @@ pub(crate) fn goes() {
     named.proxy.folder.write_hosts("");
     named.ask_until(|answer| {
         assert_eq!(answer, "first");
-        named.proxy.stderr().contains("the host name does not resolve")
+        named.told(UNRESOLVED) == 2
     });
     let mut client = Client::connect(named.proxy.http);
     (0..20).for_each(|_| assert_eq!(client.get("a", "/").text(), "first"));
     named.proxy.folder.write_hosts("127.90.0.2 app.test");
     until("the second", || (client.get("a", "/").text() == "second").then_some(()));
-    until("the log line", || named.proxy.stderr().contains("the host name resolves again").then_some(()));
+    until("the log line", || (named.told(RESOLVED) == 2).then_some(()));
 }
