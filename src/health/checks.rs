@@ -118,10 +118,11 @@ impl Checks {
         let of_this = |checker: &&mut Checker| checker.number == finding.checker;
         let Some(checker) = self.checkers.get_mut(&finding.endpoint).filter(of_this) else { return false };
         let changed = checker.verdict.overturned(finding.failure.is_none(), &checker.check);
+        // First, so that who sees that it is unhealthy sees why.
+        checker.endpoint.note_check(finding.failure.clone());
         if changed {
             checker.tell(finding.failure.as_deref());
         }
-        checker.endpoint.note_check(finding.failure);
         changed
     }
 
