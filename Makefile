@@ -21,7 +21,7 @@ run: ## Start echo backends and the proxy on deploy/demo/, and print what to try
 test: ## Install what the tests need, then run everything
 	tests/tools.sh
 	$(MAKE) --no-print-directory lint
-	cargo test --locked
+	cargo test --locked --no-fail-fast
 
 lint: ## Formatting and lints
 	cargo fmt --check

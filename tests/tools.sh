@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Gets what the tests need beyond Rust, where it can: a C compiler, curl, nghttp2's clients, what makes network
-# namespaces, and a Python environment with a websocket, a gRPC and an HTTP/2 library in target/test-tools; and Helm with what
-# the chart is checked against. Says what is missing otherwise. Does nothing the second time.
+# namespaces, and a Python environment with a websocket, a gRPC and an HTTP/2 library in target/test-tools; Helm with what
+# the chart is checked against; and what tests/cluster makes a Kubernetes node of. Says what is missing otherwise, but for
+# the node, whose tests say that. Does nothing the second time.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -47,6 +48,19 @@ python_environment() {
         missing+=("the Python packages ${packages[*]} in $environment (pip says why above)")
 }
 
+# What makes a node: only root can use it, and only root can install it.
+node_programs() {
+    local missing=()
+    have containerd || missing+=(containerd)
+    have runc || missing+=(runc)
+    [ -x /usr/lib/cni/bridge ] || missing+=(containernetworking-plugins)
+    have iptables || missing+=(iptables)
+    have conntrack || missing+=(conntrack)
+    have openssl || missing+=(openssl)
+    have strip || missing+=(binutils)
+    ((${#missing[@]} == 0)) || debian "${missing[@]}" || true
+}
+
 component rustfmt cargo fmt --version
 component clippy cargo clippy --version
 need cc gcc libc6-dev
@@ -57,6 +71,7 @@ need nghttp nghttp2-client
 need h2load nghttp2-client
 python_environment
 tests/chart/tools.sh || missing+=("what tests/chart needs (it says why above)")
+node_programs
 
 if ((${#missing[@]})); then
     echo "The tests need these, and they could not be installed:" >&2

@@ -6,15 +6,7 @@ use std::process::{Command, Output};
 use serde::Deserialize;
 use serde_json::Value;
 
-/// What `tests/tools.sh` installs.
-pub(crate) fn tool(name: &str) -> PathBuf {
-    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).unwrap_or_else(|| {
-        PathBuf::from(std::env::var_os("HOME").expect("HOME is set where XDG_CACHE_HOME is not")).join(".cache")
-    });
-    let path = cache.join("headgate/tools").join(name);
-    assert!(path.exists(), "{} is missing; tests/tools.sh installs it", path.display());
-    path
-}
+pub(crate) use crate::support::tools::tool;
 
 pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

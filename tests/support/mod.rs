@@ -3,7 +3,7 @@
 //!
 //! Reading order: `headgate` (the process), `objects` and `folder` (what it serves), `backend` and `exchange` (who
 //! answers), `client`, `tls`, `h2_client` (who asks), `frames` (HTTP/2 by hand), `wait` (how a test waits for a fact),
-//! `namespace` (a network of a test's own).
+//! `namespace` (a network of a test's own), `tools` (programs that the tests install).
 #![allow(dead_code, unused_imports, reason = "each test binary includes this module and uses its own part of it")]
 #![allow(unreachable_pub, reason = "a module of test binaries has no outside")]
 
@@ -23,6 +23,7 @@ pub mod objects;
 pub mod ports;
 pub mod response;
 pub mod tls;
+pub mod tools;
 pub mod wait;
 
 pub use backend::{Backend, Seen};

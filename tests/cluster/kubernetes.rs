@@ -1,0 +1,125 @@
+//! The cluster that all tests of a process share: started at the first question, gone when the process is, however that
+//! ends. `KUBECONFIG_E2E` names another one, whose nodes have the image `headgate.test/headgate:1`; what needs the inside
+//! of the node then says so.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
+use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Once, OnceLock};
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use serde_json::Value;
+
+use crate::support::folder::to_yaml;
+
+const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cluster");
+
+/// How long `kubectl` may wait for a fact, as it takes it.
+pub(crate) const PATIENCE: &str = "--timeout=90s";
+
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    kubectl: PathBuf,
+    kubeconfig: PathBuf,
+    /// `cluster.sh run` of our own, which takes the cluster down when its stdin is closed, so when this process is gone.
+    script: Option<Child>,
+}
+
+impl Cluster {
+    /// The one cluster, which knows our kinds. From now on the calling thread, and whatever it starts, is outside the node.
+    #[track_caller]
+    pub(crate) fn shared() -> &'static Self {
+        static CLUSTER: OnceLock<Result<Cluster, String>> = OnceLock::new();
+        let cluster = CLUSTER.get_or_init(|| match std::env::var_os("KUBECONFIG_E2E") {
+            Some(kubeconfig) => Self::named(kubeconfig.into()),
+            None => Self::start(),
+        });
+        let cluster = cluster.as_ref().unwrap_or_else(|why| panic!("{why}"));
+        if cluster.script.is_some() {
+            let outside = File::open("/run/netns/headgate-client").unwrap();
+            move_into_link_name_space(outside.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
+        }
+        static KINDS: Once = Once::new();
+        KINDS.call_once(|| cluster.apply_crds());
+        cluster
+    }
+
+    fn named(kubeconfig: PathBuf) -> Result<Self, String> {
+        let kube = Command::new(format!("{SCRIPTS}/kube.sh")).stderr(Stdio::inherit()).output().unwrap();
+        if !kube.status.success() {
+            return Err("kubectl could not be built".to_owned());
+        }
+        let kubectl = Path::new(text(&kube.stdout).trim_end()).join("kubectl");
+        Ok(Cluster { kubectl, kubeconfig, script: None })
+    }
+
+    fn start() -> Result<Self, String> {
+        let mut script = Command::new(format!("{SCRIPTS}/cluster.sh"));
+        script.args(["run", env!("CARGO_BIN_EXE_headgate")]);
+        // Ctrl-C is for the tests; the script ends after them.
+        script.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut script = script.spawn().unwrap();
+        let mut said = String::new();
+        BufReader::new(script.stdout.take().unwrap()).read_line(&mut said).unwrap();
+        let Some(state) = said.trim_end().strip_prefix("ready ").map(PathBuf::from) else {
+            let status = script.wait().unwrap();
+            return Err(format!("cluster.sh run: {status} {said}"));
+        };
+        let (kubectl, kubeconfig) = (state.join("kube/kubectl"), state.join("kubeconfig"));
+        Ok(Cluster { kubectl, kubeconfig, script: Some(script) })
+    }
+
+    fn apply_crds(&self) {
+        let crds = concat!(env!("CARGO_MANIFEST_DIR"), "/crds");
+        self.kubectl(&["apply", "--server-side", "--filename", crds]);
+        self.kubectl(&["wait", "--for=condition=Established", PATIENCE, "--filename", crds]);
+    }
+
+    /// What a successful `kubectl` printed.
+    #[track_caller]
+    pub(crate) fn kubectl(&self, arguments: &[&str]) -> String {
+        succeeded(arguments, self.run(arguments, &[]))
+    }
+
+    /// What `kubectl` complained of.
+    #[track_caller]
+    pub(crate) fn refused(&self, arguments: &[&str], objects: &[Value]) -> String {
+        let output = self.run(arguments, objects);
+        assert!(!output.status.success(), "kubectl {arguments:?} did not fail: {}", text(&output.stdout));
+        text(&output.stderr)
+    }
+
+    #[track_caller]
+    pub(crate) fn apply(&self, objects: &[Value]) {
+        let arguments = ["apply", "--filename", "-"];
+        succeeded(&arguments, self.run(&arguments, objects));
+    }
+
+    /// What a `kubectl get` of one object gives.
+    #[track_caller]
+    pub(crate) fn object(&self, arguments: &[&str]) -> Value {
+        serde_json::from_str(&self.kubectl(&[&["get", "--output=json"], arguments].concat())).unwrap()
+    }
+
+    pub(crate) fn run(&self, arguments: &[&str], input: &[Value]) -> Output {
+        let mut kubectl = Command::new(&self.kubectl);
+        kubectl.env("KUBECONFIG", &self.kubeconfig).args(arguments);
+        kubectl.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut kubectl = kubectl.spawn().unwrap();
+        kubectl.stdin.take().unwrap().write_all(to_yaml(input).as_bytes()).unwrap();
+        kubectl.wait_with_output().unwrap()
+    }
+}
+
+#[track_caller]
+fn succeeded(arguments: &[&str], output: Output) -> String {
+    assert!(output.status.success(), "kubectl {arguments:?}: {}", text(&output.stderr));
+    text(&output.stdout)
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}

@@ -1,0 +1,12 @@
+//! A real Kubernetes: API server, controllers, kubelet, kube-proxy and containers, made by `cluster.sh`, with this very
+//! binary in its containers. Tests are outside the node, where its users are.
+#![allow(clippy::unwrap_used, reason = "in a test an unexpected error is a failure, and this is where it shows")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod crd;
+mod kubernetes;
+mod namespace;
+mod node;
+mod objects;
