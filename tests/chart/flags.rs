@@ -1,8 +1,45 @@
-//! What the chart tells the binary.
+//! What the chart tells the binary, the binary knows.
 
 use std::collections::BTreeSet;
+use std::process::Command;
 
 use crate::rendered::{Rendered, ci, value_files};
+
+/// Flags of the controller, which the binary is about to have. Once it has them, this goes.
+const AWAITED: [&str; 9] = [
+    "disable-leader-election",
+    "election-id",
+    "election-ttl",
+    "ingress-class-by-name",
+    "publish-service",
+    "publish-status-address",
+    "watch-ingress-without-class",
+    "watch-namespace",
+    "watch-namespace-selector",
+];
+
+/// Flags as `headgate serve --help` lists them.
+fn known() -> BTreeSet<String> {
+    let output = Command::new(env!("CARGO_BIN_EXE_headgate")).args(["serve", "--help"]).output().unwrap();
+    let help = String::from_utf8(output.stdout).unwrap();
+    let lines = help.lines().filter_map(|line| line.trim_start().strip_prefix("--"));
+    lines.map(|line| line.split([' ', '[']).next().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn every_flag_is_one_of_the_binary() {
+    let known = known();
+    assert!(known.contains("http-port") && known.contains("hsts"), "{known:?}");
+    for file in value_files() {
+        let rendered = Rendered::of(&file, &[]);
+        let (command, flags) = rendered.arguments().split_first().map(|(first, rest)| (*first, rest.to_vec())).unwrap();
+        assert_eq!(command, "serve");
+        for flag in flags {
+            let (name, _) = flag.strip_prefix("--").unwrap().split_once('=').unwrap();
+            assert!(known.contains(name) || AWAITED.contains(&name), "{}: {flag}", file.display());
+        }
+    }
+}
 
 /// Those that the templates may pass; what a file of values leads to is in the test above.
 #[test]
