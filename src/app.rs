@@ -27,7 +27,7 @@ use crate::config::Config;
 use crate::explain::Site;
 use crate::health::Watch;
 use crate::proxy::Proxy;
-use crate::proxy::listener::{self, SetBy};
+use crate::proxy::listener::{self, ChangedBy};
 use crate::source::file::Settings;
 use crate::source::resolve::Resolver;
 use crate::tables::Published;
@@ -246,7 +246,7 @@ fn no_access_log(error: io::Error) -> anyhow::Error {
 }
 
 fn bind_admin(config: &Config) -> anyhow::Result<(SocketAddr, TcpListener)> {
-    let by = SetBy { address: config.bind_address_by, port: "--healthz-port" };
+    let by = ChangedBy { address: config.bind_address_by, port: "--healthz-port" };
     let (address, listeners) = listener::bind(config.bind_address, config.healthz_port, 1, by)?;
     let listener = listeners.into_iter().next().expect("one was asked for");
     Ok((address, TcpListener::from_std(listener)?))

@@ -23,7 +23,7 @@ fn exhaust() -> Vec<File> {
 
 #[test]
 fn a_client_that_meets_exhausted_descriptors_is_accepted_once_some_are_free() {
-    let by = listener::SetBy { address: "--bind-address", port: "--http-port" };
+    let by = listener::ChangedBy { address: "--bind-address", port: "--http-port" };
     let (bound, mut listeners) = listener::bind(IpAddr::V4(Ipv4Addr::LOCALHOST), 0, 1, by).unwrap();
     let client = TcpStream::connect(bound).unwrap();
     runtime().block_on(async {

@@ -87,8 +87,8 @@ pub struct RequestRules {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::size")]
     pub max_body_size: Option<String>,
-    /// 405 for others; HEAD is one of its own. CONNECT is served if it is listed, or without a list where the process says so: clients may then
-    /// open TCP tunnels to the endpoints of the path /, whatever their protocol and port.
+    /// 405 for others; HEAD is one of its own. CONNECT is served if it is listed, or without a list where the process
+    /// says so: clients may then open TCP tunnels to the endpoints of the path /, whatever their protocol and port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::methods")]
     pub methods: Option<Vec<String>>,

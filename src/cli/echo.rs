@@ -21,7 +21,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_rustls::TlsAcceptor;
 
 use crate::config::number;
-use crate::proxy::listener::{self, SetBy};
+use crate::proxy::listener::{self, ChangedBy};
 use crate::proxy::self_made_certificate;
 use answer::{Identity, Tls};
 
@@ -72,7 +72,7 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     let acceptor = args.tls.then(acceptor);
     let mut listeners = Vec::new();
     for port in &args.ports {
-        let by = SetBy { address: "--bind-address", port: "--port" };
+        let by = ChangedBy { address: "--bind-address", port: "--port" };
         let (address, one) = listener::bind(args.bind_address, *port, 1, by)?;
         for listener in one {
             listeners.push((address, TcpListener::from_std(listener)?));

@@ -28,13 +28,13 @@ const STARVED_PAUSE: Duration = Duration::from_millis(50);
 #[error("cannot listen on {address}: {cause}; {}", advice(cause, by))]
 pub struct BindError {
     pub address: SocketAddr,
-    by: SetBy,
+    by: ChangedBy,
     cause: io::Error,
 }
 
 /// What the user changes to get another address or port: a flag or a key of a file.
 #[derive(Clone, Copy, Debug)]
-pub struct SetBy {
+pub struct ChangedBy {
     pub address: &'static str,
     pub port: &'static str,
 }
@@ -45,7 +45,7 @@ pub fn bind(
     address: IpAddr,
     port: u16,
     workers: usize,
-    by: SetBy,
+    by: ChangedBy,
 ) -> Result<(SocketAddr, Vec<StdListener>), BindError> {
     let mut wanted = SocketAddr::new(address, port);
     let mut first = exclusive(wanted);
@@ -197,8 +197,8 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     .contains(&errno)
 }
 
-fn advice(cause: &io::Error, by: &SetBy) -> String {
-    let SetBy { address, port } = by;
+fn advice(cause: &io::Error, by: &ChangedBy) -> String {
+    let ChangedBy { address, port } = by;
     match cause.kind() {
         ErrorKind::AddrInUse => format!("another process has the port, choose another with {port}"),
         ErrorKind::PermissionDenied => {

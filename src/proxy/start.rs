@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::admission::Admission;
 use super::backend_sockets::BackendSockets;
-use super::listener::SetBy;
+use super::listener::ChangedBy;
 use super::worker::{self, Drain, Listeners, Shared};
 use super::{listener, tls};
 use crate::config::Config;
@@ -39,7 +39,7 @@ impl Proxy {
         access_log: Arc<AccessLog>,
     ) -> anyhow::Result<Proxy> {
         let bind = |number: Option<u16>, port| {
-            let by = SetBy { address: config.bind_address_by, port };
+            let by = ChangedBy { address: config.bind_address_by, port };
             number.map(|number| listener::bind(config.bind_address, number, config.workers, by)).transpose()
         };
         let https_port_by = if config.http_port.is_some() { "--https-port" } else { config.http_port_by };

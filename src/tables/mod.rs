@@ -94,7 +94,7 @@ pub enum LiveAction {
 #[derive(Debug)]
 pub struct LiveBackend {
     pub id: Arc<BackendId>,
-    /// `namespace-service-port`, as in logs.
+    /// `namespace-service-port`, as in logs, unless its endpoints have names of their own ([`LiveBackend::name_at`]).
     pub name: String,
     pub protocol: Protocol,
     /// Each of its endpoints has it.

@@ -7,8 +7,8 @@ use super::*;
 const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const ANY_V6: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
 
-fn flag(port: &'static str) -> SetBy {
-    SetBy { address: "--bind-address", port }
+fn flag(port: &'static str) -> ChangedBy {
+    ChangedBy { address: "--bind-address", port }
 }
 
 fn runtime() -> tokio::runtime::Runtime {

@@ -1,9 +1,9 @@
 //! ProxyPolicies: what they ask for, what they are about, and who wins.
 //!
 //! `read` (with `values`, `client`, `backend`, `target`) reads each policy by itself; this module finds those of one
-//! target, the oldest first; `treat` makes them rules of an Ingress's routes, `govern` a backend's; `status` (with `judge`) is
-//! what their owners are told of each target. A policy on an Ingress counts field by field before the one that its class names, and one
-//! on a port before one on all of the Service.
+//! target, the oldest first; `treat` makes them rules of an Ingress's routes, `govern` a backend's; `status` (with `judge`)
+//! is what their owners are told of each target. A policy on an Ingress counts field by field before the one that its
+//! class names, and one on a port before one on all of the Service.
 
 mod backend;
 mod client;
