@@ -102,9 +102,8 @@ impl Classes {
         reports: &mut Reports,
     ) {
         let group = parameters.api_group.as_deref().unwrap_or_default();
-        // A group that is left out is Kubernetes' own, which has no such kind.
-        let forgotten = group.is_empty() && parameters.kind == "ProxyPolicy";
-        if !forgotten && !group.eq_ignore_ascii_case("headgate.dev") {
+        // No other group has that kind.
+        if parameters.kind != "ProxyPolicy" && !group.eq_ignore_ascii_case("headgate.dev") {
             let message =
                 "these parameters are not honoured: they can only be a ProxyPolicy of headgate.dev; remove them";
             return reports.add(class, Problem::new(PARAMETERS, Reason::Unsupported, message));

@@ -47,6 +47,16 @@ fn check_fails_for_what_is_wrong_and_names_object_field_and_way_out() {
 }
 
 #[test]
+fn check_fails_for_a_policy_of_another_group() {
+    let policy = shop("access: {allow: [10.0.0.0/8]}").replace("headgate.dev", "headgate.io");
+    let folder = folder("another-group", &policy);
+    let (code, text) = outcome(&format!("check {}", folder.display()));
+    assert_eq!(code, 1, "{text}");
+    assert!(text.contains("ProxyPolicy default/guard: apiVersion"), "{text}");
+    assert!(text.contains("503 is answered"), "{text}");
+}
+
+#[test]
 fn one_problem_is_not_several() {
     let folder = folder("one-wrong", &shop("timeouts: {request: soon}"));
     let (code, text) = outcome(&format!("check {}", folder.display()));

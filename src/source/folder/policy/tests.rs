@@ -261,8 +261,22 @@ fn a_policy_without_a_name_is_called_by_its_place() {
 }
 
 #[test]
-fn a_policy_of_another_group_is_none() {
-    let parsed = parse(&HEAD.replace("headgate.dev", "example.com"));
+fn a_policy_of_another_group_is_taken_as_ours_and_refused() {
+    for version in ["headgate.io/v1alpha1", "example.com/v1", "extensions/v1beta1", "/v1"] {
+        let (read, told) = read(&format!("{}{TARGET}", HEAD.replace("headgate.dev/v1alpha1", version)));
+        assert_eq!(read.policy.spec.target_refs[0].name, "shop");
+        assert_eq!(
+            told,
+            [format!(
+                "a.yaml:1:1: ProxyPolicy default/shop: apiVersion: ProxyPolicy is read in headgate.dev/v1alpha1, not in {version:?}"
+            )]
+        );
+    }
+}
+
+#[test]
+fn another_kind_of_another_group_is_none() {
+    let parsed = parse(&HEAD.replace("headgate.dev", "example.com").replace("ProxyPolicy", "Service"));
     assert!(parsed.objects.is_empty() && parsed.problems.is_empty() && parsed.notes.len() == 1);
 }
 
