@@ -6,6 +6,7 @@
 mod control;
 pub mod descriptors;
 mod found;
+mod lookups;
 mod news;
 mod pace;
 mod signals;
@@ -22,24 +23,30 @@ use anyhow::{Context, anyhow};
 use tokio::net::TcpListener;
 use tracing::field::display;
 
-use crate::admin::{self, Readiness};
+use crate::admin::{self, Pending, Readiness};
 use crate::config::Config;
 use crate::explain::Site;
 use crate::health::Watch;
 use crate::proxy::Proxy;
 use crate::proxy::listener::{self, ChangedBy};
 use crate::source::file::Settings;
+use crate::source::kubernetes::Findings;
 use crate::source::resolve::Resolver;
-use crate::tables::Published;
 use crate::telemetry::{AccessLog, Metrics, init_application_log};
+use crate::translate::Translation;
 use control::{Control, Outcome};
+use lookups::Lookups;
 use pace::Pace;
 use signals::{Asked, Signals};
 use source::Source;
+pub use source::scope;
 use tasks::Tasks;
 
 /// How long the last lines of the access log may take to be written.
 const LOG_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long after all else it may take to stop telling the cluster.
+const LEAVE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Serves until told to end. `file`: what that of `--config` says.
 pub fn serve(mut config: Config, file: Option<Settings>) -> anyhow::Result<()> {
@@ -54,7 +61,7 @@ pub fn serve(mut config: Config, file: Option<Settings>) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("cannot start the control runtime")?;
-    let outcome = runtime.block_on(async { Process::start(config, file)?.run().await });
+    let outcome = runtime.block_on(async { Process::start(config, file).await?.run().await });
     runtime.shutdown_background();
     outcome
 }
@@ -69,10 +76,15 @@ struct Process {
     pace: Pace,
     metrics: Arc<Metrics>,
     access_log: Arc<AccessLog>,
-    proxy: Proxy,
+    /// `None`: nothing was published yet.
+    proxy: Option<Proxy>,
     tasks: Tasks,
     admin: Arc<admin::State>,
     readiness: Arc<Readiness>,
+    /// What readiness waits for, as long as it does.
+    pending: Vec<Pending>,
+    admin_address: SocketAddr,
+    lookups: Lookups,
     phase: Phase,
 }
 
@@ -86,52 +98,60 @@ enum Phase {
 }
 
 impl Process {
-    /// Everything up to "ready". Must be called within the control runtime.
-    fn start(config: Config, file: Option<Settings>) -> anyhow::Result<Self> {
+    /// Everything up to "ready", where all that is to be served can be read at once; else the ports for traffic are opened
+    /// when it was. Must be called within the control runtime.
+    async fn start(config: Config, file: Option<Settings>) -> anyhow::Result<Self> {
         // First, so that a signal that comes during the start is not lost.
         let signals = Signals::install().context("cannot take signals")?;
         let metrics = Metrics::new(config.workers);
         let access_log = AccessLog::open(config.access_log.clone(), config.access_log_format).map_err(no_access_log)?;
         metrics.watch_access_log(access_log.clone());
-        let source = Source::open(&config.source, file)?;
-        let resolver = Resolver::start();
-        let wanted = source.wanted(resolver.addresses());
-        let (control, outcome) = Control::start(config.translate.clone(), &wanted, metrics.clone());
+        let source = Source::open(&config, file).await?;
+        source.show_in(&metrics);
+        let control = Control::new(config.translate.clone(), metrics.clone());
 
         let mut tasks = Tasks::default();
         tasks.spawn("the watch over endpoints", Watch::new(control.published(), metrics.clone()).run());
 
         let readiness = Readiness::new();
-        let pending = readiness.wait_for("the listeners");
+        let pending = vec![readiness.wait_for("the objects to serve"), readiness.wait_for("the listeners")];
         let site = Site::new(&config.limits, config.https_redirect_port, config.plain_port());
         let admin =
             admin::State::new(control.published(), metrics.clone(), readiness.clone(), config.debug_remote, site);
-        let proxy = listen(&config, control.published(), &metrics, &access_log, &admin, &mut tasks)?;
-        pending.done();
-        let process = Process {
+        let (admin_address, admin_listener) = bind_admin(&config)?;
+        tasks.spawn("the admin port", admin::serve(admin_listener, admin.clone()));
+        if !source.is_whole() {
+            tracing::info!(admin = %admin_address, "the ports for traffic are opened once the cluster was read");
+        }
+        let mut process = Process {
             config,
             signals,
             source,
-            resolver,
+            resolver: Resolver::start(),
             control,
             metrics,
             access_log,
-            proxy,
+            proxy: None,
             tasks,
             admin,
             readiness,
+            pending,
+            admin_address,
+            lookups: Lookups::default(),
             pace: Pace::default(),
             phase: Phase::Serving,
         };
         process.account_for_source();
-        process.adopt(&outcome);
-        let hosts = process.control.published().load().snapshot.hosts.len();
-        process.source.tell(&process.config.source, &outcome.reports, hosts);
+        process.apply()?;
         Ok(process)
     }
 
     async fn run(mut self) -> anyhow::Result<()> {
         let outcome = self.until_the_end().await;
+        self.source.leave();
+        if tokio::time::timeout(LEAVE_PATIENCE, self.source.left()).await.is_err() {
+            tracing::warn!("the Lease could not be given up in time");
+        }
         if !self.access_log.close(LOG_PATIENCE) {
             tracing::warn!("the last lines of the access log could not be written in time");
         }
@@ -147,7 +167,7 @@ impl Process {
             };
             tokio::select! {
                 asked = self.signals.next() => if self.obey(asked).is_break() { return self.cut().await },
-                ended = self.proxy.ended() => return ended,
+                ended = ended(&mut self.proxy) => return ended,
                 error = self.tasks.ended() => return Err(error),
                 changed = self.source.changed() => {
                     changed?;
@@ -155,33 +175,68 @@ impl Process {
                     self.pace.notice(Instant::now());
                 }
                 () = self.resolver.changed() => self.pace.notice(Instant::now()),
-                () = at(self.pace.due()) => self.apply(),
-                () = at(leave) => self.drain(),
+                () = at(self.pace.due()) => self.apply()?,
+                () = at(self.lookups.until()) => self.apply()?,
+                () = at(leave) => if self.drain().is_break() { return Ok(()) },
             }
         }
     }
 
     /// Ends what is in flight. What was cut is still said in the access log.
     async fn cut(&mut self) -> anyhow::Result<()> {
-        self.proxy.drain(Duration::ZERO);
-        tokio::time::timeout(LOG_PATIENCE, self.proxy.ended()).await.unwrap_or(Ok(()))
+        let Some(proxy) = &mut self.proxy else { return Ok(()) };
+        proxy.drain(Duration::ZERO);
+        tokio::time::timeout(LOG_PATIENCE, proxy.ended()).await.unwrap_or(Ok(()))
     }
 
-    fn apply(&mut self) {
+    /// Translates and publishes what is to be served, once that is known whole.
+    fn apply(&mut self) -> anyhow::Result<()> {
         let started = Instant::now();
-        let outcome = self.control.apply(&self.source.wanted(self.resolver.addresses()));
+        let Some(translation) = self.translate(started) else {
+            self.pace.postponed(started, Instant::now());
+            return Ok(());
+        };
+        let outcome = self.control.publish(translation);
         let noticed = self.pace.applied(started, Instant::now());
-        let Some(outcome) = outcome else { return };
         self.adopt(&outcome);
+        if self.proxy.is_none() {
+            self.open(&outcome)?;
+        }
         if let Some(noticed) = noticed.filter(|_| outcome.published) {
             self.metrics.control().applied(noticed.elapsed());
         }
+        Ok(())
+    }
+
+    /// What is to be served. `None`: that is not known yet, and it will be noticed when it is.
+    fn translate(&mut self, now: Instant) -> Option<Translation> {
+        if !self.source.is_whole() {
+            return None;
+        }
+        let translation = self.control.translate(&self.source.wanted(self.resolver.addresses()))?;
+        let are_known = self.source.want_secrets(&translation.secrets);
+        let may_wait = self.lookups.may_wait(&translation.secrets, are_known, now);
+        (are_known || self.proxy.is_some() && !may_wait).then_some(translation)
+    }
+
+    /// Opens the ports for traffic: something is published.
+    fn open(&mut self, outcome: &Outcome) -> anyhow::Result<()> {
+        let published = self.control.published();
+        let proxy = Proxy::start(&self.config, published.clone(), self.metrics.clone(), self.access_log.clone())?;
+        let (http, https) = (proxy.http_address().map(display), proxy.https_address().map(display));
+        tracing::info!(http, https, admin = %self.admin_address, "listening");
+        self.proxy = Some(proxy);
+        self.source.tell(&self.config.source, &outcome.reports, published.load().snapshot.hosts.len());
+        self.pending.drain(..).for_each(Pending::done);
+        Ok(())
     }
 
     fn adopt(&self, outcome: &Outcome) {
         self.resolver.want(&outcome.names);
         self.admin.set_reports(outcome.reports.clone());
         self.admin.set_policies(outcome.policies.clone());
+        let Outcome { reports, policies, served, .. } = outcome.clone();
+        self.source.report(Findings { reports, policies, served });
     }
 
     fn account_for_source(&self) {
@@ -212,33 +267,20 @@ impl Process {
 
     fn leave(&mut self, grace: Duration) {
         self.readiness.leave();
+        self.source.leave();
         tracing::info!(?grace, "not ready any more; draining begins after the grace period");
         self.phase = Phase::Leaving(Instant::now() + grace);
     }
 
-    fn drain(&mut self) {
+    /// Breaks when there is nothing to drain.
+    fn drain(&mut self) -> ControlFlow<()> {
         let deadline = self.config.drain_timeout;
+        let Some(proxy) = &mut self.proxy else { return ControlFlow::Break(()) };
         tracing::info!(?deadline, "no new connections; what is in flight may end, unless a second signal cuts it");
-        self.proxy.drain(deadline);
+        proxy.drain(deadline);
         self.phase = Phase::Draining;
+        ControlFlow::Continue(())
     }
-}
-
-/// Opens all ports, those for traffic and that of `admin`.
-fn listen(
-    config: &Config,
-    published: Arc<Published>,
-    metrics: &Arc<Metrics>,
-    access_log: &Arc<AccessLog>,
-    admin: &Arc<admin::State>,
-    tasks: &mut Tasks,
-) -> anyhow::Result<Proxy> {
-    let (admin_address, admin_listener) = bind_admin(config)?;
-    let proxy = Proxy::start(config, published, metrics.clone(), access_log.clone())?;
-    tasks.spawn("the admin port", admin::serve(admin_listener, admin.clone()));
-    let (http, https) = (proxy.http_address().map(display), proxy.https_address().map(display));
-    tracing::info!(http, https, admin = %admin_address, "listening");
-    Ok(proxy)
 }
 
 fn no_access_log(error: io::Error) -> anyhow::Error {
@@ -250,6 +292,14 @@ fn bind_admin(config: &Config) -> anyhow::Result<(SocketAddr, TcpListener)> {
     let (address, listeners) = listener::bind(config.bind_address, config.healthz_port, 1, by)?;
     let listener = listeners.into_iter().next().expect("one was asked for");
     Ok((address, TcpListener::from_std(listener)?))
+}
+
+/// Waits for the end of a proxy that may not be there yet.
+async fn ended(proxy: &mut Option<Proxy>) -> anyhow::Result<()> {
+    match proxy {
+        Some(proxy) => proxy.ended().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Waits for a moment that may never come.

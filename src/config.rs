@@ -18,10 +18,13 @@ use std::time::Duration;
 
 use clap::{Args as _, Command};
 
+use crate::snapshot::Reference;
 use crate::telemetry::{LogFormat, access_log};
 use crate::translate::Options;
 
-pub use args::{Args, ListenArgs, LogArgs, ObjectArgs, Origin, SourceArgs, TrafficArgs, for_every_flag, variable};
+pub use args::{
+    Args, ClusterArgs, ListenArgs, LogArgs, ObjectArgs, Origin, SourceArgs, TrafficArgs, for_every_flag, variable,
+};
 pub use limits::Limits;
 
 /// Everything `serve` needs, resolved and checked.
@@ -68,6 +71,30 @@ pub enum Source {
     Folder(PathBuf),
     /// `--config`: a file with `[[backends]]`.
     File(PathBuf),
+    /// The API server of a cluster.
+    Cluster(Cluster),
+}
+
+/// Which cluster, and what of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cluster {
+    /// `--kubeconfig`; `None`: the one that this process is a pod of.
+    pub kubeconfig: Option<PathBuf>,
+    /// `--watch-namespace`.
+    pub namespace: Option<String>,
+    /// `--watch-namespace-selector`.
+    pub namespace_selector: Option<String>,
+    /// `--mass-delete-hold`.
+    pub mass_delete_hold: Duration,
+    /// `--publish-service`.
+    pub publish_service: Option<Reference>,
+    /// `--publish-status-address`.
+    pub publish_addresses: Vec<String>,
+    pub update_status: bool,
+    pub update_status_on_shutdown: bool,
+    /// `--election-id`; `None`: no election.
+    pub election_id: Option<String>,
+    pub election_ttl: Duration,
 }
 
 /// What the port of a plain proxy speaks.
@@ -104,9 +131,11 @@ impl Config {
         let set_by = |flag, id| if origin.of_file.contains(id) { "[server] bind_addr" } else { flag };
         let http_port_by = set_by("--http-port", "http_port");
         refuse_shared_port(&listen, http_port_by, plain.is_some())?;
-        let translate = options(&objects, &traffic)?;
+        let cluster = source.cluster.clone();
+        let source = Source::of(source, plain.is_some())?;
+        let translate = options(Some(&cluster).filter(|_| source.is_cluster()), &objects, &traffic)?;
         Ok(Config {
-            source: Source::of(source, plain.is_some())?,
+            source,
             bind_address: listen.bind_address,
             bind_address_by: set_by("--bind-address", "bind_address"),
             http_port,
@@ -149,25 +178,54 @@ impl Source {
 
     /// `plain`: the file of `--config` has `[[backends]]`.
     pub fn of(args: SourceArgs, plain: bool) -> Result<Source, UsageError> {
-        match (args.dir, args.config) {
-            (Some(dir), Some(config)) if plain => Err(UsageError(format!(
-                "--dir {} and the [[backends]] of {} cannot both be served: leave one of them out",
-                dir.display(),
-                config.display()
-            ))),
+        let SourceArgs { dir, config, kubeconfig, cluster } = args;
+        let named = [
+            dir.as_ref().map(|dir| format!("--dir {}", dir.display())),
+            config.as_ref().filter(|_| plain).map(|config| format!("the [[backends]] of {}", config.display())),
+            kubeconfig.as_ref().map(|kubeconfig| format!("--kubeconfig {}", kubeconfig.display())),
+        ];
+        if let [one, other, ..] = Vec::from_iter(named.into_iter().flatten()).as_slice() {
+            return Err(UsageError(format!("{one} and {other} cannot both be served: leave one of them out")));
+        }
+        match (dir, config) {
             (Some(dir), _) => Ok(Source::Folder(dir)),
             (None, Some(config)) if plain => Ok(Source::File(config)),
-            (None, _) => Err(UsageError(
-                "nothing to serve: name a folder of YAML with --dir PATH, or a file that has [[backends]] with \
-                 --config FILE (serving a cluster is not there yet)"
+            (None, _) if kubeconfig.is_none() && !is_pod() => Err(UsageError(
+                "nothing to serve: name a folder of YAML with --dir PATH, a file that has [[backends]] with --config \
+                 FILE, or a cluster with --kubeconfig FILE (this process is not a pod of one)"
                     .into(),
             )),
+            (None, _) => Ok(Source::Cluster(Cluster {
+                kubeconfig,
+                namespace: cluster.watch_namespace,
+                namespace_selector: cluster.watch_namespace_selector,
+                mass_delete_hold: cluster.mass_delete_hold,
+                publish_service: cluster.publish_service,
+                publish_addresses: cluster.publish_status_address,
+                update_status: cluster.update_status.unwrap_or(true),
+                update_status_on_shutdown: cluster.update_status_on_shutdown.unwrap_or(true),
+                election_id: (!cluster.disable_leader_election.unwrap_or(false)).then_some(cluster.election_id),
+                election_ttl: cluster.election_ttl,
+            })),
         }
+    }
+
+    pub fn is_cluster(&self) -> bool {
+        matches!(self, Source::Cluster(_))
     }
 }
 
-/// What the flags say about translation.
-pub fn options(objects: &ObjectArgs, traffic: &TrafficArgs) -> Result<Options, UsageError> {
+/// Every pod has it from the kubelet.
+fn is_pod() -> bool {
+    std::env::var_os("KUBERNETES_SERVICE_HOST").is_some()
+}
+
+/// What the flags say about translation; `cluster`: those about a cluster, if the objects are one's.
+pub fn options(
+    cluster: Option<&ClusterArgs>,
+    objects: &ObjectArgs,
+    traffic: &TrafficArgs,
+) -> Result<Options, UsageError> {
     let annotations_prefix = objects.annotations_prefix.trim_end_matches('/').to_owned();
     for (flag, value) in [
         ("--ingress-class", &objects.ingress_class),
@@ -182,8 +240,9 @@ pub fn options(objects: &ObjectArgs, traffic: &TrafficArgs) -> Result<Options, U
     Ok(Options {
         ingress_class: objects.ingress_class.clone(),
         controller_class: objects.controller_class.clone(),
-        ingress_without_class: true,
-        refuse_local_endpoints: false,
+        ingress_without_class: cluster.is_none_or(|cluster| cluster.watch_ingress_without_class.unwrap_or(false)),
+        class_by_name: cluster.is_none_or(|cluster| cluster.ingress_class_by_name.unwrap_or(false)),
+        refuse_local_endpoints: cluster.is_some(),
         external_name: objects.enable_svc_external_name.unwrap_or(!disabled),
         annotations_prefix,
         default_certificate: objects.default_ssl_certificate.clone(),

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use super::news::News;
 use crate::proxy::self_made_certificate;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Reference, Snapshot};
 use crate::tables::Published;
 use crate::telemetry::Metrics;
 use crate::translate::{Objects, Options, Plain, PolicyStatus, Report, Translation, Translator};
@@ -31,11 +31,13 @@ pub(super) struct Control {
 }
 
 /// What a change led to.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Outcome {
     /// All that is wrong with objects now.
     pub(super) reports: Arc<[Report]>,
     pub(super) policies: Arc<[PolicyStatus]>,
+    /// The Ingresses that are ours.
+    pub(super) served: Arc<BTreeSet<Reference>>,
     /// Host names whose addresses are wanted among the next objects.
     pub(super) names: BTreeSet<String>,
     /// `false`: what is served is the same as before.
@@ -43,38 +45,36 @@ pub(super) struct Outcome {
 }
 
 impl Control {
-    /// Translates for the first time, so that there is something to serve before anybody can ask.
-    pub(super) fn start(options: Options, wanted: &Wanted, metrics: Arc<Metrics>) -> (Self, Outcome) {
-        let mut translator = Translator::default();
-        let translation = timed(&metrics, || wanted.translate(&mut translator, &options));
-        let Translation { snapshot, reports, policies, names_to_resolve: names, .. } = translation;
-        let published = Published::new(Arc::new(snapshot), self_made_certificate(), metrics.clone());
-        let mut control = Control { options, translator, news: News::default(), metrics, published };
-        control.account_for_tables();
-        control.account_for(&reports);
-        (control, Outcome { reports: reports.into(), policies, names, published: true })
+    /// Nothing is published yet.
+    pub(super) fn new(options: Options, metrics: Arc<Metrics>) -> Self {
+        let published = Published::new(self_made_certificate(), metrics.clone());
+        Control { options, translator: Translator::default(), news: News::default(), metrics, published }
     }
 
     pub(super) fn published(&self) -> Arc<Published> {
         self.published.clone()
     }
 
-    /// Translates and publishes. `None`: the translator met a bug; what is served stays as it is.
-    pub(super) fn apply(&mut self, wanted: &Wanted) -> Option<Outcome> {
+    /// `None`: the translator met a bug; what is served is to stay as it is.
+    pub(super) fn translate(&mut self, wanted: &Wanted) -> Option<Translation> {
         let translate = AssertUnwindSafe(|| wanted.translate(&mut self.translator, &self.options));
-        let Ok(translation) = timed(&self.metrics, || catch_unwind(translate)) else {
+        let translation = timed(&self.metrics, || catch_unwind(translate));
+        if translation.is_err() {
             // Its memos may be half-written.
             self.translator = Translator::default();
             tracing::error!("a bug met while translating: this change is not served, what was served before is");
-            return None;
-        };
-        let Translation { snapshot, reports, policies, names_to_resolve: names, .. } = translation;
+        }
+        translation.ok()
+    }
+
+    pub(super) fn publish(&mut self, translation: Translation) -> Outcome {
+        let Translation { snapshot, reports, policies, served, names_to_resolve: names, .. } = translation;
         let published = self.published.publish(Arc::new(snapshot));
         if published {
             self.account_for_tables();
         }
         self.account_for(&reports);
-        Some(Outcome { reports: reports.into(), policies, names, published })
+        Outcome { reports: reports.into(), policies, served, names, published }
     }
 
     fn account_for_tables(&self) {

@@ -14,8 +14,10 @@ const SHARE: u32 = 5;
 /// Decides when what has changed is applied.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
-    /// When the oldest change that is not applied yet was noticed.
+    /// When the oldest change that was not looked at yet was noticed.
     noticed: Option<Instant>,
+    /// When the oldest change that is not applied yet was noticed.
+    oldest: Option<Instant>,
     /// Before this nothing is applied.
     rest_until: Option<Instant>,
 }
@@ -24,6 +26,7 @@ impl Pace {
     /// Something changed.
     pub(super) fn notice(&mut self, now: Instant) {
         self.noticed.get_or_insert(now);
+        self.oldest.get_or_insert(now);
     }
 
     /// When to apply what has changed; `None`: nothing has.
@@ -31,11 +34,18 @@ impl Pace {
         self.noticed.map(|noticed| self.rest_until.map_or(noticed, |rest| rest.max(noticed)))
     }
 
-    /// Everything noticed before `started` was applied, which took until `now`. Tells when the oldest of it was noticed.
-    pub(super) fn applied(&mut self, started: Instant, now: Instant) -> Option<Instant> {
+    /// What was noticed before `started` waits for something else, whose coming will be noticed in turn. To find that out
+    /// took until `now`.
+    pub(super) fn postponed(&mut self, started: Instant, now: Instant) {
         let rest = (now - started) * (SHARE - 1);
         self.rest_until = Some(now + rest.clamp(SHORTEST, LONGEST));
-        self.noticed.take()
+        self.noticed = None;
+    }
+
+    /// Everything noticed before `started` was applied, which took until `now`. Tells when the oldest of it was noticed.
+    pub(super) fn applied(&mut self, started: Instant, now: Instant) -> Option<Instant> {
+        self.postponed(started, now);
+        self.oldest.take()
     }
 }
 
@@ -69,6 +79,18 @@ mod tests {
         pace.notice(start + 12 * MS);
         assert_eq!(pace.due(), Some(start + 50 * MS));
         assert_eq!(pace.applied(start + 50 * MS, start + 60 * MS), Some(start + 11 * MS));
+    }
+
+    #[test]
+    fn what_waits_for_something_else_is_not_due_and_counts_from_when_it_was_noticed() {
+        let start = Instant::now();
+        let mut pace = Pace::default();
+        pace.notice(start);
+        pace.postponed(start, start + MS);
+        assert_eq!(pace.due(), None);
+        pace.notice(start + 20 * MS);
+        assert_eq!(pace.due(), Some(start + 20 * MS));
+        assert_eq!(pace.applied(start + 20 * MS, start + 21 * MS), Some(start));
     }
 
     #[test]

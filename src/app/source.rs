@@ -1,33 +1,44 @@
-//! What `serve` reads from: a folder of objects, or a configuration file with `[[backends]]`.
+//! What `serve` reads from: a folder of objects, a cluster, or a configuration file with `[[backends]]`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use anyhow::anyhow;
+use anyhow::{Context, anyhow};
+use kube::Client;
 
 use super::control::Wanted;
 use super::found;
-use crate::config;
-use crate::source::WatchEnded;
+use crate::config::{self, Config};
+use crate::snapshot::Reference;
 use crate::source::file::{ConfigFile, Settings};
 use crate::source::folder::{Folder, OpenError, SourceProblem};
-use crate::translate::{Objects, Report};
+use crate::source::kubernetes::{Cluster, Figures, Findings, Publish, ReportSettings, Reporter, Scope, connect};
+use crate::telemetry::{Metrics, WatchedKind};
+use crate::translate::{Objects, Options, Report};
 
 pub(super) enum Source {
     Folder(Folder),
     File(ConfigFile),
+    Cluster(Cluster, Reporter),
 }
 
 impl Source {
     /// `file`: what that of `--config` says.
-    pub(super) fn open(source: &config::Source, file: Option<Settings>) -> anyhow::Result<Self> {
-        match source {
+    pub(super) async fn open(config: &Config, file: Option<Settings>) -> anyhow::Result<Self> {
+        match &config.source {
             config::Source::Folder(dir) => Ok(Source::Folder(Folder::open(dir).map_err(no_folder)?)),
             config::Source::File(path) => {
                 let said = file.and_then(|file| Some((file.server, file.plain?)));
                 let (server, plain) = said.expect("only what it says makes it the source");
                 Ok(Source::File(ConfigFile::open(path, server, plain)?))
+            }
+            config::Source::Cluster(cluster) => {
+                let client = connect(cluster.kubeconfig.as_deref()).await.context("the cluster cannot be served")?;
+                let settings = report_settings(cluster, &client, &config.translate);
+                let watched = Cluster::open(&client, &scope(cluster, &config.translate));
+                let reporter = Reporter::start(client, &watched, settings);
+                Ok(Source::Cluster(watched, reporter))
             }
         }
     }
@@ -36,6 +47,7 @@ impl Source {
     pub(super) fn wanted(&self, addresses: BTreeMap<String, Arc<[IpAddr]>>) -> Wanted {
         match self {
             Source::Folder(folder) => Wanted::Objects(Objects { addresses, ..folder.objects() }),
+            Source::Cluster(cluster, _) => Wanted::Objects(Objects { addresses, ..cluster.objects() }),
             Source::File(file) => {
                 let mut known = file.view().addresses.clone();
                 known.extend(addresses);
@@ -44,11 +56,57 @@ impl Source {
         }
     }
 
-    /// Nothing is lost if it is cancelled.
-    pub(super) async fn changed(&mut self) -> Result<(), WatchEnded> {
+    /// All of it was read at least once, but for Secrets.
+    pub(super) fn is_whole(&self) -> bool {
         match self {
-            Source::Folder(folder) => folder.changed().await,
-            Source::File(file) => file.changed().await,
+            Source::Folder(_) | Source::File(_) => true,
+            Source::Cluster(cluster, _) => cluster.missing().is_empty(),
+        }
+    }
+
+    /// Says which Secrets count. `true`: it is known of all of them whether they exist.
+    pub(super) fn want_secrets(&self, secrets: &Arc<BTreeSet<Reference>>) -> bool {
+        match self {
+            Source::Folder(_) | Source::File(_) => true,
+            Source::Cluster(cluster, _) => cluster.want_secrets(secrets),
+        }
+    }
+
+    /// Tells the owners of objects, where there is a way to.
+    pub(super) fn report(&self, findings: Findings) {
+        if let Source::Cluster(_, reporter) = self {
+            reporter.tell(findings);
+        }
+    }
+
+    /// Lets `metrics` ask how a cluster stands, if one is served.
+    pub(super) fn show_in(&self, metrics: &Metrics) {
+        let Source::Cluster(cluster, reporter) = self else { return };
+        let (figures, leads) = (cluster.figures(), reporter.leads());
+        let shown = |Figures { kind, synced, objects, errors }| WatchedKind { kind, synced, objects, errors };
+        metrics.control().watch_cluster(move || (leads(), figures().into_iter().map(shown).collect()));
+    }
+
+    /// Stops telling, so that another process does.
+    pub(super) fn leave(&self) {
+        if let Source::Cluster(_, reporter) = self {
+            reporter.leave();
+        }
+    }
+
+    /// Waits until what [`leave`](Self::leave) asked for is done.
+    pub(super) async fn left(&mut self) {
+        if let Source::Cluster(_, reporter) = self {
+            reporter.ended().await;
+        }
+    }
+
+    /// Nothing is lost if it is cancelled.
+    pub(super) async fn changed(&mut self) -> anyhow::Result<()> {
+        match self {
+            Source::Folder(folder) => Ok(folder.changed().await?),
+            Source::Cluster(cluster, _) => Ok(cluster.changed().await?),
+            Source::File(file) => Ok(file.changed().await?),
         }
     }
 
@@ -56,6 +114,8 @@ impl Source {
         match self {
             Source::Folder(folder) => folder.reload(),
             Source::File(file) => file.reload(),
+            // It tells of every change by itself.
+            Source::Cluster(..) => {}
         }
     }
 
@@ -63,6 +123,7 @@ impl Source {
     pub(super) fn problems(&self) -> &[SourceProblem] {
         match self {
             Source::Folder(folder) => &folder.view().problems,
+            Source::Cluster(cluster, _) => cluster.problems(),
             Source::File(file) => &file.view().problems,
         }
     }
@@ -72,6 +133,7 @@ impl Source {
         match self {
             Source::Folder(folder) => &folder.view().notes,
             Source::File(file) => &file.view().notes,
+            Source::Cluster(..) => &[],
         }
     }
 
@@ -81,6 +143,31 @@ impl Source {
             Source::Folder(folder) => found::tell(config.path(), folder.view(), reports, hosts),
             Source::File(file) => tracing::info!("{} backends are served", file.view().plain.backends.len()),
         }
+    }
+}
+
+/// Who tells owners what, and how.
+fn report_settings(cluster: &config::Cluster, client: &Client, options: &Options) -> ReportSettings {
+    let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let namespace = variable("POD_NAMESPACE").unwrap_or_else(|| client.default_namespace().to_owned());
+    let publish = Publish { service: cluster.publish_service.clone(), addresses: cluster.publish_addresses.clone() };
+    ReportSettings {
+        controller: options.controller_class.clone(),
+        identity: variable("POD_NAME").unwrap_or_else(|| format!("headgate-{:016x}", fastrand::u64(..))),
+        lease: cluster.election_id.as_ref().map(|name| Reference::new(namespace, name.as_str())),
+        lease_ttl: cluster.election_ttl,
+        publish: Some(publish).filter(|publish| cluster.update_status && *publish != Publish::default()),
+        remove_on_shutdown: cluster.update_status_on_shutdown,
+    }
+}
+
+/// What of the cluster is watched.
+pub fn scope(cluster: &config::Cluster, options: &Options) -> Scope {
+    Scope {
+        namespace: cluster.namespace.clone(),
+        namespace_selector: cluster.namespace_selector.clone(),
+        config_map: options.config_map.clone(),
+        mass_delete_hold: cluster.mass_delete_hold,
     }
 }
 

@@ -78,6 +78,66 @@ pub struct SourceArgs {
     /// Read settings of the process from this file (TOML) and, if it has [[backends]], be a plain proxy in front of them
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+
+    /// Serve the objects of the cluster whose API server this file names; within a pod it is found without
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+}
+
+/// What of a cluster counts.
+#[derive(clap::Args, Clone, Debug)]
+#[command(next_help_heading = "Cluster")]
+pub struct ClusterArgs {
+    /// Serve the Ingresses of this namespace only, and ask for nothing of another [default: all]
+    #[arg(long, value_name = "NAMESPACE", conflicts_with = "watch_namespace_selector")]
+    pub watch_namespace: Option<String>,
+
+    /// Serve the Ingresses of namespaces with these labels only
+    #[arg(long, value_name = "SELECTOR")]
+    pub watch_namespace_selector: Option<String>,
+
+    /// Serve Ingresses that name no class [default: false]
+    #[arg(long, value_name = BOOLEAN, value_parser = values::boolean)]
+    pub watch_ingress_without_class: Option<bool>,
+
+    /// Serve the class of --ingress-class also if its IngressClass names another controller, or none is there [default: false]
+    #[arg(long, value_name = BOOLEAN, value_parser = values::boolean)]
+    pub ingress_class_by_name: Option<bool>,
+
+    /// If a list of the API server suddenly lacks most objects of a kind: how long they are kept; 0s: not at all
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration::parse)]
+    pub mass_delete_hold: Duration,
+
+    /// The Service whose addresses go into the status of Ingresses
+    #[arg(long, value_name = "NAMESPACE/NAME", value_parser = values::reference)]
+    pub publish_service: Option<Reference>,
+
+    /// The addresses and host names that go into the status of Ingresses, in place of those of a Service
+    #[arg(long, value_name = "ADDRESS,...", value_delimiter = ',', value_parser = values::status_address)]
+    pub publish_status_address: Vec<String>,
+
+    /// Write the status of Ingresses [default: true]
+    #[arg(long, value_name = BOOLEAN, value_parser = values::boolean)]
+    pub update_status: Option<bool>,
+
+    /// Take the addresses out of the status of Ingresses when the last pod of --publish-service ends [default: true]
+    #[arg(long, value_name = BOOLEAN, value_parser = values::boolean)]
+    pub update_status_on_shutdown: Option<bool>,
+
+    /// The Lease whose holder writes status and Events, in the namespace of this pod
+    #[arg(long, value_name = "NAME", default_value = "headgate-leader")]
+    pub election_id: String,
+
+    /// How long a holder of the Lease counts that does not show itself
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration::parse_bound)]
+    pub election_ttl: Duration,
+
+    /// Write status and Events without an election; for one replica [default: false]
+    #[arg(long, value_name = BOOLEAN, value_parser = values::boolean)]
+    pub disable_leader_election: Option<bool>,
 }
 
 /// Which objects count.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use http::HeaderValue;
 use ipnet::IpNet;
 
-use crate::snapshot::Reference;
+use crate::snapshot::{HostName, Reference};
 use crate::telemetry::access_log::Target;
 
 /// Go's booleans, as flags of Kubernetes components have them.
@@ -36,6 +36,13 @@ pub(super) fn reference(text: &str) -> Result<Reference, String> {
         }
         _ => Err("write it as namespace/name".into()),
     }
+}
+
+/// What the status of an Ingress takes.
+pub(super) fn status_address(text: &str) -> Result<String, String> {
+    let is_name = HostName::parse(text).is_ok();
+    let is_address = text.parse::<IpAddr>().is_ok();
+    if is_name || is_address { Ok(text.into()) } else { Err("neither an IP address nor a host name".into()) }
 }
 
 /// A network, or one address.

@@ -46,9 +46,10 @@ impl Deref for Held {
 }
 
 impl Published {
-    /// `fallback` serves TLS clients that no certificate is for.
-    pub fn new(snapshot: Arc<Snapshot>, fallback: Arc<CertifiedKey>, metrics: Arc<Metrics>) -> Arc<Self> {
-        let tables = Arc::new(Tables::build(snapshot, None, &fallback, &metrics));
+    /// Tables of nothing, generation 0. `fallback` serves TLS clients that no certificate is for.
+    pub fn new(fallback: Arc<CertifiedKey>, metrics: Arc<Metrics>) -> Arc<Self> {
+        let nothing = Tables::build(Arc::default(), None, &fallback, &metrics);
+        let tables = Arc::new(Tables { generation: 0, ..nothing });
         Arc::new(Published {
             generation: AtomicU64::new(tables.generation),
             current: Mutex::new(tables),
@@ -58,11 +59,11 @@ impl Published {
         })
     }
 
-    /// Makes `snapshot` what all new requests use. An equal one is not published: `false`.
+    /// Makes `snapshot` what all new requests use. One that is equal to the last is not published: `false`.
     pub fn publish(&self, snapshot: Arc<Snapshot>) -> bool {
         let mut older = lock(&self.older);
         let current = self.load();
-        if current.snapshot == snapshot {
+        if current.generation > 0 && current.snapshot == snapshot {
             return false;
         }
         let tables = Arc::new(Tables::build(snapshot, Some(&current), &self.fallback, &self.metrics));

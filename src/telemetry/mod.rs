@@ -9,6 +9,6 @@ pub use access_log::AccessLog;
 pub use application_log::{LogFormat, init as init_application_log};
 pub use metrics::{
     BackendError, ControlMetrics, EndpointLabels, Metrics, Refusal, RouteLabels, RouteMetrics, RouteShard, TlsVersion,
-    WorkerShard,
+    WatchedKind, WorkerShard,
 };
 pub use seldom::Seldom;

@@ -96,6 +96,11 @@ impl Backends {
     pub(super) fn iter(&self) -> impl Iterator<Item = (&BackendId, &Resolved)> {
         self.0.iter().map(|(id, known)| (id, &known.resolved))
     }
+
+    /// The Secrets that policies of these backends name, whether or not they exist.
+    pub(super) fn named_secrets(&self) -> BTreeSet<&Reference> {
+        self.0.values().flat_map(|known| policy::secrets(&known.policies)).collect()
+    }
 }
 
 /// The first port of the Service that `--default-backend-service` names. A port of 0: none is known.

@@ -26,6 +26,8 @@ pub(super) struct Certificates {
     pub secrets: BTreeMap<Reference, Arc<Certificate>>,
     pub default: Option<Reference>,
     pub tls: TlsHosts,
+    /// The Secrets that are asked for, whether or not they exist.
+    pub named: BTreeSet<Reference>,
     pub reports: Reports,
 }
 
@@ -53,10 +55,10 @@ impl Certificates {
         memo: &mut SecretMemo,
     ) -> Self {
         let entries = served.iter().flat_map(|parsed| &parsed.tls);
-        let named: BTreeSet<&Reference> =
-            entries.filter_map(|entry| entry.secret.as_ref()).chain(&options.default_certificate).collect();
-        memo.update(named.into_iter().filter_map(|name| secrets.get_key_value(name)), |_, secret| load(secret));
-        let mut certificates = Certificates::default();
+        let named = entries.filter_map(|entry| entry.secret.as_ref()).chain(&options.default_certificate);
+        let mut certificates = Certificates { named: named.cloned().collect(), ..Certificates::default() };
+        let existing = certificates.named.iter().filter_map(|name| secrets.get_key_value(name));
+        memo.update(existing, |_, secret| load(secret));
         let mut candidates: BTreeMap<&HostPattern, Vec<Candidate<'_>>> = BTreeMap::new();
         for parsed in served {
             for entry in &parsed.tls {

@@ -1,7 +1,8 @@
 //! Which Ingresses are ours, by class.
 //!
-//! Ours is the class that `--ingress-class` names, whether or not an IngressClass object exists, and every IngressClass
-//! object whose controller is `--controller-class`.
+//! Ours is every class whose IngressClass names `--controller-class`, and the class that `--ingress-class` names: in a
+//! folder always; in a cluster if no IngressClass says otherwise and the annotation names it, or by
+//! `--ingress-class-by-name`.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -160,16 +161,20 @@ impl Classes {
             ClassName::Annotation(name) => (annotation_field(), name),
             ClassName::None => return self.refuses_none(options),
         };
-        if self.ours(name, options) {
+        let is_known = self.known.contains(name);
+        let is_named = *name == options.ingress_class;
+        let unopposed = is_named && !is_known && matches!(class, ClassName::Annotation(_));
+        if self.ours(name, options) || unopposed {
             return None;
         }
         let shown = quoted(name);
-        let what = match self.known.contains(name) {
+        let what = match is_known {
             true => format!("IngressClass {shown} names another controller"),
             false => format!("there is no IngressClass {shown}"),
         };
+        let flag = if is_named { "--ingress-class-by-name".into() } else { format!("--ingress-class={shown}") };
         let message = format!(
-            "{what}: the Ingress is not served; to serve it start with --ingress-class={shown}, \
+            "{what}: the Ingress is not served; to serve it start with {flag}, \
              or give the class the controller {}",
             options.controller_class
         );
@@ -189,7 +194,7 @@ impl Classes {
     }
 
     fn ours(&self, name: &str, options: &Options) -> bool {
-        name == options.ingress_class || self.ours.contains(name)
+        options.class_by_name && name == options.ingress_class || self.ours.contains(name)
     }
 }
 

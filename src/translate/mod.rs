@@ -37,7 +37,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use crate::snapshot::{BackendId, Certificate, Snapshot};
+use crate::snapshot::{BackendId, Certificate, Reference, Snapshot};
 use backend::{Backends, Resolved, Sources};
 use policy::{Policies, StatusMemo, Statuses, Surroundings};
 use reports::Reports;
@@ -45,7 +45,7 @@ use routing::{Routed, Routing};
 use settings::ProcessSettings;
 
 pub use class::class_of;
-pub use objects::{Illegible, Objects, PolicyObject};
+pub use objects::{ByName, Illegible, Objects, PolicyObject};
 pub use options::Options;
 pub use plain::{Place, Plain, PlainBackend};
 pub use policy::{PolicyAncestor, PolicyCondition, PolicyReason, PolicyStatus};
@@ -61,6 +61,10 @@ pub struct Translation {
     pub policies: Arc<[PolicyStatus]>,
     /// Host names of ExternalName Services in use; the source resolves them into [`Objects::addresses`].
     pub names_to_resolve: BTreeSet<String>,
+    /// The Secrets that count, whether or not they exist: a source need not have others.
+    pub secrets: Arc<BTreeSet<Reference>>,
+    /// The Ingresses that are ours.
+    pub served: Arc<BTreeSet<Reference>>,
 }
 
 /// A certificate chain and its key from PEM, each with the name that messages have for it; or what is wrong with them, a
@@ -125,6 +129,8 @@ impl Translator {
         }
         let served = reached(routed, backends, default_backend.as_ref());
         Translation {
+            secrets: with(&routed.named_secrets, backends.named_secrets()),
+            served: routed.served.clone(),
             names_to_resolve: backends.iter().filter_map(|(_, resolved)| resolved.name.clone()).collect(),
             snapshot: Snapshot {
                 hosts: routed.hosts.clone(),
@@ -146,6 +152,13 @@ impl Translator {
 impl fmt::Debug for Translator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Translator").finish_non_exhaustive()
+    }
+}
+
+fn with<T: Ord + Clone>(known: &Arc<BTreeSet<T>>, more: BTreeSet<&T>) -> Arc<BTreeSet<T>> {
+    match more.iter().all(|one| known.contains(one)) {
+        true => known.clone(),
+        false => Arc::new(more.into_iter().chain(&**known).cloned().collect()),
     }
 }
 

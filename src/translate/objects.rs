@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service};
@@ -16,17 +17,22 @@ use crate::snapshot::Reference;
 /// translator's memos are keyed by that pointer. Every object has a name, and a namespace where its kind has one.
 #[derive(Clone, Default)]
 pub struct Objects {
-    pub ingresses: BTreeMap<Reference, Arc<Ingress>>,
-    /// By name; the kind has no namespace.
-    pub ingress_classes: BTreeMap<String, Arc<IngressClass>>,
-    pub services: BTreeMap<Reference, Arc<Service>>,
-    pub endpoint_slices: BTreeMap<Reference, Arc<EndpointSlice>>,
-    pub secrets: BTreeMap<Reference, Arc<Secret>>,
-    pub config_maps: BTreeMap<Reference, Arc<ConfigMap>>,
-    pub policies: BTreeMap<Reference, Arc<PolicyObject>>,
+    pub ingresses: ByName<Reference, Ingress>,
+    /// The kind has no namespace.
+    pub ingress_classes: ByName<String, IngressClass>,
+    pub services: ByName<Reference, Service>,
+    pub endpoint_slices: ByName<Reference, EndpointSlice>,
+    pub secrets: ByName<Reference, Secret>,
+    pub config_maps: ByName<Reference, ConfigMap>,
+    pub policies: ByName<Reference, PolicyObject>,
     /// Addresses of the host names in [`super::Translation::names_to_resolve`], sorted; absent: not resolved (yet).
     pub addresses: BTreeMap<String, Arc<[IpAddr]>>,
 }
+
+/// The objects of one kind. A clone shares the map until one of the two is changed, so that a source can hand out all
+/// of them for the cost of a counter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ByName<K, V>(Arc<BTreeMap<K, Arc<V>>>);
 
 /// A ProxyPolicy as far as its source can read it. A source that cannot read all of one hands out what it can, above all
 /// the targets: what the policy is about is then denied where it could be guarded, never opened.
@@ -44,6 +50,26 @@ pub struct Illegible {
     pub field: String,
     /// With the way out.
     pub reason: String,
+}
+
+impl<K, V> Default for ByName<K, V> {
+    fn default() -> Self {
+        ByName(Arc::default())
+    }
+}
+
+impl<K, V> Deref for ByName<K, V> {
+    type Target = BTreeMap<K, Arc<V>>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl<K: Ord + Clone, V> DerefMut for ByName<K, V> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        Arc::make_mut(&mut self.0)
+    }
 }
 
 /// Counts only: Secrets print their content.

@@ -15,6 +15,9 @@ pub struct Options {
     pub controller_class: String,
     /// Serve an Ingress that names no class: in a folder always, in a cluster by `--watch-ingress-without-class`.
     pub ingress_without_class: bool,
+    /// `--ingress-class` counts whatever the IngressClass of that name says, and if there is none: in a folder always, in
+    /// a cluster by `--ingress-class-by-name`.
+    pub class_by_name: bool,
     /// Endpoints that are loopback or link-local are refused (in a cluster; in a folder they are fine).
     pub refuse_local_endpoints: bool,
     /// `--enable-svc-external-name`.
@@ -47,6 +50,7 @@ impl Default for Options {
             ingress_class: "headgate".into(),
             controller_class: "headgate.dev/ingress-controller".into(),
             ingress_without_class: true,
+            class_by_name: true,
             refuse_local_endpoints: false,
             external_name: false,
             annotations_prefix: "nginx.ingress.kubernetes.io".into(),

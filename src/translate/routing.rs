@@ -31,7 +31,9 @@ pub(super) struct Routed {
     pub default_certificate: Option<Reference>,
     pub uses: BTreeMap<BackendId, Vec<Use>>,
     /// The Ingresses that are ours.
-    pub served: BTreeSet<Reference>,
+    pub served: Arc<BTreeSet<Reference>>,
+    /// The Secrets that they and flags ask for.
+    pub named_secrets: Arc<BTreeSet<Reference>>,
     pub reports: Reports,
 }
 
@@ -82,7 +84,7 @@ impl Routing {
         }
         if !self.seen_ingresses.same(&objects.ingresses) || !same_defaults {
             let parse = |name: &_, ingress: &_| ingress::parse(name, ingress, options, defaults);
-            changed |= self.ingresses.update(&objects.ingresses, parse);
+            changed |= self.ingresses.update(&*objects.ingresses, parse);
         }
         if changed {
             self.route(objects, options, policies);
@@ -122,7 +124,8 @@ impl Routing {
             secrets: certificates.secrets,
             default_certificate: certificates.default,
             uses,
-            served: served.iter().map(|parsed| parsed.age.owner.clone()).collect(),
+            served: kept(&self.routed.served, served.iter().map(|parsed| parsed.age.owner.clone()).collect()),
+            named_secrets: kept(&self.routed.named_secrets, certificates.named),
             reports,
         };
     }

@@ -78,7 +78,8 @@ fn certificate() -> Arc<Certificate> {
 /// Ready, and serving [`snapshot`].
 fn state(debug_remote: bool) -> Arc<State> {
     let metrics = Metrics::new(1);
-    let published = Published::new(Arc::new(snapshot()), fallback(), metrics.clone());
+    let published = Published::new(fallback(), metrics.clone());
+    published.publish(Arc::new(snapshot()));
     let readiness = Readiness::new();
     readiness.wait_for("listeners").done();
     State::new(published, metrics, readiness, debug_remote, Site::default())

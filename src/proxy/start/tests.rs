@@ -59,7 +59,8 @@ impl Running {
         let flags = [&always[..], flags].concat();
         let config = Config::resolve(Typed::parse_from(flags).args, None, 1).unwrap();
         let metrics = Metrics::new(1);
-        let published = Published::new(snapshot, self_made_certificate(), metrics.clone());
+        let published = Published::new(self_made_certificate(), metrics.clone());
+        published.publish(snapshot);
         let access_log = AccessLog::open(config.access_log.clone(), config.access_log_format).unwrap();
         let proxy = Proxy::start(&config, published, metrics.clone(), access_log).unwrap();
         Running { proxy, metrics, release, reached, folder }

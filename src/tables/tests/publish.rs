@@ -28,7 +28,18 @@ fn number(tables: &Tables) -> u64 {
 }
 
 fn published() -> Arc<Published> {
-    Published::new(numbered(1), fallback(), metrics().clone())
+    let published = Published::new(fallback(), metrics().clone());
+    assert!(published.publish(numbered(1)));
+    published
+}
+
+#[test]
+fn the_first_snapshot_is_published_even_if_it_is_empty() {
+    let published = Published::new(fallback(), metrics().clone());
+    assert_eq!(published.load().generation, 0);
+    assert!(published.publish(Arc::default()));
+    assert!(!published.publish(Arc::default()));
+    assert_eq!(published.load().generation, 1);
 }
 
 #[test]

@@ -10,6 +10,7 @@ use prometheus::process_collector::ProcessCollector;
 use prometheus::proto::{MetricFamily, MetricType};
 use prometheus::{Gauge, Histogram, HistogramOpts, IntCounter, IntGauge, Opts, Registry};
 
+use super::cluster::{ClusterMetrics, WatchedKind};
 use super::encode::{family, gauge};
 use super::endpoints::{EndpointLabels, EndpointMetrics};
 
@@ -28,6 +29,7 @@ pub struct ControlMetrics {
     /// By namespace and Secret; seconds since the Unix epoch. Replaced by each publication.
     certificates: Mutex<BTreeMap<(String, String), i64>>,
     endpoints: Mutex<EndpointMetrics>,
+    cluster: Mutex<ClusterMetrics>,
 }
 
 /// From 0.1 ms: a change of one object is meant to cost little.
@@ -77,6 +79,7 @@ impl ControlMetrics {
             problems: Mutex::default(),
             certificates: Mutex::default(),
             endpoints: Mutex::default(),
+            cluster: Mutex::default(),
         }
     }
 
@@ -126,6 +129,11 @@ impl ControlMetrics {
         locked(&self.endpoints).watch(Box::new(all));
     }
 
+    /// From here on `ask` is asked whether this process holds the Lease, and how the watches of a cluster stand.
+    pub fn watch_cluster(&self, ask: impl Fn() -> (bool, Vec<WatchedKind>) + Send + 'static) {
+        locked(&self.cluster).watch(Box::new(ask));
+    }
+
     /// An endpoint of the Service was ejected.
     pub fn ejected(&self, namespace: &str, service: &str) {
         locked(&self.endpoints).ejected(namespace, service);
@@ -149,6 +157,7 @@ impl ControlMetrics {
             ),
         ]);
         families.extend(locked(&self.endpoints).families());
+        families.extend(locked(&self.cluster).families());
         families
     }
 }

@@ -4,6 +4,7 @@
 //! Tables ask for a route's counters when they are built, workers write their shards, the admin port encodes. A route
 //! that is gone from all tables stops being reported.
 
+mod cluster;
 mod control;
 mod counter;
 mod encode;
@@ -21,6 +22,7 @@ use super::AccessLog;
 use encode::RouteFamilies;
 use worker::WorkerTotal;
 
+pub use cluster::WatchedKind;
 pub use control::ControlMetrics;
 pub use endpoints::EndpointLabels;
 pub use route::{BackendError, RouteLabels, RouteMetrics, RouteShard};

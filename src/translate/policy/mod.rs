@@ -51,7 +51,7 @@ struct OnService {
 impl Policies {
     /// `true` if any differs from the last time.
     pub(super) fn update(&mut self, objects: &Objects) -> bool {
-        if self.seen.same(&objects.policies) || !self.policies.update(&objects.policies, read::read) {
+        if self.seen.same(&objects.policies) || !self.policies.update(&*objects.policies, read::read) {
             return false;
         }
         self.all = self.policies.outputs().cloned().collect();

@@ -1,0 +1,43 @@
+//! Finds the API server: by a kubeconfig, or as every pod does.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use kube::config::{InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError};
+use kube::{Client, Config};
+
+/// How long the API server may take to accept a connection.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// Longest silence of an answer. Watches are told something each minute, so this finds a server that is gone without a
+/// word.
+const SILENCE: Duration = Duration::from_secs(75);
+
+/// There is nothing to tell which API server is meant, or who we are to it.
+#[derive(Debug, thiserror::Error)]
+pub enum NoCluster {
+    #[error("--kubeconfig {} cannot be used", .0.display())]
+    Kubeconfig(PathBuf, #[source] KubeconfigError),
+    #[error("the account of this pod cannot be used; see automountServiceAccountToken, or give --kubeconfig FILE")]
+    Pod(#[from] InClusterError),
+    #[error("a client of the API server cannot be made")]
+    Client(#[from] kube::Error),
+}
+
+/// A client of the cluster that `kubeconfig` names, or that this process is a pod of. Nothing is sent yet.
+pub async fn connect(kubeconfig: Option<&Path>) -> Result<Client, NoCluster> {
+    let mut config = match kubeconfig {
+        Some(path) => named(path).await.map_err(|error| NoCluster::Kubeconfig(path.to_owned(), error))?,
+        None => Config::incluster()?,
+    };
+    config.connect_timeout = Some(CONNECT);
+    config.read_timeout = Some(SILENCE);
+    config.reset_reader_on_write = true;
+    // The watches do, and say so.
+    config.default_retry = false;
+    Ok(Client::try_from(config)?)
+}
+
+async fn named(path: &Path) -> Result<Config, KubeconfigError> {
+    Config::from_custom_kubeconfig(Kubeconfig::read_from(path)?, &KubeConfigOptions::default()).await
+}

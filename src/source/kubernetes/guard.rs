@@ -1,0 +1,148 @@
+//! Doubts a list that lacks most of what was there a moment ago.
+//!
+//! An API server that starts, or is restored from a backup, may for a while give lists that are short. Applied as they
+//! are they would take every route off the cluster. So if a list lacks more than half of a kind and more than 20 of its
+//! objects at once, those are kept for a time. What is deleted one by one is not doubted.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+/// Fewer may go at once.
+const FEW: usize = 20;
+
+/// Objects that a list lacked and that are kept for the time being.
+#[derive(Debug)]
+pub(super) struct Guard<N> {
+    hold: Duration,
+    doubted: BTreeSet<N>,
+    until: Option<Instant>,
+}
+
+impl<N: Ord + Clone> Guard<N> {
+    /// `hold`: how long they are kept; zero: nothing is doubted.
+    pub(super) fn new(hold: Duration) -> Self {
+        Guard { hold, doubted: BTreeSet::new(), until: None }
+    }
+
+    /// A whole list came that lacks `lacking` of `known` objects. Gives those that are really gone. A list that still lacks
+    /// what was doubted makes that no more credible before the time is up.
+    pub(super) fn listed(&mut self, known: usize, lacking: BTreeSet<N>, now: Instant) -> BTreeSet<N> {
+        self.doubted.retain(|name| lacking.contains(name));
+        let fresh: BTreeSet<N> = lacking.difference(&self.doubted).cloned().collect();
+        let is_much = fresh.len() > FEW && fresh.len() * 2 > known - self.doubted.len();
+        if is_much && !self.hold.is_zero() {
+            self.doubted.extend(fresh);
+            self.until.get_or_insert(now + self.hold);
+            return BTreeSet::new();
+        }
+        self.settle();
+        fresh
+    }
+
+    /// The object is there, or was deleted by itself.
+    pub(super) fn told(&mut self, name: &N) {
+        if self.doubted.remove(name) {
+            self.settle();
+        }
+    }
+
+    /// When [`expired`](Self::expired) gives something.
+    pub(super) fn until(&self) -> Option<Instant> {
+        self.until
+    }
+
+    pub(super) fn doubted(&self) -> usize {
+        self.doubted.len()
+    }
+
+    /// Those that were kept long enough.
+    pub(super) fn expired(&mut self, now: Instant) -> BTreeSet<N> {
+        match self.until {
+            Some(until) if until <= now => {
+                self.until = None;
+                std::mem::take(&mut self.doubted)
+            }
+            _ => BTreeSet::new(),
+        }
+    }
+
+    /// Once nothing is doubted, the next doubt has a time of its own.
+    fn settle(&mut self) {
+        if self.doubted.is_empty() {
+            self.until = None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOLD: Duration = Duration::from_secs(60);
+
+    fn names(range: std::ops::Range<usize>) -> BTreeSet<usize> {
+        range.collect()
+    }
+
+    #[test]
+    fn half_of_a_kind_or_twenty_objects_may_go_at_once() {
+        let now = Instant::now();
+        for (known, lacking) in [(20, 20), (21, 1), (42, 21), (100, 50), (0, 0)] {
+            let mut guard = Guard::new(HOLD);
+            assert_eq!(guard.listed(known, names(0..lacking), now), names(0..lacking), "{lacking} of {known}");
+            assert_eq!((guard.until(), guard.doubted()), (None, 0));
+        }
+    }
+
+    #[test]
+    fn more_are_kept_until_the_time_is_up() {
+        let now = Instant::now();
+        for (known, lacking) in [(21, 21), (41, 21), (100, 51)] {
+            let mut guard = Guard::new(HOLD);
+            assert_eq!(guard.listed(known, names(0..lacking), now), names(0..0), "{lacking} of {known}");
+            assert_eq!(guard.until(), Some(now + HOLD));
+            assert_eq!(guard.expired(now + HOLD - Duration::from_nanos(1)), names(0..0));
+            assert_eq!(guard.expired(now + HOLD), names(0..lacking));
+            assert_eq!((guard.until(), guard.doubted()), (None, 0));
+        }
+    }
+
+    #[test]
+    fn a_second_list_neither_shortens_nor_lengthens_the_time() {
+        let now = Instant::now();
+        let mut guard = Guard::new(HOLD);
+        guard.listed(30, names(0..30), now);
+        // 0 to 9 are back, and one more is gone by itself in the meantime.
+        let lacking = names(10..30).into_iter().chain([99]).collect();
+        assert_eq!(guard.listed(31, lacking, now + HOLD / 2), BTreeSet::from([99]));
+        assert_eq!((guard.until(), guard.doubted()), (Some(now + HOLD), 20));
+        assert_eq!(guard.listed(31, names(0..0), now + HOLD / 2), names(0..0));
+        assert_eq!((guard.until(), guard.doubted()), (None, 0));
+    }
+
+    #[test]
+    fn a_list_that_is_shorter_still_is_doubted_too() {
+        let now = Instant::now();
+        let mut guard = Guard::new(HOLD);
+        guard.listed(100, names(0..60), now);
+        assert_eq!(guard.listed(100, names(0..100), now + HOLD / 2), names(0..0));
+        assert_eq!((guard.until(), guard.doubted()), (Some(now + HOLD), 100));
+    }
+
+    #[test]
+    fn what_is_told_by_itself_is_not_doubted() {
+        let now = Instant::now();
+        let mut guard = Guard::new(HOLD);
+        guard.listed(21, names(0..21), now);
+        names(0..20).iter().for_each(|name| guard.told(name));
+        assert_eq!((guard.until(), guard.doubted()), (Some(now + HOLD), 1));
+        guard.told(&20);
+        assert_eq!((guard.until(), guard.expired(now + HOLD)), (None, names(0..0)));
+    }
+
+    #[test]
+    fn a_hold_of_zero_doubts_nothing() {
+        let mut guard = Guard::new(Duration::ZERO);
+        assert_eq!(guard.listed(1000, names(0..1000), Instant::now()), names(0..1000));
+    }
+}

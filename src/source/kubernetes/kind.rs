@@ -1,0 +1,232 @@
+//! The kinds that are watched: how each is asked for, what is kept of an object, and where.
+
+use std::fmt::Debug;
+use std::path::Path;
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::core::{ApiResource, DeserializeGuard, DynamicObject};
+use kube::runtime::watcher;
+use kube::{Api, Client, Resource};
+use serde::de::DeserializeOwned;
+use serde_json::{from_value, json};
+
+use super::Scope;
+use crate::api::ProxyPolicy;
+use crate::snapshot::Reference;
+use crate::source::folder::{Object, parse_documents};
+use crate::translate::{ByName, ObjectKind, Objects, PolicyObject};
+
+/// Written by `kubectl apply`, which nobody else needs; as large as the object itself.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// The objects of a kind as they are kept.
+pub(super) type Map<K> = ByName<<K as Kind>::Name, <K as Kind>::Kept>;
+
+/// When a kind can be done without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OptionalIf {
+    Never,
+    /// There can be none of it in this cluster.
+    Undefined,
+    /// Only one namespace is watched, and the kind has none.
+    Namespaced,
+}
+
+/// One kind.
+pub(super) trait Kind: Send + Sync + 'static {
+    /// As the API server sends it.
+    type Watched: Resource + Clone + Debug + DeserializeOwned + Send + 'static;
+    /// As it is kept.
+    type Kept: Send + Sync + Clone + 'static;
+    type Name: Ord + Clone + Send + Sync + 'static;
+
+    const KIND: ObjectKind;
+    /// As messages have it.
+    const NAME: &'static str;
+    /// As roles name it.
+    const RESOURCE: &'static str;
+    const OPTIONAL_IF: OptionalIf = OptionalIf::Never;
+
+    fn api(client: &Client, scope: &Scope) -> Api<Self::Watched>;
+
+    fn config(_scope: &Scope) -> watcher::Config {
+        watcher::Config::default()
+    }
+
+    fn name(metadata: &ObjectMeta) -> Self::Name;
+
+    /// What is kept of it, or why it cannot be read.
+    fn keep(watched: Self::Watched) -> Result<Self::Kept, String>;
+
+    fn metadata(kept: &Self::Kept) -> &ObjectMeta;
+
+    /// Where it is kept.
+    fn all(objects: &mut Objects) -> &mut ByName<Self::Name, Self::Kept>;
+}
+
+/// Drops what nobody reads.
+fn slim(metadata: &mut ObjectMeta) {
+    metadata.managed_fields = None;
+    if let Some(annotations) = &mut metadata.annotations {
+        annotations.remove(LAST_APPLIED);
+    }
+}
+
+fn reference(metadata: &ObjectMeta) -> Reference {
+    Reference::new(metadata.namespace.clone().unwrap_or_default(), metadata.name.clone().unwrap_or_default())
+}
+
+/// Of one namespace, or of all.
+fn namespaced<K>(client: &Client, scope: &Scope) -> Api<K>
+where
+    K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>,
+{
+    match &scope.namespace {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    }
+}
+
+/// The kinds of Kubernetes itself.
+macro_rules! kinds {
+    ($($kind:ident: $object:ident ($resource:literal, $optional:ident)
+       by $name:ident($of:expr) from $api:expr, in $field:ident;)*) => {$(
+        pub(super) enum $kind {}
+
+        impl Kind for $kind {
+            type Watched = DeserializeGuard<$object>;
+            type Kept = $object;
+            type Name = $name;
+
+            const KIND: ObjectKind = ObjectKind::$object;
+            const NAME: &'static str = stringify!($object);
+            const RESOURCE: &'static str = $resource;
+            const OPTIONAL_IF: OptionalIf = OptionalIf::$optional;
+
+            fn api(client: &Client, scope: &Scope) -> Api<Self::Watched> {
+                $api(client, scope)
+            }
+
+            fn config(scope: &Scope) -> watcher::Config {
+                configured::<$object>(scope)
+            }
+
+            fn name(metadata: &ObjectMeta) -> $name {
+                $of(metadata)
+            }
+
+            fn keep(watched: Self::Watched) -> Result<$object, String> {
+                let mut object = watched.0.map_err(|invalid| invalid.error)?;
+                slim(&mut object.metadata);
+                Ok(object)
+            }
+
+            fn metadata(kept: &$object) -> &ObjectMeta {
+                &kept.metadata
+            }
+
+            fn all(objects: &mut Objects) -> &mut ByName<$name, $object> {
+                &mut objects.$field
+            }
+        }
+    )*};
+}
+
+kinds! {
+    Ingresses: Ingress ("ingresses.networking.k8s.io", Never)
+        by Reference(reference) from namespaced, in ingresses;
+    IngressClasses: IngressClass ("ingressclasses.networking.k8s.io", Namespaced)
+        by String(bare) from everywhere, in ingress_classes;
+    Services: Service ("services", Never) by Reference(reference) from namespaced, in services;
+    EndpointSlices: EndpointSlice ("endpointslices.discovery.k8s.io", Never)
+        by Reference(reference) from namespaced, in endpoint_slices;
+    Secrets: Secret ("secrets", Never) by Reference(reference) from namespaced, in secrets;
+    ConfigMaps: ConfigMap ("configmaps", Never) by Reference(reference) from beside, in config_maps;
+}
+
+/// ProxyPolicies, read from what they say rather than by their type: one that cannot be read whole must still guard.
+pub(super) enum ProxyPolicies {}
+
+impl Kind for ProxyPolicies {
+    type Watched = DynamicObject;
+    type Kept = PolicyObject;
+    type Name = Reference;
+
+    const KIND: ObjectKind = ObjectKind::ProxyPolicy;
+    const NAME: &'static str = "ProxyPolicy";
+    const RESOURCE: &'static str = "proxypolicies.headgate.dev";
+    const OPTIONAL_IF: OptionalIf = OptionalIf::Undefined;
+
+    fn api(client: &Client, scope: &Scope) -> Api<DynamicObject> {
+        let resource = ApiResource::erase::<ProxyPolicy>(&());
+        match &scope.namespace {
+            Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
+            None => Api::all_with(client.clone(), &resource),
+        }
+    }
+
+    fn name(metadata: &ObjectMeta) -> Reference {
+        reference(metadata)
+    }
+
+    fn keep(mut watched: DynamicObject) -> Result<PolicyObject, String> {
+        slim(&mut watched.metadata);
+        let metadata = watched.metadata;
+        let kind = ApiResource::erase::<ProxyPolicy>(&());
+        let head = json!({"name": metadata.name, "namespace": metadata.namespace});
+        let spec = watched.data.get("spec");
+        let text =
+            json!({"apiVersion": kind.api_version, "kind": kind.kind, "metadata": head, "spec": spec}).to_string();
+        let parsed = parse_documents(Path::new("the API server"), text.as_bytes()).map_err(|problem| problem.reason)?;
+        let objects = parsed.objects.into_iter().map(|located| located.object);
+        let policy = objects.filter_map(|object| match object {
+            Object::ProxyPolicy(policy) => Some(Arc::unwrap_or_clone(policy)),
+            _ => None,
+        });
+        let mut object = policy.last().ok_or("it holds nothing")?;
+        object.policy.metadata = metadata;
+        // No wish, but what controllers told before.
+        object.policy.status = watched.data.get("status").cloned().and_then(|status| from_value(status).ok());
+        Ok(object)
+    }
+
+    fn metadata(kept: &PolicyObject) -> &ObjectMeta {
+        &kept.policy.metadata
+    }
+
+    fn all(objects: &mut Objects) -> &mut ByName<Reference, PolicyObject> {
+        &mut objects.policies
+    }
+}
+
+fn bare(metadata: &ObjectMeta) -> String {
+    metadata.name.clone().unwrap_or_default()
+}
+
+fn everywhere<K: Resource<DynamicType = ()>>(client: &Client, _: &Scope) -> Api<K> {
+    Api::all(client.clone())
+}
+
+/// Of the namespace of the one ConfigMap that counts.
+fn beside<K>(client: &Client, scope: &Scope) -> Api<K>
+where
+    K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>,
+{
+    let namespace = scope.config_map.as_ref().map_or("default", |name| &name.namespace);
+    Api::namespaced(client.clone(), namespace)
+}
+
+/// Which objects of the kind are asked for.
+fn configured<K: Resource<DynamicType = ()>>(scope: &Scope) -> watcher::Config {
+    let config = watcher::Config::default();
+    match (&*K::kind(&()), &scope.config_map) {
+        ("ConfigMap", Some(name)) => config.fields(&format!("metadata.name={}", name.name)),
+        // Large, many, and never named by an Ingress.
+        ("Secret", _) => config.fields("type!=helm.sh/release.v1,type!=kubernetes.io/service-account-token"),
+        _ => config,
+    }
+}

@@ -1,0 +1,137 @@
+//! The objects of a cluster, as its API server has them.
+//!
+//! [`Cluster::open`] starts one watch per kind. The owner then loops as with a folder: translates
+//! [`Cluster::objects`], says which Secrets that asks for ([`Cluster::want_secrets`]) and waits for [`Cluster::changed`].
+//!
+//! Nothing is shown before every kind was listed once ([`Cluster::missing`]), and nothing is forgotten because the API
+//! server is away, slow or refuses: what was seen last counts until it says otherwise.
+//!
+//! `connect` finds the API server; `kind` says what is read of each kind; `watch` follows one kind, `secrets` the
+//! Secrets that are asked for, `namespaces` those that a selector picks; `store` is what they write to; `guard` doubts a
+//! list that came back short; `trouble` remembers what cannot be read. `report` is the way back: it tells the owners of
+//! objects what became of them.
+
+mod connect;
+mod guard;
+mod kind;
+mod namespaces;
+mod report;
+mod secrets;
+mod store;
+mod trouble;
+mod watch;
+
+use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::Client;
+use tokio::sync::watch as latest;
+use tokio::task::{JoinError, JoinSet};
+
+use super::folder::SourceProblem;
+use crate::snapshot::Reference;
+use crate::translate::Objects;
+pub use connect::{NoCluster, connect};
+pub use report::{Findings, Publish, Reporter, Settings as ReportSettings};
+pub use store::Figures;
+use store::Store;
+
+/// What of a cluster is watched.
+#[derive(Clone, Debug, Default)]
+pub struct Scope {
+    /// Only this namespace.
+    pub namespace: Option<String>,
+    /// Only Ingresses of namespaces with these labels.
+    pub namespace_selector: Option<String>,
+    /// The one ConfigMap that counts.
+    pub config_map: Option<Reference>,
+    /// How long objects that a list lacks all at once are kept; zero: not at all.
+    pub mass_delete_hold: Duration,
+}
+
+/// A watched cluster. Dropping it ends the watches.
+#[derive(Debug)]
+pub struct Cluster {
+    store: Arc<Store>,
+    wanted_secrets: latest::Sender<Option<Arc<BTreeSet<Reference>>>>,
+    problems: Vec<SourceProblem>,
+    watches: JoinSet<Infallible>,
+}
+
+/// A watch has ended, which only a bug in it can lead to.
+#[derive(Debug, thiserror::Error)]
+#[error("a watch of the cluster has ended")]
+pub struct WatchEnded(#[from] JoinError);
+
+impl Cluster {
+    /// Begins to watch. Needs a runtime around it.
+    pub fn open(client: &Client, scope: &Scope) -> Cluster {
+        let store = Arc::new(Store::default());
+        let (wanted_secrets, wanted) = latest::channel(None);
+        let mut cluster = Cluster { store, wanted_secrets, problems: Vec::new(), watches: JoinSet::new() };
+        let store = &cluster.store.clone();
+        cluster.spawn(watch::of::<kind::IngressClasses>(client, scope, store));
+        cluster.spawn(watch::of::<kind::Ingresses>(client, scope, store));
+        cluster.spawn(watch::of::<kind::Services>(client, scope, store));
+        cluster.spawn(watch::of::<kind::EndpointSlices>(client, scope, store));
+        cluster.spawn(watch::of::<kind::ProxyPolicies>(client, scope, store));
+        if scope.config_map.is_some() {
+            cluster.spawn(watch::of::<kind::ConfigMaps>(client, scope, store));
+        }
+        if let Some(selector) = &scope.namespace_selector {
+            cluster.spawn(namespaces::watch(client, selector, store));
+        }
+        cluster.spawn(secrets::watch(client, scope, store, wanted));
+        cluster
+    }
+
+    fn spawn(&mut self, watch: impl Future<Output = Infallible> + Send + 'static) {
+        self.watches.spawn(watch);
+    }
+
+    /// Waits until something is other than it was. Nothing is lost if it is cancelled.
+    pub async fn changed(&mut self) -> Result<(), WatchEnded> {
+        tokio::select! {
+            () = self.store.changed() => {}
+            Some(ended) = self.watches.join_next() => match ended { Err(error) => return Err(error.into()) },
+        }
+        self.problems = self.store.problems();
+        Ok(())
+    }
+
+    /// What is there now. Objects that did not change keep their `Arc`s.
+    pub fn objects(&self) -> Objects {
+        self.store.objects()
+    }
+
+    /// The kinds that were not listed yet, but for Secrets, which are read once it is known which are asked for.
+    pub fn missing(&self) -> Vec<&'static str> {
+        self.store.missing()
+    }
+
+    /// Says which Secrets count. `true`: all of them were looked up already, whether or not they exist.
+    pub fn want_secrets(&self, wanted: &Arc<BTreeSet<Reference>>) -> bool {
+        self.wanted_secrets.send_if_modified(|current| {
+            let is_new = current.as_ref().is_none_or(|current| !Arc::ptr_eq(current, wanted) && current != wanted);
+            if is_new {
+                *current = Some(wanted.clone());
+            }
+            is_new
+        });
+        self.store.knows_secrets(wanted)
+    }
+
+    /// Asked at any time, how the watches stand.
+    pub fn figures(&self) -> impl Fn() -> Vec<Figures> + Send + use<> {
+        let store = self.store.clone();
+        move || store.figures()
+    }
+
+    /// What cannot be read at present.
+    pub fn problems(&self) -> &[SourceProblem] {
+        &self.problems
+    }
+}

@@ -1,0 +1,133 @@
+//! Follows the Secrets that are asked for, and keeps no other.
+//!
+//! The API server tells of every Secret; what nobody asks for is dropped as it comes. One that is newly asked for is
+//! fetched by its name. Where many are at once, as at the start, the list is read again instead.
+
+use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::future::{Future, pending};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use k8s_openapi::api::core::v1::Secret;
+use kube::core::DeserializeGuard;
+use kube::runtime::watcher::Event;
+use kube::{Api, Client};
+use tokio::sync::watch as latest;
+
+use super::Scope;
+use super::kind::{Kind, Secrets};
+use super::store::Store;
+use super::trouble::chain;
+use super::watch::{Following, Rests, events};
+use crate::snapshot::Reference;
+
+/// More than these are not fetched one by one.
+const FEW: usize = 20;
+
+/// How long one Secret may take.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+type Wanted = Arc<BTreeSet<Reference>>;
+
+/// To be spawned.
+pub(super) fn watch(
+    client: &Client,
+    scope: &Scope,
+    store: &Arc<Store>,
+    mut wanted: latest::Receiver<Option<Wanted>>,
+) -> impl Future<Output = Infallible> + use<> {
+    store.expect(Secrets::NAME);
+    let (client, scope, store) = (client.clone(), scope.clone(), store.clone());
+    async move {
+        let names: Arc<Mutex<Wanted>> = Arc::default();
+        let is_wanted = {
+            let names = names.clone();
+            move |name: &Reference| now(&names).contains(name)
+        };
+        let mut following = Following::<Secrets>::new(&scope, store.clone(), is_wanted);
+        let mut rests = Rests::default();
+        // Nothing is asked for before it is known what for.
+        set(&names, next(&mut wanted).await);
+        loop {
+            let mut events = std::pin::pin!(events::<Secrets>(&client, &scope));
+            let mut listed = false;
+            loop {
+                let event = tokio::select! {
+                    event = events.next() => event,
+                    newest = next(&mut wanted) => {
+                        let fresh: Vec<Reference> = newest.difference(&now(&names)).cloned().collect();
+                        set(&names, newest.clone());
+                        forget_all_but(&newest, &store);
+                        if !listed || fresh.len() > FEW || !fetch(&client, &fresh, &mut following).await {
+                            break;
+                        }
+                        store.set_known_secrets(BTreeSet::clone(&newest));
+                        continue;
+                    }
+                    () = following.expiry() => { following.expire(); continue }
+                    () = rests.over() => { following.recovered(); rests.end(); continue }
+                };
+                match event {
+                    Some(Ok(event)) => {
+                        let is_whole = matches!(event, Event::InitDone);
+                        following.take(event);
+                        if is_whole {
+                            listed = true;
+                            let known = BTreeSet::clone(&now(&names));
+                            store.set_known_secrets(known);
+                        }
+                    }
+                    Some(Err(error)) => {
+                        following.failed(&error);
+                        rests.rest().await;
+                    }
+                    None => pending().await,
+                }
+            }
+        }
+    }
+}
+
+async fn next(wanted: &mut latest::Receiver<Option<Wanted>>) -> Wanted {
+    loop {
+        if wanted.changed().await.is_err() {
+            pending().await
+        }
+        if let Some(wanted) = &*wanted.borrow_and_update() {
+            return wanted.clone();
+        }
+    }
+}
+
+fn forget_all_but(wanted: &Wanted, store: &Store) {
+    if store.ask::<Secrets, _>(|all| all.keys().any(|name| !wanted.contains(name))) {
+        store.change::<Secrets>(|all| all.retain(|name, _| wanted.contains(name)));
+    }
+}
+
+/// Fetches these one by one; `false`: one of them could not be, and it is not known whether it exists.
+async fn fetch(client: &Client, names: &[Reference], following: &mut Following<Secrets>) -> bool {
+    for name in names {
+        let api: Api<DeserializeGuard<Secret>> = Api::namespaced(client.clone(), &name.namespace);
+        match tokio::time::timeout(PATIENCE, api.get_opt(&name.name)).await {
+            Ok(Ok(Some(secret))) => following.take(Event::Apply(secret)),
+            Ok(Ok(None)) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(secret = %name, "cannot be fetched: {}", chain(&error));
+                return false;
+            }
+            Err(_) => return false,
+        }
+    }
+    true
+}
+
+fn now(names: &Mutex<Wanted>) -> Wanted {
+    names.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+fn set(names: &Mutex<Wanted>, to: Wanted) {
+    *names.lock().unwrap_or_else(PoisonError::into_inner) = to;
+}

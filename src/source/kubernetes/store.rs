@@ -1,0 +1,160 @@
+//! What was seen of the cluster, shared by the watches that write it and the one who reads it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use super::kind::{Kind, Secrets};
+use super::trouble::Troubles;
+use crate::snapshot::Reference;
+use crate::source::folder::SourceProblem;
+use crate::translate::{ObjectRef, Objects};
+
+#[derive(Debug, Default)]
+pub(super) struct Store {
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+/// How the watch of one kind stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Figures {
+    pub kind: &'static str,
+    /// It was listed once, and nothing stops it from being read.
+    pub synced: bool,
+    pub objects: usize,
+    /// Lists and watches that were not answered as asked.
+    pub errors: u64,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    objects: Objects,
+    /// The namespaces that count; `None`: all.
+    namespaces: Option<BTreeSet<String>>,
+    /// Kinds that were not listed yet.
+    missing: BTreeSet<&'static str>,
+    /// All kinds that are watched.
+    errors: BTreeMap<&'static str, u64>,
+    /// The Secrets that were looked up, whether or not they exist.
+    known_secrets: BTreeSet<Reference>,
+    troubles: Troubles,
+}
+
+impl Store {
+    pub(super) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// The Ingresses of namespaces that count, and all else, since nothing else is looked at that they do not name.
+    pub(super) fn objects(&self) -> Objects {
+        let State { objects, namespaces, .. } = &*self.state();
+        let mut objects = objects.clone();
+        if let Some(namespaces) = namespaces {
+            objects.ingresses.retain(|name, _| namespaces.contains(&name.namespace));
+        }
+        objects
+    }
+
+    pub(super) fn missing(&self) -> Vec<&'static str> {
+        self.state().missing.iter().copied().filter(|kind| *kind != Secrets::NAME).collect()
+    }
+
+    pub(super) fn problems(&self) -> Vec<SourceProblem> {
+        self.state().troubles.problems()
+    }
+
+    pub(super) fn knows_secrets(&self, wanted: &BTreeSet<Reference>) -> bool {
+        let state = self.state();
+        !state.missing.contains(Secrets::NAME) && wanted.is_subset(&state.known_secrets)
+    }
+
+    /// `kind` is to be waited for.
+    pub(super) fn expect(&self, kind: &'static str) {
+        let mut state = self.state();
+        state.missing.insert(kind);
+        state.errors.insert(kind, 0);
+    }
+
+    /// `kind` was listed, or can be done without.
+    pub(super) fn complete(&self, kind: &'static str) {
+        if self.state().missing.remove(kind) {
+            self.changed.notify_one();
+        }
+    }
+
+    /// A list or a watch of `kind` was not answered as asked.
+    pub(super) fn count_error(&self, kind: &'static str) {
+        *self.state().errors.entry(kind).or_default() += 1;
+    }
+
+    pub(super) fn figures(&self) -> Vec<Figures> {
+        let State { objects, namespaces, missing, errors, troubles, .. } = &*self.state();
+        let count = |kind| match kind {
+            "Ingress" => objects.ingresses.len(),
+            "IngressClass" => objects.ingress_classes.len(),
+            "Service" => objects.services.len(),
+            "EndpointSlice" => objects.endpoint_slices.len(),
+            "Secret" => objects.secrets.len(),
+            "ConfigMap" => objects.config_maps.len(),
+            "ProxyPolicy" => objects.policies.len(),
+            _ => namespaces.as_ref().map_or(0, BTreeSet::len),
+        };
+        let figures = |(kind, errors): (&&'static str, &u64)| Figures {
+            kind,
+            synced: !missing.contains(kind) && !troubles.of(kind),
+            objects: count(kind),
+            errors: *errors,
+        };
+        errors.iter().map(figures).collect()
+    }
+
+    /// Changes the objects of one kind.
+    pub(super) fn change<K: Kind>(&self, change: impl FnOnce(&mut super::kind::Map<K>)) {
+        change(K::all(&mut self.state().objects));
+        self.changed.notify_one();
+    }
+
+    /// Asks about the objects of one kind.
+    pub(super) fn ask<K: Kind, T>(&self, question: impl FnOnce(&super::kind::Map<K>) -> T) -> T {
+        question(K::all(&mut self.state().objects))
+    }
+
+    pub(super) fn set_namespaces(&self, namespaces: BTreeSet<String>) {
+        self.state().namespaces = Some(namespaces);
+        self.changed.notify_one();
+    }
+
+    pub(super) fn set_known_secrets(&self, known: BTreeSet<Reference>) {
+        self.state().known_secrets = known;
+        self.changed.notify_one();
+    }
+
+    /// What stops `kind` from being read, if anything does. Told in the application log when it is new or gone.
+    pub(super) fn set_trouble(&self, kind: &'static str, trouble: Option<String>) {
+        if self.state().troubles.set(kind, trouble.clone()) {
+            match trouble {
+                Some(trouble) => tracing::warn!(kind, "cannot be read: {trouble}"),
+                None => tracing::info!(kind, "can be read again"),
+            }
+            self.changed.notify_one();
+        }
+    }
+
+    /// What stops one object from being read, if anything does.
+    pub(super) fn set_object_trouble(&self, object: &ObjectRef, trouble: Option<String>) {
+        if self.state().troubles.set_object(object.clone(), trouble.clone()) {
+            match trouble {
+                Some(trouble) => tracing::warn!(%object, "cannot be read: {trouble}"),
+                None => tracing::info!(%object, "can be read again, or is gone"),
+            }
+            self.changed.notify_one();
+        }
+    }
+
+    /// Nothing is left half-written under this lock.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

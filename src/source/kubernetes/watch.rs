@@ -1,0 +1,268 @@
+//! Follows one kind: lists it, then takes each change as it comes, for as long as the process lives.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::future::{Future, pending};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::{Stream, StreamExt};
+use kube::core::ObjectMeta;
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::{Client, Resource};
+
+use super::Scope;
+use super::guard::Guard;
+use super::kind::{Kind, OptionalIf};
+use super::store::Store;
+use super::trouble::{explained, status};
+use crate::translate::ObjectRef;
+
+/// How long the API server lets a watch go on, after which it is taken up where it was. Also bounds how long a connection
+/// that died without a word goes unnoticed.
+const WATCH_SECONDS: u32 = 60;
+
+/// Rests after errors, doubled each time.
+const SHORTEST_REST: Duration = Duration::from_millis(100);
+const LONGEST_REST: Duration = Duration::from_secs(5);
+
+/// An error is over when none has come for this long.
+const OVER: Duration = Duration::from_secs(10);
+
+/// The watch of one kind, to be spawned.
+pub(super) fn of<K: Kind>(
+    client: &Client,
+    scope: &Scope,
+    store: &Arc<Store>,
+) -> impl Future<Output = Infallible> + use<K> {
+    store.expect(K::NAME);
+    let events = events::<K>(client, scope);
+    let mut following = Following::<K>::new(scope, store.clone(), |_| true);
+    async move {
+        let mut events = std::pin::pin!(events);
+        let mut rests = Rests::default();
+        loop {
+            let event = tokio::select! {
+                event = events.next() => event,
+                () = following.expiry() => { following.expire(); continue }
+                () = rests.over() => { following.recovered(); rests.end(); continue }
+            };
+            match event {
+                Some(Ok(event)) => following.take(event),
+                Some(Err(error)) => {
+                    following.failed(&error);
+                    rests.rest().await;
+                }
+                None => pending().await,
+            }
+        }
+    }
+}
+
+/// What the API server tells of the kind.
+pub(super) fn events<K: Kind>(
+    client: &Client,
+    scope: &Scope,
+) -> impl Stream<Item = watcher::Result<Event<K::Watched>>> + Send + use<K> {
+    watcher(K::api(client, scope), K::config(scope).timeout(WATCH_SECONDS))
+}
+
+/// Whether an object of this name is kept.
+type Wanted<K> = dyn Fn(&<K as Kind>::Name) -> bool + Send + Sync;
+
+/// One kind as it is followed.
+pub(super) struct Following<K: Kind> {
+    store: Arc<Store>,
+    wanted: Box<Wanted<K>>,
+    guard: Guard<K::Name>,
+    /// Of a list that is being read.
+    listed: BTreeMap<K::Name, Arc<K::Kept>>,
+    /// Only one namespace is watched.
+    namespaced: bool,
+    is_done_without: bool,
+}
+
+impl<K: Kind> Following<K> {
+    pub(super) fn new(
+        scope: &Scope,
+        store: Arc<Store>,
+        wanted: impl Fn(&K::Name) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        Following {
+            store,
+            wanted: Box::new(wanted),
+            guard: Guard::new(scope.mass_delete_hold),
+            listed: BTreeMap::new(),
+            namespaced: scope.namespace.is_some(),
+            is_done_without: false,
+        }
+    }
+
+    pub(super) fn take(&mut self, event: Event<K::Watched>) {
+        match event {
+            Event::Init => self.listed.clear(),
+            Event::InitApply(object) => {
+                if let Some((name, kept)) = self.read(object) {
+                    self.listed.insert(name, kept);
+                }
+            }
+            Event::InitDone => {
+                self.is_done_without = false;
+                self.replace();
+                self.store.set_trouble(K::NAME, None);
+                self.store.complete(K::NAME);
+            }
+            Event::Apply(object) => {
+                self.store.set_trouble(K::NAME, None);
+                if let Some((name, kept)) = self.read(object) {
+                    self.guard.told(&name);
+                    self.store.change::<K>(|all| drop(all.insert(name, kept)));
+                }
+            }
+            Event::Delete(object) => {
+                self.store.set_trouble(K::NAME, None);
+                let name = K::name(object.meta());
+                self.guard.told(&name);
+                self.forget(object.meta());
+                self.store.change::<K>(|all| drop(all.remove(&name)));
+            }
+        }
+    }
+
+    /// What is kept of an object. One that cannot be read is kept as it was; one that did not change keeps its `Arc`.
+    fn read(&mut self, object: K::Watched) -> Option<(K::Name, Arc<K::Kept>)> {
+        let name = K::name(object.meta());
+        if !(self.wanted)(&name) {
+            return None;
+        }
+        let known = self.store.ask::<K, _>(|all| all.get(&name).cloned());
+        if let Some(known) = known.as_ref().filter(|known| !is_newer(object.meta(), K::metadata(known))) {
+            return Some((name, known.clone()));
+        }
+        let reference = reference::<K>(object.meta());
+        match K::keep(object) {
+            Ok(kept) => {
+                self.store.set_object_trouble(&reference, None);
+                Some((name, Arc::new(kept)))
+            }
+            Err(why) => {
+                let counts = if known.is_some() { "what it said before counts" } else { "it is left out" };
+                self.store.set_object_trouble(&reference, Some(format!("{why}; {counts}")));
+                known.map(|known| (name, known))
+            }
+        }
+    }
+
+    /// The list is whole: what it lacks is gone, if that is credible.
+    fn replace(&mut self) {
+        let mut listed = std::mem::take(&mut self.listed);
+        let Following { guard, store, .. } = self;
+        store.change::<K>(|all| {
+            let lacking = all.keys().filter(|name| !listed.contains_key(*name)).cloned().collect();
+            let gone = guard.listed(all.len(), lacking, Instant::now());
+            all.retain(|name, _| !gone.contains(name));
+            all.append(&mut listed);
+        });
+        if self.guard.doubted() > 0 {
+            tracing::error!(
+                kind = K::NAME,
+                objects = self.guard.doubted(),
+                "a list of the API server suddenly lacks most of what was there: what it lacks is kept for a while \
+                 (--mass-delete-hold); delete objects one by one, or wait, if they are really gone"
+            );
+        }
+    }
+
+    pub(super) async fn expiry(&self) {
+        match self.guard.until() {
+            Some(until) => tokio::time::sleep_until(until.into()).await,
+            None => pending().await,
+        }
+    }
+
+    pub(super) fn expire(&mut self) {
+        let gone = self.guard.expired(Instant::now());
+        if !gone.is_empty() {
+            tracing::warn!(kind = K::NAME, objects = gone.len(), "what the list lacked is forgotten now");
+            self.store.change::<K>(|all| gone.iter().for_each(|name| drop(all.remove(name))));
+        }
+    }
+
+    pub(super) fn failed(&mut self, error: &watcher::Error) {
+        let status = status(error);
+        let is_dispensable = match K::OPTIONAL_IF {
+            OptionalIf::Never => false,
+            OptionalIf::Undefined => status == Some(404),
+            OptionalIf::Namespaced => status == Some(403) && self.namespaced,
+        };
+        if is_dispensable {
+            return self.done_without(error);
+        }
+        self.store.count_error(K::NAME);
+        // 410: the list is read again, which is all that it means.
+        if status != Some(410) {
+            self.store.set_trouble(K::NAME, Some(explained(error, K::RESOURCE)));
+        }
+    }
+
+    /// There is none of the kind, or none that may be read: told once.
+    fn done_without(&mut self, error: &watcher::Error) {
+        if !std::mem::replace(&mut self.is_done_without, true) {
+            tracing::warn!(kind = K::NAME, "done without: {}", explained(error, K::RESOURCE));
+        }
+        self.store.complete(K::NAME);
+    }
+
+    pub(super) fn recovered(&mut self) {
+        self.store.set_trouble(K::NAME, None);
+    }
+
+    fn forget(&self, metadata: &ObjectMeta) {
+        self.store.set_object_trouble(&reference::<K>(metadata), None);
+    }
+}
+
+/// Versions of one object are numbers that grow; those of another making (it was deleted and is there again) too.
+fn is_newer(one: &ObjectMeta, than: &ObjectMeta) -> bool {
+    let number = |metadata: &ObjectMeta| metadata.resource_version.as_deref()?.parse::<u64>().ok();
+    match (number(one), number(than)) {
+        (Some(one), Some(than)) => one > than,
+        _ => one.resource_version != than.resource_version,
+    }
+}
+
+fn reference<K: Kind>(metadata: &ObjectMeta) -> ObjectRef {
+    ObjectRef {
+        kind: K::KIND,
+        namespace: metadata.namespace.clone().unwrap_or_default(),
+        name: metadata.name.clone().unwrap_or_default(),
+    }
+}
+
+/// The rests between errors.
+#[derive(Default)]
+pub(super) struct Rests {
+    errors: u32,
+    last: Option<Instant>,
+}
+
+impl Rests {
+    pub(super) async fn rest(&mut self) {
+        let longest = SHORTEST_REST.saturating_mul(1 << self.errors.min(10)).min(LONGEST_REST);
+        self.errors += 1;
+        tokio::time::sleep(longest.mul_f64(fastrand::f64().mul_add(0.5, 0.5))).await;
+        self.last = Some(Instant::now());
+    }
+
+    /// Waits until no error has come for a while, given that one has.
+    pub(super) async fn over(&self) {
+        match self.last {
+            Some(last) => tokio::time::sleep_until((last + OVER).into()).await,
+            None => pending().await,
+        }
+    }
+
+    pub(super) fn end(&mut self) {
+        *self = Rests::default();
+    }
+}
