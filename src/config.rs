@@ -13,7 +13,7 @@ mod values;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args as _, Command};
@@ -170,12 +170,6 @@ impl Config {
 }
 
 impl Source {
-    pub fn path(&self) -> &Path {
-        match self {
-            Source::Folder(path) | Source::File(path) => path,
-        }
-    }
-
     /// `plain`: the file of `--config` has `[[backends]]`.
     pub fn of(args: SourceArgs, plain: bool) -> Result<Source, UsageError> {
         let SourceArgs { dir, config, kubeconfig, cluster } = args;

@@ -139,9 +139,11 @@ impl Source {
 
     /// Says in the application log what the start found to serve.
     pub(super) fn tell(&self, config: &config::Source, reports: &[Report], hosts: usize) {
-        match self {
-            Source::Folder(folder) => found::tell(config.path(), folder.view(), reports, hosts),
-            Source::File(file) => tracing::info!("{} backends are served", file.view().plain.backends.len()),
+        match (self, config) {
+            (Source::Folder(folder), config::Source::Folder(dir)) => found::tell(dir, folder.view(), reports, hosts),
+            (Source::File(file), _) => tracing::info!("{} backends are served", file.view().plain.backends.len()),
+            // The line of each publication says it.
+            _ => {}
         }
     }
 }
