@@ -12,7 +12,7 @@ mod values;
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -133,7 +133,10 @@ impl Config {
         refuse_shared_port(&listen, http_port_by, plain.is_some())?;
         let cluster = source.cluster.clone();
         let source = Source::of(source, plain.is_some())?;
-        let translate = options(Some(&cluster).filter(|_| source.is_cluster()), &objects, &traffic)?;
+        let mut translate = options(Some(&cluster).filter(|_| source.is_cluster()), &objects, &traffic)?;
+        if source.is_cluster() {
+            translate.own_endpoints = own_endpoints([http_port, https_port]);
+        }
         Ok(Config {
             source,
             bind_address: listen.bind_address,
@@ -209,6 +212,12 @@ impl Source {
     }
 }
 
+/// Where a pod is reached, by the address that the downward API gives it.
+fn own_endpoints(ports: [Option<u16>; 2]) -> Vec<SocketAddr> {
+    let address = std::env::var("POD_IP").ok().and_then(|text| text.parse::<IpAddr>().ok());
+    address.into_iter().flat_map(|ip| ports.into_iter().flatten().map(move |port| SocketAddr::new(ip, port))).collect()
+}
+
 /// Every pod has it from the kubelet.
 fn is_pod() -> bool {
     std::env::var_os("KUBERNETES_SERVICE_HOST").is_some()
@@ -237,6 +246,7 @@ pub fn options(
         ingress_without_class: cluster.is_none_or(|cluster| cluster.watch_ingress_without_class.unwrap_or(false)),
         class_by_name: cluster.is_none_or(|cluster| cluster.ingress_class_by_name.unwrap_or(false)),
         refuse_local_endpoints: cluster.is_some(),
+        own_endpoints: Vec::new(),
         external_name: objects.enable_svc_external_name.unwrap_or(!disabled),
         annotations_prefix,
         default_certificate: objects.default_ssl_certificate.clone(),

@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +29,8 @@ struct Case {
     ingress_class: Option<String>,
     watch_ingress_without_class: Option<bool>,
     in_a_cluster: bool,
+    ingress_class_by_name: Option<bool>,
+    own_endpoints: Vec<SocketAddr>,
     enable_svc_external_name: bool,
     annotations_prefix: Option<String>,
     default_ssl_certificate: Option<String>,
@@ -140,7 +142,9 @@ impl Case {
         Options {
             ingress_class: self.ingress_class.clone().unwrap_or(standard.ingress_class),
             ingress_without_class: self.watch_ingress_without_class.unwrap_or(!self.in_a_cluster),
+            class_by_name: self.ingress_class_by_name.unwrap_or(!self.in_a_cluster),
             refuse_local_endpoints: self.in_a_cluster,
+            own_endpoints: self.own_endpoints.clone(),
             external_name: self.enable_svc_external_name,
             annotations_prefix: self.annotations_prefix.clone().unwrap_or(standard.annotations_prefix),
             default_certificate: reference(&self.default_ssl_certificate),

@@ -14,6 +14,9 @@ pub enum LogFormat {
     Json,
 }
 
+/// What they say of the API server is told by the watches, once and with the way out. A filter that names them wins.
+const QUIET: &str = "kube_client=off,kube_runtime=off,kube_lease_manager=off";
+
 /// Installs the process's subscriber; `filter` is a level or an env-filter directive list.
 pub fn init(filter: &str, format: LogFormat) -> Result<(), String> {
     let ansi = std::io::stderr().is_terminal();
@@ -31,7 +34,8 @@ fn subscriber<W>(
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let filter = EnvFilter::try_new(filter).map_err(|error| format!("log filter {filter:?}: {error}"))?;
+    let all = format!("{QUIET},{filter}");
+    let filter = EnvFilter::try_new(all).map_err(|error| format!("log filter {filter:?}: {error}"))?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
     Ok(match format {
         LogFormat::Text => Box::new(builder.with_ansi(ansi).finish()),
@@ -67,6 +71,7 @@ mod tests {
         tracing::subscriber::with_default(subscriber, || {
             tracing::info!(endpoint = "10.0.0.1:80", "endpoint\nejected");
             tracing::debug!("not by default");
+            tracing::error!(target: "kube_client::client", "said better elsewhere");
         });
         let bytes = sink.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()
@@ -88,6 +93,12 @@ mod tests {
         let text = logged("headgate=debug", LogFormat::Text);
         assert!(text.contains("INFO") && text.contains("not by default"), "{text}");
         assert!(!text.contains('\x1b'));
+    }
+
+    #[test]
+    fn libraries_are_heard_if_they_are_named() {
+        assert!(!logged("debug", LogFormat::Text).contains("elsewhere"));
+        assert!(logged("info,kube_client=error", LogFormat::Text).contains("elsewhere"));
     }
 
     #[test]

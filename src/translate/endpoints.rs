@@ -89,8 +89,8 @@ impl Gathering {
     fn take_endpoints(&mut self, port: u16, slice: &EndpointSlice, object: &ObjectRef, options: &Options) {
         for (index, endpoint) in slice.endpoints.iter().flatten().enumerate() {
             for (place, text) in endpoint.addresses.iter().enumerate() {
-                match address(text, &slice.address_type, options) {
-                    Ok(address) => self.take(endpoint, SocketAddr::new(address, port)),
+                match address(text, port, &slice.address_type, options) {
+                    Ok(address) => self.take(endpoint, address),
                     Err(complaint) => {
                         let field = format!("endpoints[{index}].addresses[{place}]");
                         let message = format!("{} {complaint}: it is not used; correct it", quoted(text));
@@ -130,12 +130,14 @@ fn family_problem(family: &str) -> Option<Problem> {
     Some(Problem::new("addressType", reason, message))
 }
 
-fn address(text: &str, family: &str, options: &Options) -> Result<IpAddr, String> {
+fn address(text: &str, port: u16, family: &str, options: &Options) -> Result<SocketAddr, String> {
     let address = text.parse::<IpAddr>().ok().filter(|address| address.is_ipv4() == (family == "IPv4"));
     let address = address.ok_or_else(|| format!("is not an {family} address"))?.to_canonical();
+    let endpoint = SocketAddr::new(address, port);
     match address_complaint(address, options) {
         Some(complaint) => Err(complaint.to_owned()),
-        None => Ok(address),
+        None if options.own_endpoints.contains(&endpoint) => Err(format!("with port {port} is this proxy itself")),
+        None => Ok(endpoint),
     }
 }
 

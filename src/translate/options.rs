@@ -1,5 +1,6 @@
 //! What the process was told that bears on translation.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -20,6 +21,8 @@ pub struct Options {
     pub class_by_name: bool,
     /// Endpoints that are loopback or link-local are refused (in a cluster; in a folder they are fine).
     pub refuse_local_endpoints: bool,
+    /// Where this process is reached itself, which would be an endless circle as an endpoint.
+    pub own_endpoints: Vec<SocketAddr>,
     /// `--enable-svc-external-name`.
     pub external_name: bool,
     /// `--annotations-prefix`, without the slash.
@@ -52,6 +55,7 @@ impl Default for Options {
             ingress_without_class: true,
             class_by_name: true,
             refuse_local_endpoints: false,
+            own_endpoints: Vec::new(),
             external_name: false,
             annotations_prefix: "nginx.ingress.kubernetes.io".into(),
             default_certificate: None,

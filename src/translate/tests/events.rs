@@ -99,6 +99,7 @@ impl World {
 fn options(number: usize) -> Options {
     Options {
         ingress_without_class: number & 1 == 0,
+        class_by_name: number & 2 == 0,
         refuse_local_endpoints: number & 2 != 0,
         external_name: number & 4 == 0,
         default_backend: (number & 1 == 0).then(|| name("cart")),
