@@ -2,7 +2,7 @@
 
 DEMO := target/demo/headgate
 
-.PHONY: help build test lint fmt golden crds manifests image kind-up kind-load deploy undeploy run soak bench
+.PHONY: help build test e2e lint fmt golden crds manifests image kind-up kind-load deploy undeploy run soak bench
 
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 IMAGE := headgate:$(VERSION)
@@ -22,6 +22,10 @@ test: ## Install what the tests need, then run everything
 	tests/tools.sh
 	$(MAKE) --no-print-directory lint
 	cargo test --locked --no-fail-fast
+
+e2e: ## The tests in a real Kubernetes, in their long forms
+	tests/tools.sh
+	E2E_LONG=1 cargo test --locked --test cluster
 
 lint: ## Formatting and lints
 	cargo fmt --check

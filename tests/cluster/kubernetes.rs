@@ -10,10 +10,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Once, OnceLock};
 
+use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde_json::Value;
 
 use crate::support::folder::to_yaml;
+use crate::support::wait::until;
 
 const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cluster");
 
@@ -23,9 +25,17 @@ pub(crate) const PATIENCE: &str = "--timeout=90s";
 #[derive(Debug)]
 pub(crate) struct Cluster {
     kubectl: PathBuf,
-    kubeconfig: PathBuf,
-    /// `cluster.sh run` of our own, which takes the cluster down when its stdin is closed, so when this process is gone.
-    script: Option<Child>,
+    pub(crate) kubeconfig: PathBuf,
+    /// Of a cluster of our own.
+    node: Option<Node>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Node {
+    /// The folder that `cluster.sh` calls STATE.
+    state: PathBuf,
+    /// `cluster.sh run`, which takes the cluster down when its stdin is closed, so when this process is gone.
+    _script: Child,
 }
 
 impl Cluster {
@@ -38,7 +48,7 @@ impl Cluster {
             None => Self::start(),
         });
         let cluster = cluster.as_ref().unwrap_or_else(|why| panic!("{why}"));
-        if cluster.script.is_some() {
+        if cluster.node.is_some() {
             let outside = File::open("/run/netns/headgate-client").unwrap();
             move_into_link_name_space(outside.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
         }
@@ -53,7 +63,7 @@ impl Cluster {
             return Err("kubectl could not be built".to_owned());
         }
         let kubectl = Path::new(text(&kube.stdout).trim_end()).join("kubectl");
-        Ok(Cluster { kubectl, kubeconfig, script: None })
+        Ok(Cluster { kubectl, kubeconfig, node: None })
     }
 
     fn start() -> Result<Self, String> {
@@ -69,13 +79,27 @@ impl Cluster {
             return Err(format!("cluster.sh run: {status} {said}"));
         };
         let (kubectl, kubeconfig) = (state.join("kube/kubectl"), state.join("kubeconfig"));
-        Ok(Cluster { kubectl, kubeconfig, script: Some(script) })
+        Ok(Cluster { kubectl, kubeconfig, node: Some(Node { state, _script: script }) })
     }
 
     fn apply_crds(&self) {
         let crds = concat!(env!("CARGO_MANIFEST_DIR"), "/crds");
         self.kubectl(&["apply", "--server-side", "--filename", crds]);
-        self.kubectl(&["wait", "--for=condition=Established", PATIENCE, "--filename", crds]);
+        // It fails at once where there are no conditions yet.
+        let established = ["wait", "--for=condition=Established", PATIENCE, "--filename", crds];
+        until("our kinds", || self.run(&established, &[]).status.success().then_some(()));
+    }
+
+    /// The inside of the node.
+    #[track_caller]
+    pub(crate) fn node(&self) -> &Node {
+        self.node.as_ref().expect("KUBECONFIG_E2E names the cluster, and this test needs the inside of its node")
+    }
+
+    /// Waits for the API server.
+    #[track_caller]
+    pub(crate) fn until_ready(&self) {
+        until("the API server", || self.run(&["get", "--raw", "/readyz"], &[]).status.success().then_some(()));
     }
 
     /// What a successful `kubectl` printed.
@@ -111,6 +135,40 @@ impl Cluster {
         let mut kubectl = kubectl.spawn().unwrap();
         kubectl.stdin.take().unwrap().write_all(to_yaml(input).as_bytes()).unwrap();
         kubectl.wait_with_output().unwrap()
+    }
+}
+
+impl Node {
+    /// Kills a component.
+    #[track_caller]
+    pub(crate) fn stop(&self, component: &str) {
+        self.script("stop", component);
+    }
+
+    #[track_caller]
+    pub(crate) fn start(&self, component: &str) {
+        self.script("start", component);
+    }
+
+    /// Kills the process of a pod whose environment has its name.
+    #[track_caller]
+    pub(crate) fn kill(&self, pod: &str) {
+        let name = format!("POD_NAME={pod}");
+        let is_it = |process: &Path| {
+            std::fs::read(process.join("environ"))
+                .is_ok_and(|variables| variables.split(|byte| *byte == 0).any(|variable| variable == name.as_bytes()))
+        };
+        let processes = std::fs::read_dir("/proc").unwrap().map(|process| process.unwrap().path());
+        let process = processes.into_iter().find(|process| is_it(process)).unwrap();
+        let pid = process.file_name().unwrap().to_str().unwrap().parse().unwrap();
+        kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
+    }
+
+    #[track_caller]
+    fn script(&self, command: &str, component: &str) {
+        let mut script = Command::new(format!("{SCRIPTS}/cluster.sh"));
+        let status = script.args([command, component]).env("STATE", &self.state).status().unwrap();
+        assert!(status.success(), "cluster.sh {command} {component}: {status}");
     }
 }
 

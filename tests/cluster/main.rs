@@ -5,8 +5,15 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod beside;
+mod controller;
 mod crd;
+mod faults;
+mod install;
 mod kubernetes;
+mod load;
 mod namespace;
 mod node;
 mod objects;
+mod serving;
+mod telling;

@@ -2,26 +2,49 @@
 //! shown before.
 
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use serde_json::Value;
 
 use crate::kubernetes::{Cluster, PATIENCE};
 
+/// Who has a namespace reads; who disturbs the cluster writes.
+static CLUSTER: RwLock<()> = RwLock::new(());
+
 #[derive(Debug)]
 pub(crate) struct Namespace {
     pub(crate) cluster: &'static Cluster,
     pub(crate) name: String,
+    _using: Using,
+}
+
+#[derive(Debug)]
+#[allow(dead_code, reason = "held, not read")]
+enum Using {
+    Shared(RwLockReadGuard<'static, ()>),
+    Alone(RwLockWriteGuard<'static, ()>),
 }
 
 impl Namespace {
     #[track_caller]
     pub(crate) fn new() -> Self {
+        Self::using(Using::Shared(CLUSTER.read().unwrap_or_else(PoisonError::into_inner)))
+    }
+
+    /// For a test that disturbs the whole cluster: no other one runs meanwhile.
+    #[track_caller]
+    pub(crate) fn alone() -> Self {
+        Self::using(Using::Alone(CLUSTER.write().unwrap_or_else(PoisonError::into_inner)))
+    }
+
+    #[track_caller]
+    fn using(using: Using) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let cluster = Cluster::shared();
         // Another test process may use the same cluster.
         let name = format!("t{}-{}", std::process::id(), NEXT.fetch_add(1, Relaxed));
         cluster.kubectl(&["create", "namespace", &name]);
-        let namespace = Namespace { cluster, name };
+        let namespace = Namespace { cluster, name, _using: using };
         namespace.kubectl(&["wait", "--for=create", "serviceaccount/default", PATIENCE]);
         namespace
     }
@@ -84,5 +107,9 @@ impl Drop for Namespace {
             self.show();
         }
         self.cluster.run(&["delete", "namespace", &self.name, "--wait=false"], &[]);
+        // What the chart has put outside of it.
+        let of_chart = format!("{}-headgate", self.name);
+        self.cluster.run(&["delete", "clusterrole,clusterrolebinding", &of_chart, "--ignore-not-found"], &[]);
+        self.cluster.run(&["delete", "ingressclass", &self.name, "--ignore-not-found"], &[]);
     }
 }

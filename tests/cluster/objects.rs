@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-const IMAGE: &str = "headgate.test/headgate:1";
+use crate::support::objects::{self, rule, with_tls};
+
+pub(crate) const IMAGE: &str = "headgate.test/headgate:1";
 
 /// A Deployment of `headgate echo` and its Service, whose port 80 is named `http`.
 pub(crate) fn echo(name: &str, replicas: u32) -> Vec<Value> {
@@ -46,4 +48,19 @@ fn service(name: &str) -> Value {
             "ports": [{ "name": "http", "port": 80, "targetPort": "web" }],
         },
     })
+}
+
+/// An Ingress of this class, all paths of the host to the Service.
+pub(crate) fn ingress(class: &str, host: &str, service: &str) -> Value {
+    of_class(class, objects::ingress(service, &[rule(host, "/", "Prefix", service)]))
+}
+
+/// The same with a certificate in the Secret that is named like the Service.
+pub(crate) fn tls_ingress(class: &str, host: &str, service: &str) -> Value {
+    with_tls(ingress(class, host, service), &[host], service)
+}
+
+pub(crate) fn of_class(class: &str, mut ingress: Value) -> Value {
+    ingress["spec"]["ingressClassName"] = class.into();
+    ingress
 }

@@ -1,0 +1,48 @@
+//! The chart in a cluster: installed, upgraded under load, uninstalled.
+
+use serde_json::{Value, json};
+
+use crate::controller::{CHART, helm, succeed, values};
+use crate::load::Load;
+use crate::namespace::Namespace;
+use crate::serving::{HOST, self_signed, shop};
+use crate::support::wait::until;
+
+fn with(mut values: Value, key: &str, value: Value) -> Value {
+    values["controller"][key] = value;
+    values
+}
+
+#[test]
+fn nobody_notices_an_upgrade_of_two_replicas() {
+    let namespace = Namespace::new();
+    let controller = shop(&namespace, 2, &self_signed());
+    let upgrade = |values: &Value| {
+        succeed(&helm(&namespace, &["upgrade", "headgate", CHART, "--wait", "--timeout=90s"], Some(values)));
+        namespace.rolled_out("headgate");
+    };
+    let two = with(values(&namespace), "replicaCount", json!(2));
+    upgrade(&two);
+    let load = Load::start(HOST, Some(controller.http), Some(controller.https));
+    upgrade(&with(two, "podAnnotations", json!({ "upgraded": "yes" })));
+    load.goes_on();
+    load.end();
+}
+
+#[test]
+fn nothing_of_a_release_stays_behind() {
+    let namespace = Namespace::new();
+    shop(&namespace, 1, &self_signed());
+    let of_release = |kinds: &str, part: &str| {
+        let found = namespace.kubectl(&["get", kinds, "--output=name"]);
+        found.lines().filter(|name| name.contains(part)).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let inside = "deployments,daemonsets,pods,services,serviceaccounts,configmaps,secrets,roles,rolebindings,\
+        poddisruptionbudgets,horizontalpodautoscalers,networkpolicies";
+    let outside = "clusterroles,clusterrolebindings,ingressclasses";
+    let before = (of_release(inside, "headgate").len(), of_release(outside, &namespace.name).len());
+    assert!(before.0 > 5 && before.1 == 3, "{before:?}");
+    succeed(&helm(&namespace, &["uninstall", "headgate", "--wait", "--timeout=90s"], None));
+    assert_eq!(of_release(outside, &namespace.name), [""; 0]);
+    until("the end of all that is in the namespace", || of_release(inside, "headgate").is_empty().then_some(()));
+}

@@ -1,0 +1,136 @@
+//! A controller in the cluster: from an Ingress to answers outside, while pods come and go.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use crate::controller::Controller;
+use crate::load::Load;
+use crate::namespace::Namespace;
+use crate::objects::{echo, of_class, tls_ingress};
+use crate::support::TestCertificate;
+use crate::support::client::get;
+use crate::support::objects::{ingress, policy, rule_to, tls_secret, with_annotation};
+use crate::support::tls::{Tls, certificate};
+use crate::support::wait::until;
+
+pub(crate) const HOST: &str = "shop.example";
+
+/// A controller that answers for `HOST`, over HTTP and HTTPS, from these pods.
+#[track_caller]
+pub(crate) fn shop(namespace: &Namespace, pods: u32, certificate: &TestCertificate) -> Controller {
+    namespace.apply(&echo("shop", pods));
+    let ingress = tls_ingress(&namespace.name, HOST, "shop");
+    let ingress = with_annotation(ingress, "nginx.ingress.kubernetes.io/ssl-redirect", "false");
+    namespace.apply(&[tls_secret("shop", certificate), ingress]);
+    let controller = Controller::start(namespace);
+    namespace.rolled_out("shop");
+    answering(&controller, usize::try_from(pods).unwrap());
+    controller
+}
+
+/// Waits until this many pods answer, and no other does.
+#[track_caller]
+pub(crate) fn answering(controller: &Controller, pods: usize) {
+    until(&format!("answers of {pods} pods"), || {
+        let answers = (0..4 * pods).map(|_| get(controller.http, HOST, "/"));
+        let answers = answers.map(|answer| (answer.status == 200).then(|| answer.json()["pod"].to_string()));
+        (answers.collect::<Option<BTreeSet<_>>>()?.len() == pods).then_some(())
+    });
+}
+
+/// Sends a request again whose connection is reset, to another pod.
+pub(crate) fn forgiving() -> Value {
+    policy("shop", "Service", "shop", json!({ "retry": { "attempts": 2, "on": ["ConnectFailure", "Reset"] } }))
+}
+
+pub(crate) fn self_signed() -> TestCertificate {
+    TestCertificate::for_names(&[HOST])
+}
+
+#[test]
+fn an_ingress_to_three_pods_is_answered_outside() {
+    let namespace = Namespace::new();
+    let shown = self_signed();
+    let controller = shop(&namespace, 3, &shown);
+    let mut safe = Tls::to(HOST).connect(controller.https);
+    assert_eq!(certificate(&safe), shown.der);
+    let answer = safe.get(HOST, "/cart?x=1").json();
+    assert_eq!((&answer["path"], &answer["service"]), (&json!("/cart?x=1"), &json!("shop")));
+    assert_eq!(answer["headers"]["x-forwarded-proto"], json!(["https"]));
+    assert_eq!(get(controller.http, "other.example", "/").status, 404);
+}
+
+/// Pods end in the middle of requests, as those do that leave SIGTERM to its default.
+#[test]
+fn nobody_notices_five_rolling_restarts() {
+    let namespace = Namespace::new();
+    namespace.apply(&[forgiving()]);
+    let controller = shop(&namespace, 3, &self_signed());
+    let load = Load::start(HOST, Some(controller.http), Some(controller.https));
+    for _ in 0..5 {
+        namespace.kubectl(&["rollout", "restart", "deployment", "shop"]);
+        namespace.rolled_out("shop");
+        load.goes_on();
+    }
+    load.end();
+}
+
+#[test]
+fn scaling_up_is_seen_and_to_nothing_and_back_too() {
+    let namespace = Namespace::new();
+    let controller = shop(&namespace, 1, &self_signed());
+    let scale = |pods: usize| {
+        namespace.kubectl(&["scale", "deployment", "shop", &format!("--replicas={pods}")]);
+        namespace.rolled_out("shop");
+    };
+    let load = Load::start(HOST, Some(controller.http), None);
+    scale(10);
+    answering(&controller, 10);
+    load.end();
+    scale(0);
+    until("503 without pods", || (get(controller.http, HOST, "/").status == 503).then_some(()));
+    scale(3);
+    answering(&controller, 3);
+}
+
+#[test]
+fn a_renewed_certificate_is_shown_and_no_connection_dropped() {
+    let namespace = Namespace::new();
+    let (old, renewed) = (self_signed(), self_signed());
+    let controller = shop(&namespace, 1, &old);
+    let shown = || certificate(&Tls::to(HOST).connect(controller.https));
+    let load = Load::start(HOST, None, Some(controller.https));
+    assert_eq!(shown(), old.der);
+    namespace.apply(&[tls_secret("shop", &renewed)]);
+    until("the renewed certificate", || (shown() == renewed.der).then_some(()));
+    load.goes_on();
+    assert_eq!(shown(), renewed.der);
+    load.end();
+}
+
+/// What cert-manager makes while a certificate is being asked for, its annotation included.
+#[test]
+fn a_solver_of_acme_challenges_is_served_beside_a_redirecting_host() {
+    let namespace = Namespace::new();
+    namespace.apply(&echo("shop", 1));
+    namespace.apply(&[tls_secret("shop", &self_signed()), tls_ingress(&namespace.name, HOST, "shop")]);
+    let controller = Controller::start(&namespace);
+    until("the redirect", || (get(controller.http, HOST, "/").status == 308).then_some(()));
+
+    let challenge = "/.well-known/acme-challenge/LoqXcYV8q5ONbJQxbmR7SCTNo3tiAXDfowyjxAjEuX0";
+    assert_eq!(get(controller.http, HOST, challenge).status, 308);
+    let solver = "cm-acme-http-solver-x7zq2";
+    namespace.apply(&echo(solver, 1));
+    let backend = json!({ "service": { "name": solver, "port": { "number": 80 } } });
+    let rule = rule_to(HOST, challenge, "ImplementationSpecific", backend);
+    let ingress = of_class(&namespace.name, ingress(solver, &[rule]));
+    let everybody = "0.0.0.0/0,::/0";
+    namespace.apply(&[with_annotation(ingress, "nginx.ingress.kubernetes.io/whitelist-source-range", everybody)]);
+    namespace.rolled_out(solver);
+    let answer = until("the solver's answer", || {
+        Some(get(controller.http, HOST, challenge)).filter(|answer| answer.status == 200)
+    });
+    assert_eq!((&answer.json()["service"], &answer.json()["path"]), (&solver.into(), &challenge.into()));
+    assert_eq!(get(controller.http, HOST, "/").status, 308);
+}

@@ -1,0 +1,54 @@
+//! What the controller tells those who wrote an object, in the API.
+
+use serde_json::json;
+
+use crate::namespace::Namespace;
+use crate::objects::ingress;
+use crate::serving::{HOST, forgiving, self_signed, shop};
+use crate::support::objects::policy;
+use crate::support::wait::until;
+
+const PATIENCE: &str = "--timeout=30s";
+
+#[test]
+fn an_ingress_has_the_address_of_the_service_while_it_is_served() {
+    let namespace = Namespace::new();
+    shop(&namespace, 1, &self_signed());
+    let address = namespace.object(&["service", "headgate"])["spec"]["clusterIP"].clone();
+    let shown = || namespace.object(&["ingress", "shop"])["status"]["loadBalancer"].clone();
+    until("its address", || (shown() == json!({ "ingress": [{ "ip": address }] })).then_some(()));
+    namespace.kubectl(&["scale", "deployment", "headgate", "--replicas=0"]);
+    until("no address", || (shown() == json!({})).then_some(()));
+}
+
+#[test]
+fn kubectl_get_pp_tells_which_policies_count() {
+    let namespace = Namespace::new();
+    let lonely = policy("lonely", "Ingress", "nobody", json!({ "timeouts": { "idle": "5s" } }));
+    namespace.apply(&[forgiving(), lonely]);
+    shop(&namespace, 1, &self_signed());
+    let condition = |kind: &str, status: &str| {
+        format!("--for=jsonpath={{.status.ancestors[0].conditions[?(@.type==\"{kind}\")].status}}={status}")
+    };
+    namespace.kubectl(&["wait", &condition("Programmed", "True"), PATIENCE, "pp", "shop"]);
+    namespace.kubectl(&["wait", &condition("Accepted", "False"), PATIENCE, "pp", "lonely"]);
+    let table = namespace.kubectl(&["get", "pp", "--output=wide", "--no-headers"]);
+    let rows: Vec<Vec<_>> = table.lines().map(|line| line.split_whitespace().take(5).collect()).collect();
+    assert_eq!(
+        rows,
+        [["lonely", "nobody", "False", "False", "TargetNotFound"], ["shop", "shop", "True", "True", "Accepted"],]
+    );
+}
+
+#[test]
+fn an_ingress_that_cannot_be_served_gets_one_event() {
+    let namespace = Namespace::new();
+    shop(&namespace, 1, &self_signed());
+    namespace.apply(&[ingress(&namespace.name, HOST, "nowhere")]);
+    let events = until("an event", || {
+        let events = namespace.kubectl(&["events", "--for=ingress/nowhere", "--no-headers"]);
+        events.contains("Warning").then_some(events)
+    });
+    assert_eq!(events.lines().count(), 1, "{events}");
+    assert!(events.contains("nowhere"), "{events}");
+}
