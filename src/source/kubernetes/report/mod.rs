@@ -30,7 +30,7 @@ use super::store::Store;
 use super::trouble::chain;
 use crate::api::ProxyPolicy;
 use crate::snapshot::Reference;
-use crate::translate::{PolicyStatus, Report};
+use crate::translate::{Objects, PolicyStatus, Report};
 use events::Told;
 pub use ingress::Publish;
 use lease::Lease;
@@ -40,6 +40,9 @@ const REST: Duration = Duration::from_millis(200);
 
 /// When everything is looked at again, so that what somebody else broke is mended.
 const RESYNC: Duration = Duration::from_secs(60);
+
+/// When what could not be written is tried again; doubled each time, up to [`RESYNC`].
+const RETRY: Duration = Duration::from_secs(1);
 
 /// Requests that are under way at once.
 const AT_ONCE: usize = 16;
@@ -88,7 +91,14 @@ impl Reporter {
         let (findings, newest) = latest::channel(Findings::default());
         let (leave, leaving) = latest::channel(false);
         let (leads, leader) = latest::channel(false);
-        let writer = Writer { client, store: cluster.store.clone(), settings, told: Told::default(), written: None };
+        let writer = Writer {
+            client,
+            store: cluster.store.clone(),
+            settings,
+            told: Told::default(),
+            written: ingress::Addresses::default(),
+            published: Arc::default(),
+        };
         let task = tokio::spawn(run(writer, newest, leaving, leads));
         Reporter { findings, leave, leader, task }
     }
@@ -127,6 +137,7 @@ async fn run(
     leads: latest::Sender<bool>,
 ) {
     let mut lease = Lease::compete(writer.client.clone(), &writer.settings);
+    let mut again = RESYNC;
     loop {
         tokio::select! {
             () = asked(&mut leaving) => break,
@@ -137,12 +148,19 @@ async fn run(
                 }
             }
             changed = newest.changed() => if changed.is_err() { return },
-            () = tokio::time::sleep(RESYNC) => {}
+            () = tokio::time::sleep(again) => {}
         }
         if lease.is_held() {
             let findings = newest.borrow_and_update().clone();
             tokio::select! {
-                () = writer.write(&findings, &lease) => tokio::time::sleep(REST).await,
+                done = writer.write(&findings, &lease) => {
+                    again = match done {
+                        true => RESYNC,
+                        false if again == RESYNC => RETRY,
+                        false => (again * 2).min(RESYNC),
+                    };
+                    tokio::time::sleep(REST).await;
+                }
                 () = asked(&mut leaving) => break,
             }
         }
@@ -166,60 +184,67 @@ struct Writer {
     store: Arc<Store>,
     settings: Settings,
     told: Told,
-    /// The addresses that we may have written, also before this process led; `None`: not known yet.
-    written: Option<ingress::Addresses>,
+    /// The addresses that we may have written, also before this process led.
+    written: ingress::Addresses,
+    /// The Ingresses that we wrote them to.
+    published: Arc<BTreeSet<Reference>>,
 }
 
 impl Writer {
     /// What an earlier leader wrote.
     async fn begin(&mut self, lease: &Lease) {
         self.told = Told::default();
-        self.written = Some(ingress::Addresses::parse(&lease.note().await));
+        self.written = ingress::Addresses::parse(&lease.note().await);
+        self.published = Arc::default();
     }
 
-    async fn write(&mut self, findings: &Findings, lease: &Lease) {
+    /// `true`: all is told.
+    async fn write(&mut self, findings: &Findings, lease: &Lease) -> bool {
         let objects = self.store.objects();
-        if let Some(publish) = &self.settings.publish {
-            match publish.addresses(&objects) {
-                Ok(addresses) => self.publish(&objects, findings, &addresses, lease).await,
-                Err(why) => self.store.set_trouble("status of Ingresses", Some(why)),
-            }
-        }
+        let published = self.publish(&objects, &findings.served, lease).await;
         let statuses = policy::changes(&objects, &findings.policies, &self.settings.controller);
-        let patches = statuses.into_iter().map(|change| self.patch_policy(change));
-        run_all(patches).await;
+        let patched = run_all(statuses.into_iter().map(|change| self.patch_policy(change))).await;
         let events = self.told.fresh(&objects, &findings.reports, &self.settings);
-        run_all(events.into_iter().map(|event| self.post(event))).await;
+        let posted = run_all(events.into_iter().map(|event| self.post(event))).await;
+        if !posted {
+            // Those that were posted are found by their names.
+            self.told = Told::default();
+        }
+        published && patched && posted
     }
 
-    /// Puts our addresses into the status of the Ingresses that are ours.
-    async fn publish(
-        &mut self,
-        objects: &crate::translate::Objects,
-        findings: &Findings,
-        addresses: &ingress::Addresses,
-        lease: &Lease,
-    ) {
-        self.store.set_trouble("status of Ingresses", None);
-        let before = self.written.clone().unwrap_or_default();
-        let both = before.with(addresses);
-        if both != before {
+    /// Puts our addresses into the status of the Ingresses that are ours, and takes them out where one no longer is.
+    async fn publish(&mut self, objects: &Objects, served: &Arc<BTreeSet<Reference>>, lease: &Lease) -> bool {
+        const TROUBLE: &str = "status of Ingresses";
+        let Some(publish) = &self.settings.publish else { return true };
+        let addresses = publish.addresses(objects);
+        self.store.set_trouble(TROUBLE, addresses.as_ref().err().cloned());
+        let Ok(addresses) = addresses else { return false };
+        let both = self.written.with(&addresses);
+        if both != self.written {
             // First, so that whoever leads after us knows what to take back.
             lease.set_note(&both.to_string()).await;
-            self.written = Some(both.clone());
+            self.written = both;
         }
-        let changes = ingress::changes(objects, &findings.served, &both, addresses);
-        let all = run_all(changes.into_iter().map(|(name, status)| self.patch_ingress(name, status))).await;
-        if all && both != *addresses {
-            lease.set_note(&addresses.to_string()).await;
-            self.written = Some(addresses.clone());
+        let lost = self.published.difference(served).cloned().collect();
+        let taken = ingress::changes(objects, &lost, &self.written, &ingress::Addresses::default());
+        let given = ingress::changes(objects, served, &self.written, &addresses);
+        let changes = taken.into_iter().chain(given);
+        let done = run_all(changes.map(|(name, status)| self.patch_ingress(name, status))).await;
+        if done {
+            self.published = served.clone();
+            if self.written != addresses {
+                lease.set_note(&addresses.to_string()).await;
+                self.written = addresses;
+            }
         }
+        done
     }
 
     /// Takes our addresses out again.
     async fn remove(&mut self, findings: &Findings) {
-        let (objects, written) = (self.store.objects(), self.written.clone().unwrap_or_default());
-        let changes = ingress::changes(&objects, &findings.served, &written, &ingress::Addresses::default());
+        let objects = self.store.objects();
+        let changes = ingress::changes(&objects, &findings.served, &self.written, &ingress::Addresses::default());
         tracing::info!(ingresses = changes.len(), "the last replica ends: the addresses are taken out of their status");
         run_all(changes.into_iter().map(|(name, status)| self.patch_ingress(name, status))).await;
     }
