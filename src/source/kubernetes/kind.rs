@@ -9,12 +9,11 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::{ApiResource, DeserializeGuard, DynamicObject};
-use kube::runtime::watcher;
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use serde_json::{from_value, json};
 
-use super::Scope;
+use super::part::{Name, Part};
 use crate::api::ProxyPolicy;
 use crate::snapshot::Reference;
 use crate::source::folder::{Object, parse_documents};
@@ -42,7 +41,7 @@ pub(super) trait Kind: Send + Sync + 'static {
     type Watched: Resource + Clone + Debug + DeserializeOwned + Send + 'static;
     /// As it is kept.
     type Kept: Send + Sync + Clone + 'static;
-    type Name: Ord + Clone + Send + Sync + 'static;
+    type Name: Name;
 
     const KIND: ObjectKind;
     /// As messages have it.
@@ -51,11 +50,7 @@ pub(super) trait Kind: Send + Sync + 'static {
     const RESOURCE: &'static str;
     const OPTIONAL_IF: OptionalIf = OptionalIf::Never;
 
-    fn api(client: &Client, scope: &Scope) -> Api<Self::Watched>;
-
-    fn config(_scope: &Scope) -> watcher::Config {
-        watcher::Config::default()
-    }
+    fn api(client: &Client, part: &Part) -> Api<Self::Watched>;
 
     fn name(metadata: &ObjectMeta) -> Self::Name;
 
@@ -80,17 +75,6 @@ fn reference(metadata: &ObjectMeta) -> Reference {
     Reference::new(metadata.namespace.clone().unwrap_or_default(), metadata.name.clone().unwrap_or_default())
 }
 
-/// Of one namespace, or of all.
-fn namespaced<K>(client: &Client, scope: &Scope) -> Api<K>
-where
-    K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>,
-{
-    match &scope.namespace {
-        Some(namespace) => Api::namespaced(client.clone(), namespace),
-        None => Api::all(client.clone()),
-    }
-}
-
 /// The kinds of Kubernetes itself.
 macro_rules! kinds {
     ($($kind:ident: $object:ident ($resource:literal, $optional:ident)
@@ -107,12 +91,8 @@ macro_rules! kinds {
             const RESOURCE: &'static str = $resource;
             const OPTIONAL_IF: OptionalIf = OptionalIf::$optional;
 
-            fn api(client: &Client, scope: &Scope) -> Api<Self::Watched> {
-                $api(client, scope)
-            }
-
-            fn config(scope: &Scope) -> watcher::Config {
-                configured::<$object>(scope)
+            fn api(client: &Client, part: &Part) -> Api<Self::Watched> {
+                $api(part, client)
             }
 
             fn name(metadata: &ObjectMeta) -> $name {
@@ -138,14 +118,14 @@ macro_rules! kinds {
 
 kinds! {
     Ingresses: Ingress ("ingresses.networking.k8s.io", Never)
-        by Reference(reference) from namespaced, in ingresses;
+        by Reference(reference) from Part::api, in ingresses;
     IngressClasses: IngressClass ("ingressclasses.networking.k8s.io", Namespaced)
         by String(bare) from everywhere, in ingress_classes;
-    Services: Service ("services", Never) by Reference(reference) from namespaced, in services;
+    Services: Service ("services", Never) by Reference(reference) from Part::api, in services;
     EndpointSlices: EndpointSlice ("endpointslices.discovery.k8s.io", Never)
-        by Reference(reference) from namespaced, in endpoint_slices;
-    Secrets: Secret ("secrets", Never) by Reference(reference) from namespaced, in secrets;
-    ConfigMaps: ConfigMap ("configmaps", Never) by Reference(reference) from beside, in config_maps;
+        by Reference(reference) from Part::api, in endpoint_slices;
+    Secrets: Secret ("secrets", Never) by Reference(reference) from Part::api, in secrets;
+    ConfigMaps: ConfigMap ("configmaps", Never) by Reference(reference) from Part::api, in config_maps;
 }
 
 /// ProxyPolicies, read from what they say rather than by their type: one that cannot be read whole must still guard.
@@ -161,9 +141,9 @@ impl Kind for ProxyPolicies {
     const RESOURCE: &'static str = "proxypolicies.headgate.dev";
     const OPTIONAL_IF: OptionalIf = OptionalIf::Undefined;
 
-    fn api(client: &Client, scope: &Scope) -> Api<DynamicObject> {
+    fn api(client: &Client, part: &Part) -> Api<DynamicObject> {
         let resource = ApiResource::erase::<ProxyPolicy>(&());
-        match &scope.namespace {
+        match part.namespace() {
             Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
             None => Api::all_with(client.clone(), &resource),
         }
@@ -207,26 +187,6 @@ fn bare(metadata: &ObjectMeta) -> String {
     metadata.name.clone().unwrap_or_default()
 }
 
-fn everywhere<K: Resource<DynamicType = ()>>(client: &Client, _: &Scope) -> Api<K> {
+fn everywhere<K: Resource<DynamicType = ()>>(_: &Part, client: &Client) -> Api<K> {
     Api::all(client.clone())
-}
-
-/// Of the namespace of the one ConfigMap that counts.
-fn beside<K>(client: &Client, scope: &Scope) -> Api<K>
-where
-    K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>,
-{
-    let namespace = scope.config_map.as_ref().map_or("default", |name| &name.namespace);
-    Api::namespaced(client.clone(), namespace)
-}
-
-/// Which objects of the kind are asked for.
-fn configured<K: Resource<DynamicType = ()>>(scope: &Scope) -> watcher::Config {
-    let config = watcher::Config::default();
-    match (&*K::kind(&()), &scope.config_map) {
-        ("ConfigMap", Some(name)) => config.fields(&format!("metadata.name={}", name.name)),
-        // Large, many, and never named by an Ingress.
-        ("Secret", _) => config.fields("type!=helm.sh/release.v1,type!=kubernetes.io/service-account-token"),
-        _ => config,
-    }
 }

@@ -6,7 +6,7 @@
 //! Nothing is shown before every kind was listed once ([`Cluster::missing`]), and nothing is forgotten because the API
 //! server is away, slow or refuses: what was seen last counts until it says otherwise.
 //!
-//! `connect` finds the API server; `kind` says what is read of each kind; `watch` follows one kind, `secrets` the
+//! `connect` finds the API server; `kind` says what is read of each kind, `part` which objects of it; `watch` follows one kind, `secrets` the
 //! Secrets that are asked for, `namespaces` those that a selector picks; `store` is what they write to; `guard` doubts a
 //! list that came back short; `trouble` remembers what cannot be read. `report` is the way back: it tells the owners of
 //! objects what became of them.
@@ -15,6 +15,7 @@ mod connect;
 mod guard;
 mod kind;
 mod namespaces;
+mod part;
 mod report;
 mod secrets;
 mod store;
@@ -35,6 +36,7 @@ use super::folder::SourceProblem;
 use crate::snapshot::Reference;
 use crate::translate::Objects;
 pub use connect::{NoCluster, connect};
+use part::{Name, Part};
 pub use report::{Findings, Publish, Reporter, Settings as ReportSettings};
 pub use store::Figures;
 use store::Store;
@@ -48,6 +50,11 @@ pub struct Scope {
     pub namespace_selector: Option<String>,
     /// The one ConfigMap that counts.
     pub config_map: Option<Reference>,
+    /// Objects that flags name, which may be in another namespace: a Secret, a Service that is forwarded to, and the one
+    /// whose addresses are published.
+    pub default_certificate: Option<Reference>,
+    pub default_backend: Option<Reference>,
+    pub publish_service: Option<Reference>,
     /// How long objects that a list lacks all at once are kept; zero: not at all.
     pub mass_delete_hold: Duration,
 }
@@ -73,18 +80,31 @@ impl Cluster {
         let (wanted_secrets, wanted) = latest::channel(None);
         let mut cluster = Cluster { store, wanted_secrets, problems: Vec::new(), watches: JoinSet::new() };
         let store = &cluster.store.clone();
-        cluster.spawn(watch::of::<kind::IngressClasses>(client, scope, store));
-        cluster.spawn(watch::of::<kind::Ingresses>(client, scope, store));
-        cluster.spawn(watch::of::<kind::Services>(client, scope, store));
-        cluster.spawn(watch::of::<kind::EndpointSlices>(client, scope, store));
-        cluster.spawn(watch::of::<kind::ProxyPolicies>(client, scope, store));
-        if scope.config_map.is_some() {
-            cluster.spawn(watch::of::<kind::ConfigMaps>(client, scope, store));
+        let main = || scope.namespace.clone().map_or(Part::All, Part::Namespace);
+        cluster.spawn(watch::of::<kind::IngressClasses>(client, Part::All, scope, store));
+        cluster.spawn(watch::of::<kind::Ingresses>(client, main(), scope, store));
+        cluster.spawn(watch::of::<kind::Services>(client, main(), scope, store));
+        cluster.spawn(watch::of::<kind::EndpointSlices>(client, main(), scope, store));
+        cluster.spawn(watch::of::<kind::ProxyPolicies>(client, main(), scope, store));
+        cluster.spawn(secrets::watch(client, main(), scope, store, wanted));
+        if let Some(name) = &scope.config_map {
+            cluster.spawn(watch::of::<kind::ConfigMaps>(client, Part::Object(name.clone()), scope, store));
         }
         if let Some(selector) = &scope.namespace_selector {
             cluster.spawn(namespaces::watch(client, selector, store));
         }
-        cluster.spawn(secrets::watch(client, scope, store, wanted));
+        let elsewhere = |name: &&Reference| !name.is_in(&main());
+        if let Some(name) = scope.default_certificate.as_ref().filter(elsewhere) {
+            cluster.spawn(watch::of::<kind::Secrets>(client, Part::Object(name.clone()), scope, store));
+        }
+        if let Some(name) = scope.default_backend.as_ref().filter(elsewhere) {
+            cluster.spawn(watch::of::<kind::EndpointSlices>(client, Part::OfService(name.clone()), scope, store));
+        }
+        let services: BTreeSet<_> =
+            scope.default_backend.iter().chain(&scope.publish_service).filter(elsewhere).collect();
+        for name in services {
+            cluster.spawn(watch::of::<kind::Services>(client, Part::Object(name.clone()), scope, store));
+        }
         cluster
     }
 

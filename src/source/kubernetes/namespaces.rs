@@ -26,6 +26,7 @@ pub(super) fn watch(client: &Client, selector: &str, store: &Arc<Store>) -> impl
     async move {
         let mut events = std::pin::pin!(events);
         let (mut rests, mut picked, mut listed) = (Rests::default(), BTreeSet::new(), BTreeSet::new());
+        let mut is_complete = false;
         loop {
             let event = tokio::select! {
                 event = events.next() => event,
@@ -42,7 +43,9 @@ pub(super) fn watch(client: &Client, selector: &str, store: &Arc<Store>) -> impl
                     }
                     store.set_namespaces(picked.clone());
                     store.set_trouble(KIND, None);
-                    store.complete(KIND);
+                    if !std::mem::replace(&mut is_complete, true) {
+                        store.complete(KIND);
+                    }
                 }
                 Some(Err(error)) => {
                     store.count_error(KIND);

@@ -17,7 +17,8 @@ use kube::{Api, Client};
 use tokio::sync::watch as latest;
 
 use super::Scope;
-use super::kind::{Kind, Secrets};
+use super::kind::Secrets;
+use super::part::{Name, Part};
 use super::store::Store;
 use super::trouble::chain;
 use super::watch::{Following, Rests, events};
@@ -34,24 +35,24 @@ type Wanted = Arc<BTreeSet<Reference>>;
 /// To be spawned.
 pub(super) fn watch(
     client: &Client,
+    part: Part,
     scope: &Scope,
     store: &Arc<Store>,
     mut wanted: latest::Receiver<Option<Wanted>>,
 ) -> impl Future<Output = Infallible> + use<> {
-    store.expect(Secrets::NAME);
-    let (client, scope, store) = (client.clone(), scope.clone(), store.clone());
+    let names: Arc<Mutex<Wanted>> = Arc::default();
+    let is_wanted = {
+        let (names, part) = (names.clone(), part.clone());
+        move |name: &Reference| name.is_in(&part) && now(&names).contains(name)
+    };
+    let mut following = Following::<Secrets>::new(part.clone(), scope, store.clone(), is_wanted);
+    let (client, store) = (client.clone(), store.clone());
     async move {
-        let names: Arc<Mutex<Wanted>> = Arc::default();
-        let is_wanted = {
-            let names = names.clone();
-            move |name: &Reference| now(&names).contains(name)
-        };
-        let mut following = Following::<Secrets>::new(&scope, store.clone(), is_wanted);
         let mut rests = Rests::default();
         // Nothing is asked for before it is known what for.
         set(&names, next(&mut wanted).await);
         loop {
-            let mut events = std::pin::pin!(events::<Secrets>(&client, &scope));
+            let mut events = std::pin::pin!(events::<Secrets>(&client, &part));
             let mut listed = false;
             loop {
                 let event = tokio::select! {
@@ -59,7 +60,8 @@ pub(super) fn watch(
                     newest = next(&mut wanted) => {
                         let fresh: Vec<Reference> = newest.difference(&now(&names)).cloned().collect();
                         set(&names, newest.clone());
-                        forget_all_but(&newest, &store);
+                        forget_all_but(&newest, &part, &store);
+                        let fresh = Vec::from_iter(fresh.into_iter().filter(|name| name.is_in(&part)));
                         if !listed || fresh.len() > FEW || !fetch(&client, &fresh, &mut following).await {
                             break;
                         }
@@ -101,9 +103,10 @@ async fn next(wanted: &mut latest::Receiver<Option<Wanted>>) -> Wanted {
     }
 }
 
-fn forget_all_but(wanted: &Wanted, store: &Store) {
-    if store.ask::<Secrets, _>(|all| all.keys().any(|name| !wanted.contains(name))) {
-        store.change::<Secrets>(|all| all.retain(|name, _| wanted.contains(name)));
+fn forget_all_but(wanted: &Wanted, part: &Part, store: &Store) {
+    let is_kept = |name: &Reference| wanted.contains(name) || !name.is_in(part);
+    if store.ask::<Secrets, _>(|all| !all.keys().all(is_kept)) {
+        store.change::<Secrets>(|all| all.retain(|name, _| is_kept(name)));
     }
 }
 

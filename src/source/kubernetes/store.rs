@@ -33,8 +33,8 @@ struct State {
     objects: Objects,
     /// The namespaces that count; `None`: all.
     namespaces: Option<BTreeSet<String>>,
-    /// Kinds that were not listed yet.
-    missing: BTreeSet<&'static str>,
+    /// Kinds that were not listed yet, and how many watches of them are at it.
+    missing: BTreeMap<&'static str, usize>,
     /// All kinds that are watched.
     errors: BTreeMap<&'static str, u64>,
     /// The Secrets that were looked up, whether or not they exist.
@@ -58,7 +58,7 @@ impl Store {
     }
 
     pub(super) fn missing(&self) -> Vec<&'static str> {
-        self.state().missing.iter().copied().filter(|kind| *kind != Secrets::NAME).collect()
+        self.state().missing.keys().copied().filter(|kind| *kind != Secrets::NAME).collect()
     }
 
     pub(super) fn problems(&self) -> Vec<SourceProblem> {
@@ -67,21 +67,24 @@ impl Store {
 
     pub(super) fn knows_secrets(&self, wanted: &BTreeSet<Reference>) -> bool {
         let state = self.state();
-        !state.missing.contains(Secrets::NAME) && wanted.is_subset(&state.known_secrets)
+        !state.missing.contains_key(Secrets::NAME) && wanted.is_subset(&state.known_secrets)
     }
 
     /// `kind` is to be waited for.
     pub(super) fn expect(&self, kind: &'static str) {
         let mut state = self.state();
-        state.missing.insert(kind);
+        *state.missing.entry(kind).or_default() += 1;
         state.errors.insert(kind, 0);
     }
 
-    /// `kind` was listed, or can be done without.
+    /// One watch of `kind` has listed it, or it can be done without.
     pub(super) fn complete(&self, kind: &'static str) {
-        if self.state().missing.remove(kind) {
-            self.changed.notify_one();
+        let missing = &mut self.state().missing;
+        match missing.get_mut(kind) {
+            Some(watches) if *watches > 1 => *watches -= 1,
+            _ => drop(missing.remove(kind)),
         }
+        self.changed.notify_one();
     }
 
     /// A list or a watch of `kind` was not answered as asked.
@@ -103,7 +106,7 @@ impl Store {
         };
         let figures = |(kind, errors): (&&'static str, &u64)| Figures {
             kind,
-            synced: !missing.contains(kind) && !troubles.of(kind),
+            synced: !missing.contains_key(kind) && !troubles.of(kind),
             objects: count(kind),
             errors: *errors,
         };
@@ -131,8 +134,8 @@ impl Store {
         self.changed.notify_one();
     }
 
-    /// What stops `kind` from being read, if anything does. Told in the application log when it is new or gone.
-    pub(super) fn set_trouble(&self, kind: &'static str, trouble: Option<String>) {
+    /// What stops `kind`, or a part of it, from being read, if anything does. Told in the application log when it is new or gone.
+    pub(super) fn set_trouble(&self, kind: &str, trouble: Option<String>) {
         if self.state().troubles.set(kind, trouble.clone()) {
             match trouble {
                 Some(trouble) => tracing::warn!(kind, "cannot be read: {trouble}"),

@@ -10,14 +10,14 @@ use crate::translate::ObjectRef;
 /// By kind, and by object.
 #[derive(Debug, Default)]
 pub(super) struct Troubles {
-    kinds: BTreeMap<&'static str, String>,
+    kinds: BTreeMap<String, String>,
     objects: BTreeMap<ObjectRef, String>,
 }
 
 impl Troubles {
     /// `true`: that was not so before.
-    pub(super) fn set(&mut self, kind: &'static str, trouble: Option<String>) -> bool {
-        change(&mut self.kinds, kind, trouble)
+    pub(super) fn set(&mut self, kind: &str, trouble: Option<String>) -> bool {
+        change(&mut self.kinds, kind.to_owned(), trouble)
     }
 
     /// `true`: that was not so before.
@@ -25,9 +25,9 @@ impl Troubles {
         change(&mut self.objects, object, trouble)
     }
 
-    /// Whether something stops this kind from being read.
+    /// Whether something stops this kind, or a part of it, from being read.
     pub(super) fn of(&self, kind: &str) -> bool {
-        self.kinds.contains_key(kind)
+        self.kinds.keys().any(|what| what.split(' ').next() == Some(kind))
     }
 
     pub(super) fn problems(&self) -> Vec<SourceProblem> {

@@ -13,7 +13,8 @@ use kube::{Client, Resource};
 
 use super::Scope;
 use super::guard::Guard;
-use super::kind::{Kind, OptionalIf};
+use super::kind::{Kind, OptionalIf, Secrets};
+use super::part::{Name, Part};
 use super::store::Store;
 use super::trouble::{explained, status};
 use crate::translate::ObjectRef;
@@ -32,12 +33,12 @@ const OVER: Duration = Duration::from_secs(10);
 /// The watch of one kind, to be spawned.
 pub(super) fn of<K: Kind>(
     client: &Client,
+    part: Part,
     scope: &Scope,
     store: &Arc<Store>,
 ) -> impl Future<Output = Infallible> + use<K> {
-    store.expect(K::NAME);
-    let events = events::<K>(client, scope);
-    let mut following = Following::<K>::new(scope, store.clone(), |_| true);
+    let events = events::<K>(client, &part);
+    let mut following = Following::<K>::new(part, scope, store.clone(), |_| true);
     async move {
         let mut events = std::pin::pin!(events);
         let mut rests = Rests::default();
@@ -59,12 +60,20 @@ pub(super) fn of<K: Kind>(
     }
 }
 
+/// Of no use to anybody here, large and many.
+const NO_SECRETS: [&str; 2] = ["type!=helm.sh/release.v1", "type!=kubernetes.io/service-account-token"];
+
 /// What the API server tells of the kind.
 pub(super) fn events<K: Kind>(
     client: &Client,
-    scope: &Scope,
+    part: &Part,
 ) -> impl Stream<Item = watcher::Result<Event<K::Watched>>> + Send + use<K> {
-    watcher(K::api(client, scope), K::config(scope).timeout(WATCH_SECONDS))
+    let mut config = part.config().timeout(WATCH_SECONDS);
+    if K::NAME == Secrets::NAME {
+        let own = config.field_selector.take();
+        config = config.fields(&Vec::from_iter(own.as_deref().into_iter().chain(NO_SECRETS)).join(","));
+    }
+    watcher(K::api(client, part), config)
 }
 
 /// Whether an object of this name is kept.
@@ -73,6 +82,9 @@ type Wanted<K> = dyn Fn(&<K as Kind>::Name) -> bool + Send + Sync;
 /// One kind as it is followed.
 pub(super) struct Following<K: Kind> {
     store: Arc<Store>,
+    part: Part,
+    /// What messages call it.
+    what: String,
     wanted: Box<Wanted<K>>,
     guard: Guard<K::Name>,
     /// Of a list that is being read.
@@ -80,21 +92,28 @@ pub(super) struct Following<K: Kind> {
     /// Only one namespace is watched.
     namespaced: bool,
     is_done_without: bool,
+    is_complete: bool,
 }
 
 impl<K: Kind> Following<K> {
+    /// Waits for the kind from here on. `wanted`: whether an object of this name is kept.
     pub(super) fn new(
+        part: Part,
         scope: &Scope,
         store: Arc<Store>,
         wanted: impl Fn(&K::Name) -> bool + Send + Sync + 'static,
     ) -> Self {
+        store.expect(K::NAME);
         Following {
             store,
             wanted: Box::new(wanted),
+            what: format!("{}{part}", K::NAME),
+            part,
             guard: Guard::new(scope.mass_delete_hold),
             listed: BTreeMap::new(),
             namespaced: scope.namespace.is_some(),
             is_done_without: false,
+            is_complete: false,
         }
     }
 
@@ -109,18 +128,18 @@ impl<K: Kind> Following<K> {
             Event::InitDone => {
                 self.is_done_without = false;
                 self.replace();
-                self.store.set_trouble(K::NAME, None);
-                self.store.complete(K::NAME);
+                self.recovered();
+                self.complete();
             }
             Event::Apply(object) => {
-                self.store.set_trouble(K::NAME, None);
+                self.recovered();
                 if let Some((name, kept)) = self.read(object) {
                     self.guard.told(&name);
                     self.store.change::<K>(|all| drop(all.insert(name, kept)));
                 }
             }
             Event::Delete(object) => {
-                self.store.set_trouble(K::NAME, None);
+                self.recovered();
                 let name = K::name(object.meta());
                 self.guard.told(&name);
                 self.forget(object.meta());
@@ -156,10 +175,11 @@ impl<K: Kind> Following<K> {
     /// The list is whole: what it lacks is gone, if that is credible.
     fn replace(&mut self) {
         let mut listed = std::mem::take(&mut self.listed);
-        let Following { guard, store, .. } = self;
+        let Following { guard, store, part, .. } = self;
         store.change::<K>(|all| {
-            let lacking = all.keys().filter(|name| !listed.contains_key(*name)).cloned().collect();
-            let gone = guard.listed(all.len(), lacking, Instant::now());
+            let known = all.keys().filter(|name| name.is_in(part));
+            let (known, lacking) = (known.clone().count(), known.filter(|name| !listed.contains_key(*name)));
+            let gone = guard.listed(known, lacking.cloned().collect(), Instant::now());
             all.retain(|name, _| !gone.contains(name));
             all.append(&mut listed);
         });
@@ -201,20 +221,26 @@ impl<K: Kind> Following<K> {
         self.store.count_error(K::NAME);
         // 410: the list is read again, which is all that it means.
         if status != Some(410) {
-            self.store.set_trouble(K::NAME, Some(explained(error, K::RESOURCE)));
+            self.store.set_trouble(&self.what, Some(explained(error, K::RESOURCE)));
         }
     }
 
     /// There is none of the kind, or none that may be read: told once.
     fn done_without(&mut self, error: &watcher::Error) {
         if !std::mem::replace(&mut self.is_done_without, true) {
-            tracing::warn!(kind = K::NAME, "done without: {}", explained(error, K::RESOURCE));
+            tracing::warn!(kind = self.what, "done without: {}", explained(error, K::RESOURCE));
         }
-        self.store.complete(K::NAME);
+        self.complete();
     }
 
     pub(super) fn recovered(&mut self) {
-        self.store.set_trouble(K::NAME, None);
+        self.store.set_trouble(&self.what, None);
+    }
+
+    fn complete(&mut self) {
+        if !std::mem::replace(&mut self.is_complete, true) {
+            self.store.complete(K::NAME);
+        }
     }
 
     fn forget(&self, metadata: &ObjectMeta) {
