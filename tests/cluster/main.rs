@@ -15,5 +15,6 @@ mod load;
 mod namespace;
 mod node;
 mod objects;
+mod propagation;
 mod serving;
 mod telling;
