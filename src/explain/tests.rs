@@ -96,7 +96,9 @@ proptest! {
                     prop_assert_eq!(&ingress.name, &route.ingress);
                     let like = rows[ingress.name.parse::<usize>().unwrap()].3;
                     if let LiveAction::Forward(slot) = route.action {
-                        let leased = tables.choose(slot, 0).and_then(|b| b.pick([127, 0, 0, 1].into(), 0, &[]).map(drop));
+                        let leased = tables
+                            .choose(slot, 0)
+                            .and_then(|slot| tables.backends[slot].pick([127, 0, 0, 1].into(), 0, &[]).map(drop));
                         prop_assert_eq!(tables.would_serve(slot), leased);
                     }
                     expected(like, method, scheme == "https")

@@ -27,15 +27,15 @@ use super::headers::{self, LimitFields, Marks};
 use super::request_body::ClientBody;
 use super::respond::Asker;
 use crate::snapshot::Protocol;
-use crate::tables::{Counted, Decision, Held, LiveBackend, LiveRoute, RateLimiter};
+use crate::tables::{Counted, Decision, Held, LiveBackend, LiveRoute, RateLimiter, Tables};
 use crate::telemetry::access_log::Try;
 use crate::telemetry::{BackendError, RouteMetrics, RouteShard};
 
 /// Shared by the request's future and its two bodies; all on one thread.
 pub(super) struct Exchange {
     pub(super) connection: Rc<Connection>,
-    /// The generation that this request lives in.
-    pub(super) tables: Rc<Held>,
+    /// The generation that this request lives in, until it is [let go of](Self::let_go).
+    tables: RefCell<Option<Rc<Held>>>,
     pub(super) head: Head,
     /// Host and path in the form in which they are served, once the head was checked.
     pub(super) target: OnceCell<Checked>,
@@ -47,8 +47,10 @@ pub(super) struct Exchange {
     pub(super) host_is_certified: Cell<bool>,
     /// The true client address; the peer's until the head is read.
     pub(super) client: Cell<IpAddr>,
-    /// The member of the backend's split that takes the request, where there is a split.
-    member: OnceCell<Arc<LiveBackend>>,
+    /// The place of the backend in the generation: that of the route, or the member of its split that takes the request.
+    slot: Cell<Option<usize>>,
+    /// What the log calls the backend, once the generation is let go of.
+    backend_name: OnceCell<Box<str>>,
     /// What a rate limit tells the client.
     pub(super) limit: OnceCell<Box<LimitFields>>,
     /// In flight for limits on that; let go of at the end.
@@ -86,9 +88,14 @@ pub(super) struct Head {
 }
 
 impl Exchange {
-    pub(super) fn start(connection: &Rc<Connection>, head: Head, request_id: HeaderValue) -> Rc<Self> {
+    pub(super) fn start(
+        connection: &Rc<Connection>,
+        tables: &Rc<Held>,
+        head: Head,
+        request_id: HeaderValue,
+    ) -> Rc<Self> {
         let exchange = Rc::new(Exchange {
-            tables: connection.worker.reader.current(),
+            tables: RefCell::new(Some(tables.clone())),
             connection: connection.clone(),
             head,
             target: OnceCell::new(),
@@ -97,7 +104,8 @@ impl Exchange {
             route: OnceCell::new(),
             host_is_certified: Cell::new(false),
             client: Cell::new(connection.facts.peer.ip()),
-            member: OnceCell::new(),
+            slot: Cell::new(None),
+            backend_name: OnceCell::new(),
             limit: OnceCell::new(),
             counted: RefCell::default(),
             waits: Waits::default(),
@@ -120,27 +128,38 @@ impl Exchange {
     /// The request belongs to `route` from here on: its rules, its counters.
     pub(super) fn enter(&self, route: &Arc<LiveRoute>) {
         if self.route.set(route.clone()).is_ok() {
+            self.slot.set(decide::slot(route).ok());
             self.shard_of(&route.metrics).started();
             self.waits.hold_to(&route.policy, self.now());
         }
     }
 
     /// The backend that takes the request: that of its route, or a member of its split. Asked for once.
-    pub(super) fn choose_backend(&self, route: &LiveRoute) -> Result<&Arc<LiveBackend>, ProxyError> {
-        let slot = decide::slot(route)?;
-        let backend = self.tables.choose(slot, self.connection.worker.random())?;
-        if !std::ptr::eq(backend, &self.tables.backends[slot]) {
-            self.member.get_or_init(|| backend.clone());
-        }
+    pub(super) fn choose_backend<'a>(
+        &self,
+        tables: &'a Tables,
+        route: &LiveRoute,
+    ) -> Result<&'a LiveBackend, ProxyError> {
+        let slot = tables.choose(decide::slot(route)?, self.connection.worker.random())?;
+        self.slot.set(Some(slot));
+        let backend = &tables.backends[slot];
         // That it is gRPC is believed only where the backend speaks it: else any client could switch the limit off.
         self.waits.expect_of(&route.policy, self.head.grpc && backend.protocol == Protocol::H2c);
         Ok(backend)
     }
 
-    /// The backend as far as it is chosen.
-    fn backend(&self) -> Option<&Arc<LiveBackend>> {
-        let by_route = || self.tables.backends.get(decide::slot(self.route()?).ok()?);
-        self.member.get().or_else(by_route)
+    /// What is left of the request takes long and needs nothing of its generation, which would be kept as a whole, but the
+    /// name of its backend.
+    fn let_go(&self) {
+        if let Some(tables) = self.tables.take() {
+            self.backend_name.get_or_init(|| self.name_in(&tables).into());
+        }
+    }
+
+    /// As logs have the backend that takes the request, as far as it is chosen.
+    fn name_in<'a>(&self, tables: &'a Tables) -> &'a str {
+        let endpoint = self.tries.borrow().last().map(|last| last.endpoint);
+        self.slot.get().map_or("", |slot| tables.backends[slot].name_at(endpoint))
     }
 
     /// A rate limit has counted the request.
@@ -164,19 +183,19 @@ impl Exchange {
     }
 
     /// Who the client is, as far as anybody believable tells; for the log as well.
-    pub(super) fn resolve_client(&self, headers: &HeaderMap) -> Resolved {
+    pub(super) fn resolve_client(&self, tables: &Tables, headers: &HeaderMap) -> Resolved {
         let chain = || headers.get_all(headers::X_FORWARDED_FOR).iter();
-        let resolved = client_address::resolve(self.client.get(), chain, &self.tables.settings.trusted_proxies);
+        let resolved = client_address::resolve(self.client.get(), chain, &tables.settings.trusted_proxies);
         self.client.set(resolved.client);
         resolved
     }
 
     /// What every answer to this request carries.
     pub(super) fn marks(&self) -> Marks<'_> {
-        let hsts = self.tables.settings.hsts.as_ref();
         let certified = self.is_tls() && self.route().map_or(self.host_is_certified.get(), |route| route.tls);
+        let hsts = || self.tables.borrow().as_ref()?.settings.hsts.clone();
         let server = self.connection.worker.shared.server_header.as_ref();
-        Marks { server, hsts: hsts.filter(|_| certified), limit: self.limit.get().map(|limit| &**limit) }
+        Marks { server, hsts: certified.then(hsts).flatten(), limit: self.limit.get().map(|limit| &**limit) }
     }
 
     fn shard_of<'a>(&self, metrics: &'a RouteMetrics) -> &'a RouteShard {

@@ -24,6 +24,7 @@ use super::pool::Connected;
 use super::request_body::RequestBody;
 use super::{headers, upgrade};
 use crate::snapshot::Protocol;
+use crate::tables::LiveSettings;
 
 /// A request as it goes to the backend.
 pub(super) struct Outgoing {
@@ -49,6 +50,7 @@ pub(super) struct Upgrade {
 /// The request for a backend that speaks `protocol`.
 pub(super) fn outgoing(
     exchange: &Rc<Exchange>,
+    settings: &LiveSettings,
     mut head: Parts,
     target: &Checked,
     client: Resolved,
@@ -66,7 +68,7 @@ pub(super) fn outgoing(
         peer: &exchange.connection.facts.peer_text,
         client: &client_text(exchange, client),
         trusted: client.trusted_peer,
-        client_only: exchange.tables.settings.client_only_forwarded_for,
+        client_only: settings.client_only_forwarded_for,
         tls: exchange.is_tls(),
         request_id: exchange.request_id.clone(),
         upgrade: switch.clone(),

@@ -17,6 +17,7 @@ use super::error::ProxyError;
 use super::exchange::{Exchange, Head};
 use super::head_check::{self, Connect};
 use super::{dial, forward, headers, message, respond};
+use crate::tables::Tables;
 
 /// Answers one request. Never fails: what goes wrong is an answer of our own, or a response that breaks off.
 pub(super) async fn serve(
@@ -24,27 +25,27 @@ pub(super) async fn serve(
     connection: Rc<Connection>,
 ) -> Result<Response<ResponseBody>, std::convert::Infallible> {
     let (head, body) = request.into_parts();
-    let exchange =
-        Exchange::start(&connection, Head::of(&head), headers::request_id(&head.headers, fastrand::u128(..)));
+    let tables = connection.worker.reader.current();
+    let request_id = headers::request_id(&head.headers, fastrand::u128(..));
+    let exchange = Exchange::start(&connection, &tables, Head::of(&head), request_id);
     let expects = !body.is_end_stream() && head.headers.contains_key(header::EXPECT);
     exchange.hold_body(body, expects);
     let mut pending = Pending { exchange: &exchange, answered: false };
-    let answer = AssertUnwindSafe(treat(&exchange, head)).catch_unwind().await;
+    let answer = AssertUnwindSafe(treat(&exchange, &tables, head)).catch_unwind().await;
     pending.answered = true;
     let answer = answer.unwrap_or(Err(ProxyError::Panic));
     Ok(answer.unwrap_or_else(|error| refuse(&exchange, error)))
 }
 
 /// The order of a request: who is refused before a step costs nothing of it.
-async fn treat(exchange: &Rc<Exchange>, head: Parts) -> Result<Response<ResponseBody>, ProxyError> {
+async fn treat(exchange: &Rc<Exchange>, tables: &Tables, head: Parts) -> Result<Response<ResponseBody>, ProxyError> {
     #[cfg(test)]
     super::faults::arm(&head.headers);
-    let tables = &exchange.tables;
     let shared = &exchange.connection.worker.shared;
     if let Some(error) = exchange.connection.refused() {
         return Err(error);
     }
-    let client = exchange.resolve_client(&head.headers);
+    let client = exchange.resolve_client(tables, &head.headers);
     let checked = head_check::check(&head, exchange.is_tls(), shared.limits.max_header_fields)?;
     let target = exchange.target.get_or_init(|| checked);
     let route = decide::route(&tables.routes, target, &head.uri);
@@ -57,11 +58,11 @@ async fn treat(exchange: &Rc<Exchange>, head: Parts) -> Result<Response<Response
         return Ok(message::own(exchange, answer));
     }
     admit(exchange, route, target.host(), &head)?;
-    let backend = exchange.choose_backend(route)?;
+    let backend = exchange.choose_backend(tables, route)?;
     if target.connect == Some(Connect::Tunnel) {
         return dial::tunnel(exchange, backend, &route.policy, head).await;
     }
-    let outgoing = message::outgoing(exchange, head, target, client, backend.protocol)?;
+    let outgoing = message::outgoing(exchange, &tables.settings, head, target, client, backend.protocol)?;
     let (response, connected) = forward::forward(exchange, backend, &route.policy, outgoing.request).await?;
     message::incoming(exchange, response, connected, outgoing.upgrade)
         .inspect_err(|error| exchange.backend_failed(*error))

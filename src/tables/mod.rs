@@ -39,7 +39,7 @@ pub use outlier::Change;
 pub use publish::{Held, Published, Reader};
 pub use routes::{Listed, NoRoute, Routes};
 
-/// One generation. A request holds one from its head to its last byte.
+/// One generation. A request holds one from its head on until it is over, or what is left of it takes long.
 pub struct Tables {
     /// Counts publications, from 1.
     pub generation: u64,

@@ -72,6 +72,7 @@ impl Published {
         self.generation.store(generation, Ordering::Release);
         older.push(current);
         older.retain(|tables| Arc::strong_count(tables) > 1);
+        self.metrics.control().held(older.len());
         true
     }
 

@@ -6,7 +6,8 @@ use crate::support::h2_client::{H2Client, finish, soon};
 use crate::support::objects::{ingress, rule, service, site, tls_site};
 use crate::support::tls::{Tls, certificate};
 use crate::support::wait::{PATIENCE, until};
-use crate::support::{Backend, Client, Headgate, TestCertificate, get};
+use crate::support::{Backend, Client, Headgate, TestCertificate, Then, get};
+use crate::upgrade::{WEBSOCKET, echo};
 
 /// A backend that answers `/held` when it is told to, all else at once.
 fn held(body: &'static str) -> (Backend, std::sync::mpsc::Sender<()>) {
@@ -100,6 +101,50 @@ fn a_tunnel_lives_through_changes_that_remove_its_backend() {
     std::thread::sleep(Duration::from_millis(1500));
     client.send("still here\r\n");
     assert_eq!(client.exactly(12), b"still here\r\n");
+}
+
+#[test]
+fn neither_tunnels_nor_streams_keep_the_generation_that_they_began_in() {
+    let backend = Backend::scripted(|exchange| {
+        if exchange.seen.target() == "/ws" {
+            return echo(exchange);
+        }
+        exchange.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n")?;
+        exchange.read_line().map(|_| Then::Close)
+    });
+    let proxy = Headgate::before(&backend);
+    let change = |number: usize| {
+        let mut objects = site("a.example", &[backend.address]);
+        objects.extend(site(&format!("h{number}.example"), &[backend.address]));
+        proxy.change(&objects);
+    };
+    let open = |request: &str, status| {
+        let mut client = Client::connect(proxy.http);
+        client.send(request);
+        assert_eq!(client.head().status, status);
+        client
+    };
+    let begin = |number| {
+        let both = [(WEBSOCKET, 101), ("GET /stream HTTP/1.1\r\nHost: a.example\r\n\r\n", 200)];
+        let both = both.map(|(request, status)| open(request, status));
+        change(number);
+        both
+    };
+    let opened: Vec<_> = (0..20).map(begin).collect();
+    let mut numbers = 20..;
+    until("older generations to be let go of", || {
+        change(numbers.next()?);
+        (proxy.metrics().value("headgate_generations_held", &[]) <= 3.0).then_some(())
+    });
+    for [mut tunnel, mut stream] in opened {
+        tunnel.send("still here");
+        assert_eq!(tunnel.exactly(10), b"still here");
+        assert_eq!(stream.exactly(6), b"1\r\nx\r\n");
+    }
+    for path in ["/ws", "/stream"] {
+        let line = proxy.log_of(path);
+        assert_eq!((&line["backend"], &line["route"]), (&"default-a-80".into(), &"default/a a.example /".into()));
+    }
 }
 
 #[test]

@@ -55,7 +55,8 @@ impl Exchange {
         let route = self.route.get();
         let labels = route.map(|route| route.metrics.labels());
         let tries = self.tries.borrow();
-        let endpoint = tries.last().map(|last| last.endpoint);
+        let tables = self.tables.borrow();
+        let backend = tables.as_ref().map(|tables| self.name_in(tables));
         let (host, path) = self.asked_for();
         connection.worker.log.borrow_mut().record(&Entry {
             start: SystemTime::now() - duration,
@@ -78,7 +79,7 @@ impl Exchange {
             ingress: labels.map_or("", |labels| &labels.ingress),
             service: labels.map_or("", |labels| &labels.service),
             route: route.map_or("", |route| &route.label),
-            backend: self.backend().map_or("", |backend| backend.name_at(endpoint)),
+            backend: backend.or(self.backend_name.get().map(|name| &**name)).unwrap_or(""),
             tries: &tries,
             flag: self.failure.get().map_or("", |error| error.flag()),
             tls_version: connection.facts.tls_version.unwrap_or(""),

@@ -13,6 +13,9 @@ use crate::snapshot::RoutePolicy;
 /// A slow body must reach `--min-body-rate` over the time that it was waited for, once that is longer than this.
 const BODY_RATE_AFTER: Duration = Duration::from_secs(10);
 
+/// A request whose answer has begun and is not over after this time may go on for hours.
+const LONG: Duration = Duration::from_secs(1);
+
 /// Since when each is waited for; 0: not now.
 #[derive(Default)]
 pub(super) struct Waits {
@@ -60,6 +63,10 @@ impl Exchange {
         if self.is_http2() && passed(self.waits.room.get(), write_timeout, now) {
             self.fail(ProxyError::ClientGone);
             self.cut();
+        }
+        let answers = self.status.get() != 0;
+        if answers && passed(self.connection.worker.clock.at(self.start), LONG, now) {
+            self.let_go();
         }
     }
 
@@ -155,6 +162,7 @@ impl Exchange {
 
     /// The exchange became a tunnel: no deadline, no silence counts any more.
     pub(in crate::proxy) fn becomes_tunnel(&self) {
+        self.let_go();
         self.waits.deadline.set(0);
         self.waits.backend_silence.set(None);
         self.waits.client.set(0);

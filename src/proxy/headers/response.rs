@@ -12,12 +12,12 @@ const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
 /// The fields that all our answers carry, a backend's as well as our own.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Marks<'a> {
     /// `None`: answers carry no Server.
     pub server: Option<&'a HeaderValue>,
     /// Strict-Transport-Security: to be given only over https, for a host that has a certificate.
-    pub hsts: Option<&'a HeaderValue>,
+    pub hsts: Option<HeaderValue>,
     /// What a rate limit tells, of those that hold for the request.
     pub limit: Option<&'a LimitFields>,
 }
@@ -33,12 +33,12 @@ pub struct LimitFields {
 
 impl Marks<'_> {
     /// Sets them, in place of what a backend sent.
-    pub fn write(&self, headers: &mut HeaderMap) {
+    pub fn write(self, headers: &mut HeaderMap) {
         if let Some(server) = self.server {
             headers.insert(SERVER, server.clone());
         }
         if let Some(hsts) = self.hsts {
-            headers.insert(STRICT_TRANSPORT_SECURITY, hsts.clone());
+            headers.insert(STRICT_TRANSPORT_SECURITY, hsts);
         }
         if let Some(limit) = self.limit {
             headers.insert(RATE_LIMIT_POLICY, limit.policy.clone());

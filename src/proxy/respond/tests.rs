@@ -29,8 +29,8 @@ fn every_failure_is_answered_with_its_status_and_reason() {
 #[test]
 fn marks_are_on_every_answer_and_only_if_given() {
     let (server, hsts) = (HeaderValue::from_static("headgate"), HeaderValue::from_static("max-age=1"));
-    let response =
-        refuse(&ProxyError::NoRoute, PLAIN, None, Marks { server: Some(&server), hsts: Some(&hsts), limit: None });
+    let marks = Marks { server: Some(&server), hsts: Some(hsts.clone()), limit: None };
+    let response = refuse(&ProxyError::NoRoute, PLAIN, None, marks);
     assert_eq!(response.headers()[SERVER], server);
     assert_eq!(response.headers()[STRICT_TRANSPORT_SECURITY], hsts);
     let response = refuse(&ProxyError::NoRoute, PLAIN, None, Marks::default());

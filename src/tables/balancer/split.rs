@@ -16,12 +16,12 @@ pub(in crate::tables) struct Split {
 }
 
 impl Tables {
-    /// The backend that takes a request for the one at `slot`: itself, or a member of its split, chosen once a request.
-    /// A member is taken for its own endpoints, whatever split it has itself, so a backend may be in its own.
-    pub fn choose(&self, slot: usize, random: u64) -> Result<&Arc<LiveBackend>, NoLease> {
+    /// The place of the backend that takes a request for the one at `slot`: itself, or a member of its split, chosen once
+    /// a request. A member is taken for its own endpoints, whatever split it has itself, so a backend may be in its own.
+    pub fn choose(&self, slot: usize, random: u64) -> Result<usize, NoLease> {
         let backend = self.backends.get(slot).ok_or(NoLease::Nobody)?;
         match &backend.split {
-            None => Ok(backend),
+            None => Ok(slot),
             Some(split) => split.choose(&self.backends, random),
         }
     }
@@ -63,13 +63,13 @@ impl Split {
         &self.members
     }
 
-    fn choose<'a>(&self, backends: &'a [Arc<LiveBackend>], random: u64) -> Result<&'a Arc<LiveBackend>, NoLease> {
-        let backend = |member: usize| &backends[self.members[member].0];
-        let is_open = |member: &usize| backend(*member).is_open();
+    fn choose(&self, backends: &[Arc<LiveBackend>], random: u64) -> Result<usize, NoLease> {
+        let slot = |member: usize| self.members[member].0;
+        let is_open = |member: &usize| backends[slot(*member)].is_open();
         let weight = |member| if is_open(&member) { self.members[member].1.into() } else { 0 };
         let turn = self.wheel.next(|member| Some(member).filter(is_open));
         let chosen = turn.or_else(|| cycle::draw(0..self.members.len(), weight, random));
-        chosen.map(backend).ok_or_else(|| self.why_nobody(backends))
+        chosen.map(slot).ok_or_else(|| self.why_nobody(backends))
     }
 
     fn why_nobody(&self, backends: &[Arc<LiveBackend>]) -> NoLease {

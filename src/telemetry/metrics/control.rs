@@ -19,6 +19,7 @@ use super::endpoints::{EndpointLabels, EndpointMetrics};
 pub struct ControlMetrics {
     registry: Registry,
     generation: IntGauge,
+    held: IntGauge,
     publications: IntCounter,
     translation: Histogram,
     apply_latency: Histogram,
@@ -49,6 +50,13 @@ impl ControlMetrics {
             generation: registered(
                 &registry,
                 IntGauge::new("headgate_generation", "Number of the tables that new requests use."),
+            ),
+            held: registered(
+                &registry,
+                IntGauge::new(
+                    "headgate_generations_held",
+                    "Older tables that were still held at the last publication.",
+                ),
             ),
             publications: registered(
                 &registry,
@@ -87,6 +95,11 @@ impl ControlMetrics {
     pub fn published(&self, generation: u64) {
         self.generation.set(i64::try_from(generation).unwrap_or(i64::MAX));
         self.publications.inc();
+    }
+
+    /// Requests or workers still hold so many older generations.
+    pub fn held(&self, generations: usize) {
+        self.held.set(i64::try_from(generations).unwrap_or(i64::MAX));
     }
 
     /// One translation took `duration`.

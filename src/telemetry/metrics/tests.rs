@@ -163,6 +163,7 @@ fn the_control_side_shows_its_newest_state() {
     let metrics = Metrics::new(1);
     let control = metrics.control();
     control.published(7);
+    control.held(3);
     control.translated(Duration::from_millis(2));
     control.applied(Duration::from_millis(30));
     control.set_problems(["Invalid", "Conflict", "Invalid"]);
@@ -175,6 +176,7 @@ fn the_control_side_shows_its_newest_state() {
     for (series, value) in [
         (format!("headgate_build_info{{version=\"{version}\"}}").as_str(), 1.0),
         ("headgate_generation", 7.0),
+        ("headgate_generations_held", 3.0),
         ("headgate_publish_total", 1.0),
         ("headgate_translate_duration_seconds_count", 1.0),
         (r#"headgate_apply_latency_seconds_bucket{le="0.05"}"#, 1.0),

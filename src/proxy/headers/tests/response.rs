@@ -40,7 +40,7 @@ fn our_marks_replace_those_of_the_backend() {
     let [server, hsts] = ["headgate", "max-age=1"].map(HeaderValue::from_static);
     let theirs = [("server", "nginx"), ("server", "twice"), ("strict-transport-security", "max-age=0")];
     let mut headers = map(&theirs);
-    to_client(&mut headers, Framing::Body, Marks { server: Some(&server), hsts: Some(&hsts), limit: None });
+    to_client(&mut headers, Framing::Body, Marks { server: Some(&server), hsts: Some(hsts), limit: None });
     assert_eq!(listed(&headers), pairs(&[("server", "headgate"), ("strict-transport-security", "max-age=1")]));
     assert_eq!(answered(Framing::Body, &theirs), pairs(&[("strict-transport-security", "max-age=0")]));
 }
