@@ -127,7 +127,11 @@ impl LiveBackend {
             name: id.to_string(),
             protocol: backend.protocol,
             source: backend.clone(),
-            endpoints: backend.endpoints.iter().map(|&address| LiveEndpoint::new(address, backend, &tls)).collect(),
+            endpoints: backend
+                .endpoints
+                .iter()
+                .map(|&address| LiveEndpoint::new(address, backend, &tls, None))
+                .collect(),
             id,
             tls,
             balancer: Balancer::new(backend),
@@ -151,7 +155,7 @@ impl LiveBackend {
                 Some(same) if same_way => same.clone(),
                 other => {
                     other.into_iter().for_each(retire);
-                    LiveEndpoint::new(address, backend, &tls)
+                    LiveEndpoint::new(address, backend, &tls, other.map(|other| &**other))
                 }
             });
         }
@@ -200,16 +204,23 @@ impl LiveBackend {
 }
 
 impl LiveEndpoint {
-    fn new(address: SocketAddr, backend: &Backend, tls: &Option<Arc<LiveTls>>) -> Arc<Self> {
+    /// `before`: the same, talked to in another way. Where it is checked it stays what it was until checks say otherwise.
+    fn new(
+        address: SocketAddr,
+        backend: &Backend,
+        tls: &Option<Arc<LiveTls>>,
+        before: Option<&LiveEndpoint>,
+    ) -> Arc<Self> {
         static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+        let checked = before.filter(|_| backend.policy.health_check.is_some());
         Arc::new(LiveEndpoint {
             id: NEXT_ID.fetch_add(1, atomic::Ordering::Relaxed),
             address,
             protocol: backend.protocol,
             tls: tls.clone(),
-            in_flight: AtomicU32::new(0),
-            unhealthy: AtomicBool::new(false),
-            failed_check: Mutex::default(),
+            in_flight: before.map(|before| before.in_flight.clone()).unwrap_or_default(),
+            unhealthy: AtomicBool::new(checked.is_some_and(|before| before.unhealthy.load(atomic::Ordering::Relaxed))),
+            failed_check: Mutex::new(checked.and_then(LiveEndpoint::failed_check)),
             ejected: AtomicBool::new(false),
             failures: AtomicU32::new(0),
             retired: AtomicBool::new(false),

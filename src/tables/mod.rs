@@ -120,8 +120,9 @@ pub struct LiveEndpoint {
     pub protocol: Protocol,
     /// For [`Protocol::Https`], which never is without. Connections opened under another are not used for this endpoint.
     pub tls: Option<Arc<LiveTls>>,
-    /// Requests in flight over all workers, counted by [`Lease`].
-    pub in_flight: AtomicU32,
+    /// Requests in flight over all workers, counted by [`Lease`]. Shared with what the endpoint was when it was talked to in
+    /// another way: the requests of then are with it still.
+    pub in_flight: Arc<AtomicU32>,
     /// Gets no new requests, since its checks fail. Set by `health`.
     pub unhealthy: AtomicBool,
     /// Why its newest check failed, if it did. For people; requests do not look.

@@ -1,3 +1,5 @@
+mod renewed;
+
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::mem::discriminant;
