@@ -28,7 +28,7 @@ pub(super) async fn tunnel(
     mut head: Parts,
 ) -> Result<Response<ResponseBody>, ProxyError> {
     let client = head.extensions.remove::<OnUpgrade>().ok_or(ProxyError::NotImplemented)?;
-    let (stream, place, lease) = open(exchange, backend, policy, &head).await?;
+    let (stream, place, lease) = open(exchange, backend, policy).await?;
     Ok(upgrade::accept(exchange, client, stream, (lease, place)))
 }
 
@@ -36,12 +36,11 @@ async fn open(
     exchange: &Exchange,
     backend: &LiveBackend,
     policy: &RoutePolicy,
-    head: &Parts,
 ) -> Result<(TcpStream, Place, Lease), ProxyError> {
     let worker = &exchange.connection.worker;
     let limit = backend.connect_timeout(policy);
     let pick = |tried: &[u64]| backend.pick(exchange.client.get(), worker.random(), tried);
-    let mut retries = Retries::of(exchange, backend, &head.method);
+    let mut retries = Retries::of_tunnel(exchange, backend);
     let mut tried = SmallVec::<[u64; 4]>::new();
     let mut lease = pick(&tried)?;
     exchange.trying(lease.endpoint().address);

@@ -55,7 +55,12 @@ impl<'a> Retries<'a> {
         if named {
             backend.count_request(exchange.connection.worker.shared.nanos());
         }
-        Retries { exchange, backend, left: *attempts, after_sending }
+        Retries { after_sending, ..Self::of_tunnel(exchange, backend) }
+    }
+
+    /// For connecting only. Nothing of a tunnel is sent again, so that it makes no room in the budget of requests.
+    pub(super) fn of_tunnel(exchange: &'a Exchange, backend: &'a LiveBackend) -> Self {
+        Retries { exchange, backend, left: backend.source.policy.retry.attempts, after_sending: false }
     }
 
     /// The endpoint for another try after a connection that failed, if the policy wants one and there is one. No budget

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::support::objects::{ingress, policy, rule, service, site_with_policy};
 use crate::support::ports::{BlackHole, ClosedPort, listener};
 use crate::support::wait::until;
-use crate::support::{Backend, Client, Headgate, Response};
+use crate::support::{Backend, Client, Headgate, Response, get};
 
 pub(crate) const HOST: &str = "a.example";
 pub(crate) const CONNECT: &str = "CONNECT a.example:443 HTTP/1.1\r\nHost: a.example:443\r\n\r\n";
@@ -229,6 +229,20 @@ fn a_tunnel_counts_at_its_endpoint_until_it_ends() {
         client.send(CONNECT);
         (client.head().status == 200).then_some(())
     });
+}
+
+#[test]
+fn tunnels_make_no_room_for_further_tries_of_requests() {
+    let backends = [0, 1].map(|_| Backend::sending("HTTP/1.1 503 Not Now\r\nContent-Length: 0\r\n\r\n"));
+    let mut objects = tunnels(&backends.each_ref().map(|backend| backend.address), json!({}));
+    let retry = json!({ "retry": { "on": ["503"], "budgetPercent": 50 }, "outlier": { "disabled": true } });
+    objects.push(policy("retry", "Service", "a", retry));
+    let proxy = Headgate::serve(&objects);
+    let _open: Vec<_> = (0..20).map(|_| open(&proxy)).collect();
+    for _ in 0..6 {
+        assert_eq!(get(proxy.http, HOST, "/").status, 503);
+    }
+    assert_eq!(backends.iter().map(|backend| backend.seen().len()).sum::<usize>(), 6 + 3);
 }
 
 #[test]
