@@ -49,7 +49,7 @@ async fn open(
         let connecting = timeout(limit, connect::tcp(worker, lease.endpoint().address));
         let failure = match exchange.unless_failed(connecting).await? {
             Ok(Ok((stream, place))) => {
-                backend.served(lease.endpoint());
+                backend.opened(lease.endpoint());
                 return Ok((stream, place, lease));
             }
             Ok(Err(error)) => failure::of_connecting(&error, lease.endpoint().address),
@@ -57,7 +57,7 @@ async fn open(
         };
         exchange.backend_failed(failure);
         if failure.ejects() {
-            backend.failed(lease.endpoint().id);
+            backend.not_opened(lease.endpoint().id);
         }
         lease = retries.after_connecting(|| pick(&tried)).ok_or(failure)?;
         exchange.retries(lease.endpoint().address);

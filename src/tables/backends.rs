@@ -8,7 +8,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::iter::Peekable;
 use std::net::SocketAddr;
-use std::sync::atomic::{self, AtomicBool, AtomicU32, AtomicU64};
+use std::sync::atomic::{self, AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -222,7 +222,7 @@ impl LiveEndpoint {
             unhealthy: AtomicBool::new(checked.is_some_and(|before| before.unhealthy.load(atomic::Ordering::Relaxed))),
             failed_check: Mutex::new(checked.and_then(LiveEndpoint::failed_check)),
             ejected: AtomicBool::new(false),
-            failures: AtomicU32::new(0),
+            failures: AtomicU64::new(0),
             retired: AtomicBool::new(false),
         })
     }

@@ -20,7 +20,7 @@ mod shards;
 mod tests;
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU32};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use std::sync::{Arc, Mutex};
 
 use http::{HeaderName, HeaderValue};
@@ -129,8 +129,8 @@ pub struct LiveEndpoint {
     failed_check: Mutex<Option<String>>,
     /// It failed requests and gets no new ones for a while. Set and cleared in `outlier`.
     pub ejected: AtomicBool,
-    /// Requests that it failed since it last served one.
-    failures: AtomicU32,
+    /// Requests that it failed since it last served one, and tunnels apart from them; see `outlier`.
+    failures: AtomicU64,
     /// No longer in the newest generation: pools close its idle connections. Set by the build that drops it.
     pub retired: AtomicBool,
 }

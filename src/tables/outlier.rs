@@ -13,6 +13,12 @@ use std::time::Duration;
 use super::{LiveBackend, LiveEndpoint, Nanos, Tables};
 use crate::snapshot::BackendId;
 
+/// What a failed request adds to an endpoint's count, and what a tunnel does that could not be opened. They are counted in
+/// one word, so that each failure sees how many there are, but apart: that a tunnel could be opened says nothing of how
+/// requests are answered.
+const REQUEST: u64 = 1;
+const TUNNEL: u64 = 1 << 32;
+
 /// Endpoints that get no requests since they failed some. Belongs to no generation.
 #[derive(Debug, Default)]
 pub(super) struct Ejections(Mutex<Vec<Ejection>>);
@@ -25,7 +31,7 @@ struct Ejection {
     /// `None`: not told yet; its time begins then.
     until: Option<Nanos>,
     /// What the endpoint's count is set to at the end: one failure more, and it is ejected again.
-    failures: u32,
+    failures: u64,
 }
 
 /// An endpoint was ejected, or is used again.
@@ -45,14 +51,32 @@ impl LiveBackend {
         }
     }
 
+    /// A tunnel to the endpoint could be opened.
+    pub fn opened(&self, endpoint: &LiveEndpoint) {
+        if endpoint.failures.load(Relaxed) >= TUNNEL {
+            endpoint.failures.fetch_and(TUNNEL - 1, Relaxed);
+        }
+    }
+
     /// The endpoint of this id could not be connected to, or failed a request.
     pub fn failed(&self, id: u64) {
+        self.count(id, REQUEST);
+    }
+
+    /// The endpoint of this id could not be connected to for a tunnel.
+    pub fn not_opened(&self, id: u64) {
+        self.count(id, TUNNEL);
+    }
+
+    fn count(&self, id: u64, failure: u64) {
         let Some(outlier) = &self.source.policy.outlier else { return };
         let Some(endpoint) = self.endpoints.iter().find(|endpoint| endpoint.id == id) else { return };
-        let failures = endpoint.failures.fetch_add(1, Relaxed).wrapping_add(1);
+        let counted = endpoint.failures.fetch_add(failure, Relaxed).wrapping_add(failure);
+        let failures = counted % TUNNEL + counted / TUNNEL;
+        let errors = u64::from(outlier.consecutive_errors);
         // Where half are ejected already, not each failure asks again.
-        if !endpoint.ejected.load(Relaxed) && failures.is_multiple_of(outlier.consecutive_errors) {
-            self.eject(endpoint, outlier.consecutive_errors, outlier.ejection_time);
+        if !endpoint.ejected.load(Relaxed) && failures.is_multiple_of(errors) {
+            self.eject(endpoint, failure * (errors - 1), outlier.ejection_time);
         }
     }
 
@@ -69,7 +93,7 @@ impl LiveBackend {
         first.take(ejected.saturating_sub(most)).for_each(|endpoint| endpoint.ejected.store(false, Relaxed));
     }
 
-    fn eject(&self, endpoint: &Arc<LiveEndpoint>, errors: u32, time: Duration) {
+    fn eject(&self, endpoint: &Arc<LiveEndpoint>, failures: u64, time: Duration) {
         let mut ejections = self.ejections.lock();
         let (ejected, most) = self.ejected();
         let is_candidate = self.candidates().any(|candidate| candidate.id == endpoint.id);
@@ -78,13 +102,7 @@ impl LiveBackend {
         }
         // One that was relieved and is not told yet.
         ejections.retain(|known| known.endpoint.id != endpoint.id);
-        ejections.push(Ejection {
-            backend: self.id.clone(),
-            endpoint: endpoint.clone(),
-            time,
-            until: None,
-            failures: errors - 1,
-        });
+        ejections.push(Ejection { backend: self.id.clone(), endpoint: endpoint.clone(), time, until: None, failures });
     }
 
     /// How many are ejected, and how many may be.

@@ -63,6 +63,36 @@ fn one_that_was_used_again_is_ejected_by_its_next_failure_until_it_serves() {
 }
 
 #[test]
+fn an_opened_tunnel_forgets_tunnels_that_were_not_and_no_request() {
+    let tables = with(&[1, 2], Some(Outlier::default()), None);
+    let backend = &tables.backends[0];
+    let endpoint = &backend.endpoints[0];
+    let cannot_be_opened = |times| (0..times).for_each(|_| backend.not_opened(endpoint.id));
+    for times in [1, 4, 1] {
+        backend.opened(endpoint);
+        cannot_be_opened(times);
+    }
+    fails(backend, 0, 3);
+    assert_eq!(ejected(backend), [0; 0]);
+    backend.opened(endpoint);
+    fails(backend, 0, 1);
+    assert_eq!(ejected(backend), [0; 0], "four requests in a row");
+    cannot_be_opened(1);
+    assert_eq!(ejected(backend), [1], "one after the other, whatever they were");
+
+    let end = |from| [from, from + 10 * SECOND].map(|now| told(&tables, now));
+    end(0);
+    cannot_be_opened(1);
+    assert_eq!(ejected(backend), [1], "one more");
+    end(20 * SECOND);
+    backend.opened(endpoint);
+    cannot_be_opened(4);
+    backend.served(endpoint);
+    cannot_be_opened(4);
+    assert_eq!(ejected(backend), [0; 0], "a request that is served forgets all");
+}
+
+#[test]
 fn the_only_endpoint_is_never_ejected_and_none_where_that_is_off() {
     for (ports, outlier) in [(&[1][..], Some(Outlier::default())), (&[1, 2, 3], None)] {
         let tables = with(ports, outlier, None);
