@@ -8,21 +8,23 @@ use rustix::io::Errno;
 
 /// The process has no descriptor left, no local port or no memory for a socket, which says nothing of the endpoint.
 pub fn is_ours(error: &io::Error, endpoint: SocketAddr) -> bool {
-    match Errno::from_io_error(error) {
-        Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => true,
+    lacks_socket(error)
         // No port is left, or else the machine has no address from which the endpoint's could be reached.
-        Some(Errno::ADDRNOTAVAIL) => has_source_for(endpoint),
-        _ => false,
-    }
+        || Errno::from_io_error(error) == Some(Errno::ADDRNOTAVAIL)
+            && source_for(endpoint).map_or_else(|error| lacks_socket(&error), |()| true)
+}
+
+fn lacks_socket(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM))
 }
 
 /// Connecting a UDP socket sends nothing, but chooses the address that would send.
-fn has_source_for(endpoint: SocketAddr) -> bool {
+fn source_for(endpoint: SocketAddr) -> io::Result<()> {
     let any = match endpoint {
         SocketAddr::V4(_) => IpAddr::from(Ipv4Addr::UNSPECIFIED),
         SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     };
-    UdpSocket::bind((any, 0)).and_then(|socket| socket.connect(endpoint)).is_ok()
+    UdpSocket::bind((any, 0)).and_then(|socket| socket.connect(endpoint))
 }
 
 #[cfg(test)]
