@@ -28,12 +28,15 @@ pub(super) fn read(node: Node<'_>, head: Option<Finding>, unnamed: &str) -> Read
     let entries = if let Value::Map(entries) = node.value { entries } else { Vec::new() };
     let mut reading = Reading { flaws: Vec::from_iter(head), ..Reading::default() };
     let mut policy = ProxyPolicy::default();
-    let mut has_spec = false;
+    let (mut has_metadata, mut has_spec) = (false, false);
     for (key, value) in entries {
         match key.name.as_ref() {
             // What a controller wrote is no wish.
             "apiVersion" | "kind" | "status" => {}
-            "metadata" => policy.metadata = reading.metadata((key, value)),
+            "metadata" => {
+                has_metadata = true;
+                policy.metadata = reading.metadata((key, value));
+            }
             "spec" => {
                 has_spec = true;
                 policy.spec = reading.spec(value);
@@ -44,7 +47,7 @@ pub(super) fn read(node: Node<'_>, head: Option<Finding>, unnamed: &str) -> Read
                 reading.flaws.push(Finding { field, at: key.at, reason: reason.into() });
                 // What it says of targets counts.
                 match key.name.as_ref() {
-                    name if name.eq_ignore_ascii_case("metadata") => {
+                    name if !has_metadata && name.eq_ignore_ascii_case("metadata") => {
                         policy.metadata = reading.metadata((Key { name: "metadata".into(), ..key }, value));
                     }
                     name if name.eq_ignore_ascii_case("spec") => drop(reading.spec(value)),
@@ -119,7 +122,8 @@ impl Reading {
             match key.name.as_ref() {
                 "targetRefs" => {
                     targeted = true;
-                    self.targets = self.target_refs("targetRefs", key.at, value);
+                    let targets = self.target_refs("targetRefs", key.at, value);
+                    self.targets.extend(targets);
                 }
                 // A way of writing it that other policies have, or a slip: it tells what is meant, and is refused.
                 name if seems_target_refs(name) => {

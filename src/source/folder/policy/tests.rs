@@ -251,6 +251,21 @@ fn a_policy_with_broken_metadata_guards_in_its_own_namespace() {
 }
 
 #[test]
+fn a_slip_beside_what_is_right_takes_nothing_from_it() {
+    let head = "apiVersion: headgate.dev/v1alpha1\nkind: ProxyPolicy\n";
+    let right = format!("metadata: {{name: shop, namespace: web}}\nspec:\n{TARGET}");
+    let slips = format!("Metadata: {{name: other}}\nSpec:\n{}", TARGET.replace("shop", "blog"));
+    for text in [[head, &right, &slips], [head, &slips, &right]] {
+        let (read, told) = read(&text.concat());
+        let metadata = &read.policy.metadata;
+        assert_eq!((metadata.name.as_deref(), metadata.namespace.as_deref()), (Some("shop"), Some("web")));
+        let mut targets: Vec<_> = read.policy.spec.target_refs.iter().map(|target| target.name.as_str()).collect();
+        targets.sort_unstable();
+        assert_eq!((targets, told.len()), (vec!["blog", "shop"], 2));
+    }
+}
+
+#[test]
 fn a_policy_without_a_name_is_called_by_its_place() {
     for name in ["namespace: default", "name: \"\"", "generateName: shop-"] {
         let (read, told) = read(&format!("{}{TARGET}", HEAD.replace("name: shop", name)));
