@@ -119,7 +119,7 @@ fn half_of_the_endpoints_are_never_ejected() {
         assert_eq!(get(proxy.http, "a.example", "/").status, 500);
     }
     until("the metric", || (healthy(&proxy) == 2.0).then_some(()));
-    assert_eq!(proxy.metrics().value("proxy_ejections_total", &SERVICE), 1.0);
+    assert_eq!(proxy.counted("proxy_ejections_total", &SERVICE, 1.0), 1.0);
 }
 
 #[test]
