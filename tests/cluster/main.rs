@@ -16,5 +16,6 @@ mod namespace;
 mod node;
 mod objects;
 mod propagation;
+mod roles;
 mod serving;
 mod telling;

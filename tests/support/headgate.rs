@@ -360,7 +360,7 @@ fn limited(descriptors: u32) -> Command {
 
 /// The address called `name` in the line that tells the bound addresses, as text (`name=address`) or JSON.
 #[track_caller]
-fn bound(line: &str, name: &str) -> Option<SocketAddr> {
+pub fn bound(line: &str, name: &str) -> Option<SocketAddr> {
     let starts = [format!(" {name}="), format!("\"{name}\":\"")];
     let rest = starts.iter().find_map(|start| line.split_once(start.as_str()))?.1;
     let end = rest.find(|c: char| c.is_whitespace() || c == '"').unwrap_or(rest.len());

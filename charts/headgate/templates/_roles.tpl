@@ -4,16 +4,16 @@
 {{- define "headgate.rulesOfServed" -}}
 - apiGroups: [networking.k8s.io]
   resources: [ingresses]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 - apiGroups: [""]
   resources: [services, secrets]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 - apiGroups: [discovery.k8s.io]
   resources: [endpointslices]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 - apiGroups: [headgate.dev]
   resources: [proxypolicies]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 - apiGroups: [networking.k8s.io]
   resources: [ingresses/status]
   verbs: [patch]
@@ -42,14 +42,14 @@
 - apiGroups: [""]
   resources: [configmaps]
   resourceNames: [{{ include "headgate.fullname" . }}]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 {{- if and .Values.rbac.scope (ne (include "headgate.watchedNamespace" .) (include "headgate.namespace" .)) }}
 {{- with include "headgate.publishService" . | trimPrefix (printf "%s/" (include "headgate.namespace" .)) }}
 {{- if not (contains "/" .) }}
 - apiGroups: [""]
   resources: [services]
   resourceNames: [{{ . }}]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 {{- end }}
 {{- end }}
 {{- end }}
@@ -60,7 +60,7 @@
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
   resourceNames: [{{ include "headgate.electionID" . }}]
-  verbs: [get, patch, update]
+  verbs: [get, patch]
 {{- end }}
 {{- end -}}
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use k8s_openapi::api::core::v1::Secret;
+use kube::api::ListParams;
 use kube::core::DeserializeGuard;
 use kube::runtime::watcher::Event;
 use kube::{Api, Client};
@@ -114,9 +115,10 @@ fn forget_all_but(wanted: &Wanted, part: &Part, store: &Store) {
 async fn fetch(client: &Client, names: &[Reference], following: &mut Following<Secrets>) -> bool {
     for name in names {
         let api: Api<DeserializeGuard<Secret>> = Api::namespaced(client.clone(), &name.namespace);
-        match tokio::time::timeout(PATIENCE, api.get_opt(&name.name)).await {
-            Ok(Ok(Some(secret))) => following.take(Event::Apply(secret)),
-            Ok(Ok(None)) => {}
+        // A list, which the account may ask for anyway.
+        let one = ListParams::default().fields(&format!("metadata.name={}", name.name));
+        match tokio::time::timeout(PATIENCE, api.list(&one)).await {
+            Ok(Ok(found)) => found.items.into_iter().for_each(|secret| following.take(Event::Apply(secret))),
             Ok(Err(error)) => {
                 tracing::warn!(secret = %name, "cannot be fetched: {}", chain(&error));
                 return false;

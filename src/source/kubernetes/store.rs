@@ -134,12 +134,13 @@ impl Store {
         self.changed.notify_one();
     }
 
-    /// What stops `kind`, or a part of it, from being read, if anything does. Told in the application log when it is new or gone.
+    /// What stops `kind`, or a part of it, from being read or written, if anything does. Told in the application
+    /// log when it is new or gone.
     pub(super) fn set_trouble(&self, kind: &str, trouble: Option<String>) {
         if self.state().troubles.set(kind, trouble.clone()) {
             match trouble {
-                Some(trouble) => tracing::warn!(kind, "cannot be read: {trouble}"),
-                None => tracing::info!(kind, "can be read again"),
+                Some(trouble) => tracing::warn!(kind, "trouble: {trouble}"),
+                None => tracing::info!(kind, "the trouble is over"),
             }
             self.changed.notify_one();
         }

@@ -1,4 +1,4 @@
-//! What cannot be read of the cluster at present.
+//! What cannot be read of the cluster, or written to it, at present.
 
 use std::collections::BTreeMap;
 
@@ -55,7 +55,7 @@ fn change<K: Ord>(troubles: &mut BTreeMap<K, String>, key: K, trouble: Option<St
 pub(super) fn explained(error: &watcher::Error, resource: &str) -> String {
     match status(error) {
         Some(403) => format!(
-            "the API server does not let this account read them; grant it get, list and watch on {resource} \
+            "the API server does not let this account read them; grant it list and watch on {resource} \
              (the chart does)"
         ),
         Some(404) => {

@@ -2,21 +2,28 @@
 
 use std::collections::BTreeMap;
 use std::future::pending;
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::Lease as Object;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
-use kube_lease_manager::{LeaseManager, LeaseManagerBuilder};
+use kube_lease_manager::{LeaseCreateMode, LeaseManager, LeaseManagerError, LeaseParams};
 use serde_json::json;
 use tokio::sync::watch as latest;
 use tokio::task::JoinHandle;
 
+use super::super::store::Store;
 use super::super::trouble::chain;
+use super::super::watch::Rests;
 use super::Settings;
+use crate::snapshot::Reference;
 
 /// Holds what the leader wants the next one to know.
 const NOTE: &str = "headgate.dev/published-addresses";
+
+/// As messages have it.
+const KIND: &str = "Lease";
 
 /// Rest after the Lease could not be made.
 const REST: Duration = Duration::from_secs(2);
@@ -34,7 +41,7 @@ pub(super) struct Lease {
 }
 
 impl Lease {
-    pub(super) fn compete(client: Client, settings: &Settings) -> Lease {
+    pub(super) fn compete(client: Client, settings: &Settings, store: Arc<Store>) -> Lease {
         let Some(name) = settings.lease.clone() else {
             let (_, held) = latest::channel(true);
             return Lease { api: None, held, task: None, is_held: false };
@@ -42,24 +49,25 @@ impl Lease {
         let (holds, held) = latest::channel(false);
         let api = (Api::namespaced(client.clone(), &name.namespace), name.name.clone());
         let ttl = settings.lease_ttl.as_secs().max(2);
-        let identity = settings.identity.clone();
+        let params = LeaseParams::new(&settings.identity, ttl, ttl.div_ceil(2));
         let task = tokio::spawn(async move {
-            let manager = loop {
-                let builder = LeaseManagerBuilder::new(client.clone(), &name.name)
-                    .with_namespace(&name.namespace)
-                    .with_identity(&identity)
-                    .with_duration(ttl)
-                    .with_grace(ttl.div_ceil(2));
-                match builder.build().await {
-                    Ok(manager) => break manager,
-                    Err(error) => tracing::warn!(lease = %name, "cannot be taken part in: {}", chain(&error)),
+            let trouble =
+                |why: Option<&LeaseManagerError>| store.set_trouble(KIND, why.map(|why| explained(why, &name)));
+            while !holds.is_closed() {
+                let (client, params) = (client.clone(), params.clone());
+                let manager =
+                    LeaseManager::new(client, &name.name, &name.namespace, params, LeaseCreateMode::AutoCreate);
+                match manager.await {
+                    Ok(manager) => follow(&manager, &holds, trouble).await,
+                    Err(error) => {
+                        trouble(Some(&error));
+                        tokio::select! {
+                            () = tokio::time::sleep(REST) => {}
+                            () = holds.closed() => {}
+                        }
+                    }
                 }
-                tokio::select! {
-                    () = tokio::time::sleep(REST) => {}
-                    () = holds.closed() => return,
-                }
-            };
-            follow(manager, &holds).await;
+            }
         });
         Lease { api: Some(api), held, task: Some(task), is_held: false }
     }
@@ -107,18 +115,38 @@ impl Lease {
     }
 }
 
-/// Passes on what the manager says until nobody listens; then gives the Lease up.
-async fn follow(manager: LeaseManager, holds: &latest::Sender<bool>) {
-    let (mut held, task) = manager.watch().await;
+/// Passes on what the manager says until nobody listens; then gives the Lease up. Also ends when somebody deleted it.
+async fn follow(manager: &LeaseManager, holds: &latest::Sender<bool>, trouble: impl Fn(Option<&LeaseManagerError>)) {
+    let mut rests = Rests::default();
+    trouble(None);
     loop {
-        holds.send_replace(*held.borrow_and_update());
-        tokio::select! {
-            changed = held.changed() => if changed.is_err() { break },
+        let error = tokio::select! {
             () = holds.closed() => break,
+            () = rests.over() => { trouble(None); rests.end(); continue }
+            held = manager.changed() => match held {
+                Ok(held) => { _ = holds.send_replace(held); continue }
+                Err(error) => error,
+            },
+        };
+        if matches!(error, LeaseManagerError::NonexistentLease(_)) {
+            _ = holds.send_replace(false);
+            return;
         }
+        trouble(Some(&error));
+        rests.rest().await;
     }
-    drop(held);
-    if let Ok(Err(error)) = task.await {
+    if let Err(error) = manager.release().await {
         tracing::warn!("the Lease could not be given up: {}", chain(&error));
+    }
+}
+
+/// What an error means to the one who runs the cluster.
+fn explained(error: &LeaseManagerError, name: &Reference) -> String {
+    match error {
+        LeaseManagerError::KubeError(kube::Error::Api(status)) if status.code == 403 => format!(
+            "the API server does not let this account take part in the election at {name}; grant it create, and get and \
+             patch by that name, on leases.coordination.k8s.io (the chart does)"
+        ),
+        _ => chain(error),
     }
 }

@@ -47,6 +47,9 @@ const RETRY: Duration = Duration::from_secs(1);
 /// Requests that are under way at once.
 const AT_ONCE: usize = 16;
 
+/// As roles name it.
+const EVENTS: &str = "events.events.k8s.io";
+
 /// How long the pods of the Service may take to be seen ending, when this one ends.
 const OTHERS: Duration = Duration::from_secs(2);
 
@@ -136,7 +139,7 @@ async fn run(
     mut leaving: latest::Receiver<bool>,
     leads: latest::Sender<bool>,
 ) {
-    let mut lease = Lease::compete(writer.client.clone(), &writer.settings);
+    let mut lease = Lease::compete(writer.client.clone(), &writer.settings, writer.store.clone());
     let mut again = RESYNC;
     loop {
         tokio::select! {
@@ -260,14 +263,14 @@ impl Writer {
     async fn patch_ingress(&self, name: Reference, status: Value) -> bool {
         let api: Api<Ingress> = Api::namespaced(self.client.clone(), &name.namespace);
         let patched = api.patch_status(&name.name, &PatchParams::default(), &Patch::Merge(status)).await;
-        self.account("ingresses/status", &name, patched.map(drop))
+        self.account("ingresses.networking.k8s.io/status", &name, patched.map(drop))
     }
 
     async fn patch_policy(&self, (name, status): (Reference, Value)) -> bool {
         let resource = ApiResource::erase::<ProxyPolicy>(&());
         let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &name.namespace, &resource);
         let patched = api.patch_status(&name.name, &PatchParams::default(), &Patch::Merge(status)).await;
-        self.account("proxypolicies/status", &name, patched.map(drop))
+        self.account("proxypolicies.headgate.dev/status", &name, patched.map(drop))
     }
 
     async fn post(&self, event: Event) -> bool {
@@ -285,7 +288,7 @@ impl Writer {
             }
             other => other,
         };
-        self.account("events", &name, posted.map(drop))
+        self.account(EVENTS, &name, posted.map(drop))
     }
 
     /// `true`: written, or there is nothing left to write to.
@@ -303,7 +306,7 @@ impl Writer {
             Err(_) if code == 404 => true,
             Err(_) if code == 409 => false,
             Err(_) if code == 403 => {
-                let verb = if resource == "events" { "create and patch" } else { "patch" };
+                let verb = if resource == EVENTS { "create and patch" } else { "patch" };
                 let why = format!("the API server does not let this account write them; grant it {verb} on {resource}");
                 self.store.set_trouble(resource, Some(why));
                 false
