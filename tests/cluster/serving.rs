@@ -1,18 +1,21 @@
 //! A controller in the cluster: from an Ingress to answers outside, while pods come and go.
 
 use std::collections::BTreeSet;
+use std::io::{Read, Write};
 
 use serde_json::{Value, json};
+use tokio::join;
 
 use crate::controller::Controller;
 use crate::load::Load;
 use crate::namespace::Namespace;
 use crate::objects::{echo, of_class, tls_ingress};
-use crate::support::TestCertificate;
 use crate::support::client::get;
+use crate::support::h2_client::H2Client;
 use crate::support::objects::{ingress, policy, rule_to, tls_secret, with_annotation};
 use crate::support::tls::{Tls, certificate};
 use crate::support::wait::until;
+use crate::support::{Client, TestCertificate};
 
 pub(crate) const HOST: &str = "shop.example";
 
@@ -133,4 +136,30 @@ fn a_solver_of_acme_challenges_is_served_beside_a_redirecting_host() {
     });
     assert_eq!((&answer.json()["service"], &answer.json()["path"]), (&solver.into(), &challenge.into()));
     assert_eq!(get(controller.http, HOST, "/").status, 308);
+}
+
+#[tokio::test]
+async fn http2_and_websockets_come_through() {
+    let namespace = Namespace::new();
+    let controller = shop(&namespace, 1, &self_signed());
+    let client = H2Client::tls(controller.https, HOST).await;
+    let answers = join!(client.get("https://shop.example/one"), client.get("https://shop.example/two"));
+    for (answer, path) in [(answers.0, "/one"), (answers.1, "/two")] {
+        let answer: Value = serde_json::from_str(&answer.text()).unwrap();
+        assert_eq!((&answer["path"], &answer["service"]), (&json!(path), &json!("shop")));
+    }
+    is_echoed(Client::connect(controller.http));
+    is_echoed(Tls::to(HOST).connect(controller.https));
+}
+
+/// A handshake, and then a masked frame, which comes back unmasked.
+fn is_echoed<S: Read + Write>(mut client: Client<S>) {
+    client.send(format!(
+        "GET /chat HTTP/1.1\r\nHost: {HOST}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    ));
+    let switched = client.response();
+    assert_eq!((switched.status, switched.header("sec-websocket-accept")), (101, Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")));
+    client.send(b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58");
+    assert_eq!(client.exactly(7), b"\x81\x05Hello");
 }
