@@ -6,6 +6,7 @@
 mod support;
 
 mod beside;
+mod conformance;
 mod controller;
 mod crd;
 mod faults;
