@@ -156,13 +156,13 @@ impl Outside {
         if grant.verb != "list" {
             assert_eq!(served(&mut process), 200, "without {grant:?}");
         }
+        let admin = bound(&process.wait_for_line("opened once"), "admin").unwrap();
+        let told = || get(admin, "admin", "/debug/problems").text().contains("grant it");
+        until(&format!("the lack of {grant:?} among the problems"), || told().then_some(()));
         role.restore(namespace);
         assert_eq!(served(&mut process), 200, "with {grant:?} again");
-        let admin = bound(&process.wait_for_line("listening"), "admin").unwrap();
         changes(namespace, grant);
-        until(&format!("the use of {grant:?}"), || {
-            (!get(admin, "admin", "/debug/problems").text().contains("grant it")).then_some(())
-        });
+        until(&format!("the use of {grant:?}"), || (!told()).then_some(()));
         // For those that come after it.
         until("an event", || namespace.kubectl(&["events", "--for=ingress/nowhere"]).contains("Warning").then_some(()));
     }
