@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use crate::load::Load;
 use crate::namespace::Namespace;
+use crate::objects::ingress;
 use crate::serving::{HOST, answering, forgiving, self_signed, shop};
+use crate::support::client::get;
 use crate::support::wait::{stays, until};
 
 /// How long the API server is away.
@@ -49,5 +51,44 @@ fn nobody_notices_that_the_api_server_is_away_and_comes_back() {
     namespace.rolled_out("shop");
     until("a fourth pod", || (controller.generation() > generation).then_some(()));
     answering(&controller, 4);
+    load.end();
+}
+
+/// What was changed meanwhile is not told again: it has to be listed.
+#[test]
+fn a_controller_that_is_cut_off_while_history_is_lost_finds_what_changed() {
+    let namespace = Namespace::alone();
+    let node = namespace.cluster.node();
+    let controller = shop(&namespace, 3, &self_signed());
+    let named = |host: &str, name: &str| {
+        let mut ingress = ingress(&namespace.name, host, "shop");
+        ingress["metadata"]["name"] = name.into();
+        ingress
+    };
+    let status = |host: &str| get(controller.http, host, "/").status;
+    namespace.apply(&[named("old.example", "old")]);
+    until("the old host", || (status("old.example") == 200).then_some(()));
+    let load = Load::start(HOST, Some(controller.http), Some(controller.https));
+    let generation = controller.generation();
+
+    let separation = node.separate(controller.admin.ip());
+    // This arrives, and the receipt is refused, which ends the connection.
+    namespace.kubectl(&["annotate", "ingress", "old", "told=yes"]);
+    until("a lost connection", || (controller.metric("headgate_source_errors") > 0).then_some(()));
+    namespace.apply(&[named("new.example", "new")]);
+    namespace.kubectl(&["delete", "ingress", "old"]);
+    node.compact();
+    node.stop("kube-apiserver");
+    node.start("kube-apiserver");
+    namespace.cluster.until_ready();
+    load.goes_on();
+    assert_eq!(controller.generation(), generation, "something changed, though nothing could be read");
+    assert_eq!((status("old.example"), status("new.example")), (200, 404));
+
+    drop(separation);
+    until("the new host", || (status("new.example") == 200).then_some(()));
+    until("the end of the old one", || (status("old.example") == 404).then_some(()));
+    namespace.apply(&[named("newest.example", "newest")]);
+    until("the newest host", || (status("newest.example") == 200).then_some(()));
     load.end();
 }

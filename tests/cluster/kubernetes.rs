@@ -4,6 +4,7 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
+use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -12,8 +13,9 @@ use std::sync::{Once, OnceLock};
 
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use crate::support::client::request;
 use crate::support::folder::to_yaml;
 use crate::support::wait::until;
 
@@ -49,8 +51,7 @@ impl Cluster {
         });
         let cluster = cluster.as_ref().unwrap_or_else(|why| panic!("{why}"));
         if cluster.node.is_some() {
-            let outside = File::open("/run/netns/headgate-client").unwrap();
-            move_into_link_name_space(outside.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
+            enter("headgate-client");
         }
         static KINDS: Once = Once::new();
         KINDS.call_once(|| cluster.apply_crds());
@@ -138,7 +139,45 @@ impl Cluster {
     }
 }
 
+/// Moves the calling thread, and whatever it starts, into this network namespace.
+fn enter(network: &str) {
+    let network = File::open(format!("/run/netns/{network}")).unwrap();
+    move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
+}
+
 impl Node {
+    /// Lets etcd forget what was before now, so that nobody can go on where it was.
+    #[track_caller]
+    pub(crate) fn compact(&self) {
+        self.inside(|| {
+            let ask = |what: &str, body: &Value| {
+                let (etcd, body) = (([127, 0, 0, 1], 2379).into(), body.to_string());
+                let head = format!("POST /v3/kv/{what} HTTP/1.1\r\nHost: etcd\r\nContent-Length: {}", body.len());
+                let answer = request(etcd, format!("{head}\r\nConnection: close\r\n\r\n{body}"));
+                assert_eq!(answer.status, 200, "{}", answer.text());
+                answer.json()
+            };
+            let revision = ask("range", &json!({ "key": "AA==" }))["header"]["revision"].clone();
+            ask("compaction", &json!({ "revision": revision, "physical": true }));
+        });
+    }
+
+    /// Lets nothing from this address of a pod to the API server, until that is dropped.
+    #[track_caller]
+    pub(crate) fn separate(&self, pod: IpAddr) -> Separation<'_> {
+        let separation = Separation { node: self, pod };
+        separation.rule("--insert");
+        separation
+    }
+
+    fn inside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        let inside = || {
+            enter("headgate-node");
+            work()
+        };
+        std::thread::scope(|scope| scope.spawn(inside).join().unwrap())
+    }
+
     /// Kills a component.
     #[track_caller]
     pub(crate) fn stop(&self, component: &str) {
@@ -169,6 +208,32 @@ impl Node {
         let mut script = Command::new(format!("{SCRIPTS}/cluster.sh"));
         let status = script.args([command, component]).env("STATE", &self.state).status().unwrap();
         assert!(status.success(), "cluster.sh {command} {component}: {status}");
+    }
+}
+
+/// A pod that cannot reach the API server.
+#[derive(Debug)]
+pub(crate) struct Separation<'a> {
+    node: &'a Node,
+    pod: IpAddr,
+}
+
+impl Separation<'_> {
+    fn rule(&self, change: &str) {
+        let from = self.pod.to_string();
+        let rule = ["INPUT", "--source", &from, "--protocol", "tcp", "--dport", "6443"];
+        let refuse = ["--jump", "REJECT", "--reject-with", "tcp-reset"];
+        self.node.inside(|| {
+            let mut iptables = Command::new("iptables");
+            let status = iptables.args(["--wait", change]).args(rule).args(refuse).status().unwrap();
+            assert!(status.success(), "iptables {change}: {status}");
+        });
+    }
+}
+
+impl Drop for Separation<'_> {
+    fn drop(&mut self) {
+        self.rule("--delete");
     }
 }
 
