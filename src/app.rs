@@ -213,8 +213,11 @@ impl Process {
         if !self.source.is_whole() {
             return None;
         }
+        self.lookups.pass(now);
+        let is_known = self.source.knowledge();
         let translation = self.control.translate(&self.source.wanted(self.resolver.addresses()))?;
-        let are_known = self.source.want_secrets(&translation.secrets);
+        self.source.want_secrets(&translation.secrets);
+        let are_known = is_known(&translation.secrets);
         let may_wait = self.lookups.may_wait(&translation.secrets, are_known, now);
         (are_known || self.proxy.is_some() && !may_wait).then_some(translation)
     }

@@ -22,12 +22,18 @@ impl Lookups {
     pub(super) fn may_wait(&mut self, secrets: &Arc<BTreeSet<Reference>>, are_known: bool, now: Instant) -> bool {
         if are_known {
             self.until = None;
-        } else if self.secrets != *secrets {
+        } else if self.until.is_none() && self.secrets != *secrets {
+            // Counts from the oldest wish: those that come meanwhile do not lengthen it.
             self.until = Some(now + PATIENCE);
         }
         self.secrets = secrets.clone();
-        self.until = self.until.filter(|until| now < *until);
+        self.pass(now);
         self.until.is_some()
+    }
+
+    /// A wait that is over is no wait any more.
+    pub(super) fn pass(&mut self, now: Instant) {
+        self.until = self.until.filter(|until| now < *until);
     }
 
     /// When the wait is over.
@@ -51,10 +57,11 @@ mod tests {
         assert!(lookups.may_wait(&secrets(&["a"]), false, start));
         assert_eq!(lookups.until(), Some(start + PATIENCE));
         assert!(lookups.may_wait(&secrets(&["a"]), false, start + PATIENCE / 2), "another change, the same Secrets");
+        assert!(lookups.may_wait(&secrets(&["a", "x"]), false, start + PATIENCE / 2), "more are asked for meanwhile");
         assert_eq!(lookups.until(), Some(start + PATIENCE), "which does not lengthen the wait");
-        assert!(!lookups.may_wait(&secrets(&["a"]), false, start + PATIENCE));
+        assert!(!lookups.may_wait(&secrets(&["a", "x"]), false, start + PATIENCE));
         assert_eq!(lookups.until(), None);
-        assert!(!lookups.may_wait(&secrets(&["a"]), false, start + PATIENCE * 2), "they were given up");
+        assert!(!lookups.may_wait(&secrets(&["a", "x"]), false, start + PATIENCE * 2), "they were given up");
         assert!(lookups.may_wait(&secrets(&["a", "b"]), false, start + PATIENCE * 2), "more are asked for");
     }
 

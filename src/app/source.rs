@@ -64,11 +64,22 @@ impl Source {
         }
     }
 
-    /// Says which Secrets count. `true`: it is known of all of them whether they exist.
-    pub(super) fn want_secrets(&self, secrets: &Arc<BTreeSet<Reference>>) -> bool {
-        match self {
-            Source::Folder(_) | Source::File(_) => true,
-            Source::Cluster(cluster, _) => cluster.want_secrets(secrets),
+    /// Says which Secrets count.
+    pub(super) fn want_secrets(&self, secrets: &Arc<BTreeSet<Reference>>) {
+        if let Source::Cluster(cluster, _) = self {
+            cluster.want_secrets(secrets);
+        }
+    }
+
+    /// Tells of Secrets whether it is known if they exist; to be asked before [`wanted`](Self::wanted), which then has them.
+    pub(super) fn knowledge(&self) -> impl Fn(&BTreeSet<Reference>) -> bool + use<> {
+        let known = match self {
+            Source::Folder(_) | Source::File(_) => None,
+            Source::Cluster(cluster, _) => Some(cluster.known_secrets()),
+        };
+        move |secrets| match &known {
+            None => true,
+            Some(known) => known.as_ref().is_some_and(|known| secrets.is_subset(known)),
         }
     }
 
@@ -172,6 +183,7 @@ pub fn scope(cluster: &config::Cluster, options: &Options) -> Scope {
         default_certificate: options.default_certificate.clone(),
         default_backend: options.default_backend.clone(),
         publish_service: cluster.publish_service.clone(),
+        class_by_name: options.class_by_name,
         mass_delete_hold: cluster.mass_delete_hold,
     }
 }

@@ -69,9 +69,11 @@ async fn cluster(named: &Cluster, options: &Options) -> anyhow::Result<Translati
     let read = async {
         loop {
             if cluster.missing().is_empty() {
+                let known = cluster.known_secrets();
                 let mut objects = cluster.objects();
                 let mut translation = translator.translate(&objects, options);
-                if cluster.want_secrets(&translation.secrets) {
+                cluster.want_secrets(&translation.secrets);
+                if known.is_some_and(|known| translation.secrets.is_subset(&known)) {
                     if !translation.names_to_resolve.is_empty() {
                         let names = translation.names_to_resolve;
                         objects.addresses = tokio::task::spawn_blocking(|| resolve::within(PATIENCE, names)).await?;

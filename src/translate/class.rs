@@ -1,8 +1,7 @@
 //! Which Ingresses are ours, by class.
 //!
 //! Ours is every class whose IngressClass names `--controller-class`, and the class that `--ingress-class` names: in a
-//! folder always; in a cluster if no IngressClass says otherwise and the annotation names it, or by
-//! `--ingress-class-by-name`.
+//! folder always, in a cluster by `--ingress-class-by-name`.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -163,8 +162,7 @@ impl Classes {
         };
         let is_known = self.known.contains(name);
         let is_named = *name == options.ingress_class;
-        let unopposed = is_named && !is_known && matches!(class, ClassName::Annotation(_));
-        if self.ours(name, options) || unopposed {
+        if self.ours(name, options) {
             return None;
         }
         let shown = quoted(name);

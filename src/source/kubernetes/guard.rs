@@ -2,7 +2,8 @@
 //!
 //! An API server that starts, or is restored from a backup, may for a while give lists that are short. Applied as they
 //! are they would take every route off the cluster. So if a list lacks more than half of a kind and more than 20 of its
-//! objects at once, those are kept for a time. What is deleted one by one is not doubted.
+//! objects at once, those are kept for a time. Then the list is read again, and what that lacks too is gone: nothing is
+//! forgotten while there is nobody to ask. What is deleted one by one is not doubted.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -16,17 +17,23 @@ pub(super) struct Guard<N> {
     hold: Duration,
     doubted: BTreeSet<N>,
     until: Option<Instant>,
+    /// The time is over, and the list is being read again.
+    asking: bool,
 }
 
 impl<N: Ord + Clone> Guard<N> {
     /// `hold`: how long they are kept; zero: nothing is doubted.
     pub(super) fn new(hold: Duration) -> Self {
-        Guard { hold, doubted: BTreeSet::new(), until: None }
+        Guard { hold, doubted: BTreeSet::new(), until: None, asking: false }
     }
 
     /// A whole list came that lacks `lacking` of `known` objects. Gives those that are really gone. A list that still lacks
     /// what was doubted makes that no more credible before the time is up.
     pub(super) fn listed(&mut self, known: usize, lacking: BTreeSet<N>, now: Instant) -> BTreeSet<N> {
+        if std::mem::take(&mut self.asking) {
+            self.doubted.clear();
+            return lacking;
+        }
         self.doubted.retain(|name| lacking.contains(name));
         let fresh: BTreeSet<N> = lacking.difference(&self.doubted).cloned().collect();
         let is_much = fresh.len() > FEW && fresh.len() * 2 > known - self.doubted.len();
@@ -46,7 +53,7 @@ impl<N: Ord + Clone> Guard<N> {
         }
     }
 
-    /// When [`expired`](Self::expired) gives something.
+    /// When the list is to be read again.
     pub(super) fn until(&self) -> Option<Instant> {
         self.until
     }
@@ -55,21 +62,17 @@ impl<N: Ord + Clone> Guard<N> {
         self.doubted.len()
     }
 
-    /// Those that were kept long enough.
-    pub(super) fn expired(&mut self, now: Instant) -> BTreeSet<N> {
-        match self.until {
-            Some(until) if until <= now => {
-                self.until = None;
-                std::mem::take(&mut self.doubted)
-            }
-            _ => BTreeSet::new(),
-        }
+    /// The time is over: the next list is believed.
+    pub(super) fn ask_again(&mut self) {
+        self.until = None;
+        self.asking = true;
     }
 
     /// Once nothing is doubted, the next doubt has a time of its own.
     fn settle(&mut self) {
         if self.doubted.is_empty() {
             self.until = None;
+            self.asking = false;
         }
     }
 }
@@ -95,16 +98,32 @@ mod tests {
     }
 
     #[test]
-    fn more_are_kept_until_the_time_is_up() {
+    fn more_are_kept_until_the_time_is_up_and_another_list_lacks_them() {
         let now = Instant::now();
         for (known, lacking) in [(21, 21), (41, 21), (100, 51)] {
             let mut guard = Guard::new(HOLD);
             assert_eq!(guard.listed(known, names(0..lacking), now), names(0..0), "{lacking} of {known}");
-            assert_eq!(guard.until(), Some(now + HOLD));
-            assert_eq!(guard.expired(now + HOLD - Duration::from_nanos(1)), names(0..0));
-            assert_eq!(guard.expired(now + HOLD), names(0..lacking));
+            assert_eq!((guard.until(), guard.doubted()), (Some(now + HOLD), lacking));
+            guard.ask_again();
+            assert_eq!(
+                (guard.until(), guard.doubted()),
+                (None, lacking),
+                "nothing is gone before there is another list"
+            );
+            assert_eq!(guard.listed(known, names(0..lacking), now + HOLD), names(0..lacking));
             assert_eq!((guard.until(), guard.doubted()), (None, 0));
         }
+    }
+
+    #[test]
+    fn the_list_that_is_read_again_is_believed_also_where_it_has_them() {
+        let now = Instant::now();
+        let mut guard = Guard::new(HOLD);
+        guard.listed(30, names(0..30), now);
+        guard.ask_again();
+        assert_eq!(guard.listed(30, names(0..0), now + HOLD), names(0..0));
+        assert_eq!(guard.listed(30, names(0..30), now + HOLD), names(0..0), "the next short one is doubted");
+        assert_eq!(guard.until(), Some(now + HOLD * 2));
     }
 
     #[test]
@@ -137,7 +156,7 @@ mod tests {
         names(0..20).iter().for_each(|name| guard.told(name));
         assert_eq!((guard.until(), guard.doubted()), (Some(now + HOLD), 1));
         guard.told(&20);
-        assert_eq!((guard.until(), guard.expired(now + HOLD)), (None, names(0..0)));
+        assert_eq!((guard.until(), guard.doubted()), (None, 0));
     }
 
     #[test]

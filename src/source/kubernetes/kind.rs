@@ -11,13 +11,13 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::{ApiResource, DeserializeGuard, DynamicObject};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
-use serde_json::{from_value, json};
+use serde_json::{Value, from_value, json};
 
 use super::part::{Name, Part};
 use crate::api::ProxyPolicy;
 use crate::snapshot::Reference;
 use crate::source::folder::{Object, parse_documents};
-use crate::translate::{ByName, ObjectKind, Objects, PolicyObject};
+use crate::translate::{ByName, Illegible, ObjectKind, Objects, PolicyObject};
 
 /// Written by `kubectl apply`, which nobody else needs; as large as the object itself.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -31,7 +31,7 @@ pub(super) enum OptionalIf {
     Never,
     /// There can be none of it in this cluster.
     Undefined,
-    /// Only one namespace is watched, and the kind has none.
+    /// Only one namespace is watched, and the kind has none; with `--ingress-class-by-name`.
     Namespaced,
 }
 
@@ -161,13 +161,7 @@ impl Kind for ProxyPolicies {
         let spec = watched.data.get("spec");
         let text =
             json!({"apiVersion": kind.api_version, "kind": kind.kind, "metadata": head, "spec": spec}).to_string();
-        let parsed = parse_documents(Path::new("the API server"), text.as_bytes()).map_err(|problem| problem.reason)?;
-        let objects = parsed.objects.into_iter().map(|located| located.object);
-        let policy = objects.filter_map(|object| match object {
-            Object::ProxyPolicy(policy) => Some(Arc::unwrap_or_clone(policy)),
-            _ => None,
-        });
-        let mut object = policy.last().ok_or("it holds nothing")?;
+        let mut object = read(&text).unwrap_or_else(|reason| illegible(spec, reason));
         object.policy.metadata = metadata;
         // No wish, but what controllers told before.
         object.policy.status = watched.data.get("status").cloned().and_then(|status| from_value(status).ok());
@@ -181,6 +175,25 @@ impl Kind for ProxyPolicies {
     fn all(objects: &mut Objects) -> &mut ByName<Reference, PolicyObject> {
         &mut objects.policies
     }
+}
+
+/// As in a folder, so that one from a newer version, or a broken one, still guards.
+fn read(text: &str) -> Result<PolicyObject, String> {
+    let parsed = parse_documents(Path::new("the API server"), text.as_bytes()).map_err(|problem| problem.reason)?;
+    let objects = parsed.objects.into_iter().map(|located| located.object);
+    let policy = objects.filter_map(|object| match object {
+        Object::ProxyPolicy(policy) => Some(Arc::unwrap_or_clone(policy)),
+        _ => None,
+    });
+    policy.last().ok_or_else(|| "it holds nothing that can be read".to_owned())
+}
+
+/// All that can be known of one is what it is about, which is denied.
+fn illegible(spec: Option<&Value>, reason: String) -> PolicyObject {
+    let mut policy = ProxyPolicy::default();
+    let targets = spec.and_then(|spec| spec.get("targetRefs")).cloned();
+    policy.spec.target_refs = targets.and_then(|targets| from_value(targets).ok()).unwrap_or_default();
+    PolicyObject { policy, illegible: vec![Illegible { field: "spec".into(), reason }] }
 }
 
 fn bare(metadata: &ObjectMeta) -> String {

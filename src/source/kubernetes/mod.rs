@@ -55,6 +55,8 @@ pub struct Scope {
     pub default_certificate: Option<Reference>,
     pub default_backend: Option<Reference>,
     pub publish_service: Option<Reference>,
+    /// `--ingress-class-by-name`: what is served can be told without IngressClasses.
+    pub class_by_name: bool,
     /// How long objects that a list lacks all at once are kept; zero: not at all.
     pub mass_delete_hold: Duration,
 }
@@ -132,8 +134,14 @@ impl Cluster {
         self.store.missing()
     }
 
-    /// Says which Secrets count. `true`: all of them were looked up already, whether or not they exist.
-    pub fn want_secrets(&self, wanted: &Arc<BTreeSet<Reference>>) -> bool {
+    /// The Secrets of which it is known whether they exist; `None`: not of any yet. To be asked before
+    /// [`objects`](Self::objects), which then have them.
+    pub fn known_secrets(&self) -> Option<Arc<BTreeSet<Reference>>> {
+        self.store.known_secrets()
+    }
+
+    /// Says which Secrets count.
+    pub fn want_secrets(&self, wanted: &Arc<BTreeSet<Reference>>) {
         self.wanted_secrets.send_if_modified(|current| {
             let is_new = current.as_ref().is_none_or(|current| !Arc::ptr_eq(current, wanted) && current != wanted);
             if is_new {
@@ -141,7 +149,6 @@ impl Cluster {
             }
             is_new
         });
-        self.store.knows_secrets(wanted)
     }
 
     /// Asked at any time, how the watches stand.

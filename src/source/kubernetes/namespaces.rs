@@ -13,7 +13,7 @@ use kube::{Api, Client, ResourceExt};
 
 use super::store::Store;
 use super::trouble::explained;
-use super::watch::Rests;
+use super::watch::{Rests, WATCH_SECONDS};
 
 const KIND: &str = "Namespace";
 
@@ -21,7 +21,7 @@ const KIND: &str = "Namespace";
 pub(super) fn watch(client: &Client, selector: &str, store: &Arc<Store>) -> impl Future<Output = Infallible> + use<> {
     store.expect(KIND);
     let api: Api<PartialObjectMeta<Namespace>> = Api::all(client.clone());
-    let events = watcher(api, watcher::Config::default().labels(selector));
+    let events = watcher(api, watcher::Config::default().labels(selector).timeout(WATCH_SECONDS));
     let store = store.clone();
     async move {
         let mut events = std::pin::pin!(events);

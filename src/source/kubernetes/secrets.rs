@@ -9,7 +9,7 @@ use std::future::{Future, pending};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures_util::StreamExt;
+use futures_util::{StreamExt, stream};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::ListParams;
 use kube::core::DeserializeGuard;
@@ -28,7 +28,7 @@ use crate::snapshot::Reference;
 /// More than these are not fetched one by one.
 const FEW: usize = 20;
 
-/// How long one Secret may take.
+/// How long they may take.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 type Wanted = Arc<BTreeSet<Reference>>;
@@ -54,7 +54,8 @@ pub(super) fn watch(
         set(&names, next(&mut wanted).await);
         loop {
             let mut events = std::pin::pin!(events::<Secrets>(&client, &part));
-            let mut listed = false;
+            // What was asked for when the list began that is being read.
+            let mut listing = Some(now(&names));
             loop {
                 let event = tokio::select! {
                     event = events.next() => event,
@@ -62,26 +63,29 @@ pub(super) fn watch(
                         let fresh: Vec<Reference> = newest.difference(&now(&names)).cloned().collect();
                         set(&names, newest.clone());
                         forget_all_but(&newest, &part, &store);
-                        let fresh = Vec::from_iter(fresh.into_iter().filter(|name| name.is_in(&part)));
-                        if !listed || fresh.len() > FEW || !fetch(&client, &fresh, &mut following).await {
+                        if listing.is_none() && !look_up(&client, &fresh, &part, &mut following, &store, newest).await {
                             break;
                         }
-                        store.set_known_secrets(BTreeSet::clone(&newest));
+                        // Else the end of the list sees to it.
                         continue;
                     }
-                    () = following.expiry() => { following.expire(); continue }
+                    () = following.expiry() => { following.ask_again(); break }
                     () = rests.over() => { following.recovered(); rests.end(); continue }
                 };
                 match event {
-                    Some(Ok(event)) => {
-                        let is_whole = matches!(event, Event::InitDone);
-                        following.take(event);
-                        if is_whole {
-                            listed = true;
-                            let known = BTreeSet::clone(&now(&names));
-                            store.set_known_secrets(known);
+                    Some(Ok(Event::Init)) => {
+                        listing = Some(now(&names));
+                        following.take(Event::Init);
+                    }
+                    Some(Ok(Event::InitDone)) => {
+                        following.take(Event::InitDone);
+                        let (asked, newest) = (listing.take().unwrap_or_default(), now(&names));
+                        let late: Vec<Reference> = newest.difference(&asked).cloned().collect();
+                        if !look_up(&client, &late, &part, &mut following, &store, newest).await {
+                            break;
                         }
                     }
+                    Some(Ok(event)) => following.take(event),
                     Some(Err(error)) => {
                         following.failed(&error);
                         rests.rest().await;
@@ -111,21 +115,41 @@ fn forget_all_but(wanted: &Wanted, part: &Part, store: &Store) {
     }
 }
 
-/// Fetches these one by one; `false`: one of them could not be, and it is not known whether it exists.
-async fn fetch(client: &Client, names: &[Reference], following: &mut Following<Secrets>) -> bool {
-    for name in names {
+/// Fetches `fresh`, those that the watch has not told of; then all of `wanted` are known. `false`: they are too many, or one
+/// of them cannot be fetched: the list is to be read again.
+async fn look_up(
+    client: &Client,
+    fresh: &[Reference],
+    part: &Part,
+    following: &mut Following<Secrets>,
+    store: &Store,
+    wanted: Wanted,
+) -> bool {
+    let fresh: Vec<Reference> = fresh.iter().filter(|name| name.is_in(part)).cloned().collect();
+    if fresh.len() > FEW {
+        return false;
+    }
+    let fetched = fresh.into_iter().map(|name| {
         let api: Api<DeserializeGuard<Secret>> = Api::namespaced(client.clone(), &name.namespace);
-        // A list, which the account may ask for anyway.
-        let one = ListParams::default().fields(&format!("metadata.name={}", name.name));
-        match tokio::time::timeout(PATIENCE, api.list(&one)).await {
-            Ok(Ok(found)) => found.items.into_iter().for_each(|secret| following.take(Event::Apply(secret))),
-            Ok(Err(error)) => {
+        async move {
+            // A list, which the account may ask for anyway.
+            let one = ListParams::default().fields(&format!("metadata.name={}", name.name));
+            let found = api.list(&one).await;
+            (name, found)
+        }
+    });
+    let fetched = stream::iter(fetched).buffer_unordered(FEW).collect::<Vec<_>>();
+    let Ok(fetched) = tokio::time::timeout(PATIENCE, fetched).await else { return false };
+    for (name, found) in fetched {
+        match found {
+            Ok(found) => found.items.into_iter().for_each(|secret| following.take(Event::Apply(secret))),
+            Err(error) => {
                 tracing::warn!(secret = %name, "cannot be fetched: {}", chain(&error));
                 return false;
             }
-            Err(_) => return false,
         }
     }
+    store.set_known_secrets(wanted);
     true
 }
 

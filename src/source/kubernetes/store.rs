@@ -1,7 +1,7 @@
 //! What was seen of the cluster, shared by the watches that write it and the one who reads it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
@@ -9,7 +9,7 @@ use super::kind::{Kind, Secrets};
 use super::trouble::Troubles;
 use crate::snapshot::Reference;
 use crate::source::folder::SourceProblem;
-use crate::translate::{ObjectRef, Objects};
+use crate::translate::{ObjectRef, Objects, PolicyObject};
 
 #[derive(Debug, Default)]
 pub(super) struct Store {
@@ -38,7 +38,7 @@ struct State {
     /// All kinds that are watched.
     errors: BTreeMap<&'static str, u64>,
     /// The Secrets that were looked up, whether or not they exist.
-    known_secrets: BTreeSet<Reference>,
+    known_secrets: Arc<BTreeSet<Reference>>,
     troubles: Troubles,
 }
 
@@ -47,12 +47,17 @@ impl Store {
         self.changed.notified().await;
     }
 
-    /// The Ingresses of namespaces that count, and all else, since nothing else is looked at that they do not name.
+    /// The Ingresses and policies of namespaces that count, and all else, which is only looked at if they name it.
     pub(super) fn objects(&self) -> Objects {
         let State { objects, namespaces, .. } = &*self.state();
         let mut objects = objects.clone();
         if let Some(namespaces) = namespaces {
             objects.ingresses.retain(|name, _| namespaces.contains(&name.namespace));
+            // That of a class may be anywhere; what others are about is not seen.
+            let is_of_class = |policy: &PolicyObject| {
+                policy.policy.spec.target_refs.iter().any(|target| target.kind == "IngressClass")
+            };
+            objects.policies.retain(|name, policy| namespaces.contains(&name.namespace) || is_of_class(policy));
         }
         objects
     }
@@ -65,9 +70,10 @@ impl Store {
         self.state().troubles.problems()
     }
 
-    pub(super) fn knows_secrets(&self, wanted: &BTreeSet<Reference>) -> bool {
+    /// The Secrets that were looked up; `None`: they were not listed yet.
+    pub(super) fn known_secrets(&self) -> Option<Arc<BTreeSet<Reference>>> {
         let state = self.state();
-        !state.missing.contains_key(Secrets::NAME) && wanted.is_subset(&state.known_secrets)
+        (!state.missing.contains_key(Secrets::NAME)).then(|| state.known_secrets.clone())
     }
 
     /// `kind` is to be waited for.
@@ -129,7 +135,7 @@ impl Store {
         self.changed.notify_one();
     }
 
-    pub(super) fn set_known_secrets(&self, known: BTreeSet<Reference>) {
+    pub(super) fn set_known_secrets(&self, known: Arc<BTreeSet<Reference>>) {
         self.state().known_secrets = known;
         self.changed.notify_one();
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::future::{Future, pending};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,14 +22,14 @@ use crate::translate::ObjectRef;
 
 /// How long the API server lets a watch go on, after which it is taken up where it was. Also bounds how long a connection
 /// that died without a word goes unnoticed.
-const WATCH_SECONDS: u32 = 60;
+pub(super) const WATCH_SECONDS: u32 = 60;
 
 /// Rests after errors, doubled each time.
 const SHORTEST_REST: Duration = Duration::from_millis(100);
 const LONGEST_REST: Duration = Duration::from_secs(5);
 
-/// An error is over when none has come for this long.
-const OVER: Duration = Duration::from_secs(10);
+/// An error is over when none has come for this long: longer than an API server is waited for that says nothing.
+const OVER: Duration = Duration::from_secs(80);
 
 /// The watch of one kind, to be spawned.
 pub(super) fn of<K: Kind>(
@@ -38,6 +39,7 @@ pub(super) fn of<K: Kind>(
     store: &Arc<Store>,
 ) -> impl Future<Output = Infallible> + use<K> {
     let events = events::<K>(client, &part);
+    let client = client.clone();
     let mut following = Following::<K>::new(part, scope, store.clone(), |_| true);
     async move {
         let mut events = std::pin::pin!(events);
@@ -45,7 +47,11 @@ pub(super) fn of<K: Kind>(
         loop {
             let event = tokio::select! {
                 event = events.next() => event,
-                () = following.expiry() => { following.expire(); continue }
+                () = following.expiry() => {
+                    following.ask_again();
+                    events.set(self::events::<K>(&client, &following.part));
+                    continue;
+                }
                 () = rests.over() => { following.recovered(); rests.end(); continue }
             };
             match event {
@@ -89,7 +95,7 @@ pub(super) struct Following<K: Kind> {
     guard: Guard<K::Name>,
     /// Of a list that is being read.
     listed: BTreeMap<K::Name, Arc<K::Kept>>,
-    /// Only one namespace is watched.
+    /// Only one namespace is watched, and classes count by their names.
     namespaced: bool,
     is_done_without: bool,
     is_complete: bool,
@@ -111,7 +117,7 @@ impl<K: Kind> Following<K> {
             part,
             guard: Guard::new(scope.mass_delete_hold),
             listed: BTreeMap::new(),
-            namespaced: scope.namespace.is_some(),
+            namespaced: scope.namespace.is_some() && scope.class_by_name,
             is_done_without: false,
             is_complete: false,
         }
@@ -121,7 +127,8 @@ impl<K: Kind> Following<K> {
         match event {
             Event::Init => self.listed.clear(),
             Event::InitApply(object) => {
-                if let Some((name, kept)) = self.read(object) {
+                // A list is the truth, also where its versions are older: a restored backup has such.
+                if let Some((name, kept)) = self.read(object, |listed, known| listed == known) {
                     self.listed.insert(name, kept);
                 }
             }
@@ -133,7 +140,8 @@ impl<K: Kind> Following<K> {
             }
             Event::Apply(object) => {
                 self.recovered();
-                if let Some((name, kept)) = self.read(object) {
+                // One that was fetched may be ahead of the watch.
+                if let Some((name, kept)) = self.read(object, |told, known| !is_newer(told, known)) {
                     self.guard.told(&name);
                     self.store.change::<K>(|all| drop(all.insert(name, kept)));
                 }
@@ -149,17 +157,27 @@ impl<K: Kind> Following<K> {
     }
 
     /// What is kept of an object. One that cannot be read is kept as it was; one that did not change keeps its `Arc`.
-    fn read(&mut self, object: K::Watched) -> Option<(K::Name, Arc<K::Kept>)> {
+    /// `is_known`: the version of the object says nothing beyond the one that is known.
+    fn read(
+        &mut self,
+        object: K::Watched,
+        is_known: impl Fn(Option<&str>, Option<&str>) -> bool,
+    ) -> Option<(K::Name, Arc<K::Kept>)> {
         let name = K::name(object.meta());
         if !(self.wanted)(&name) {
             return None;
         }
         let known = self.store.ask::<K, _>(|all| all.get(&name).cloned());
-        if let Some(known) = known.as_ref().filter(|known| !is_newer(object.meta(), K::metadata(known))) {
+        let version = |metadata: &ObjectMeta| metadata.resource_version.clone();
+        let of_object = version(object.meta());
+        let says_nothing = |known: &K::Kept| is_known(of_object.as_deref(), version(K::metadata(known)).as_deref());
+        if let Some(known) = known.as_ref().filter(|known| says_nothing(known)) {
             return Some((name, known.clone()));
         }
         let reference = reference::<K>(object.meta());
-        match K::keep(object) {
+        // One object that the reader does not survive must not end the process.
+        let kept = catch_unwind(AssertUnwindSafe(|| K::keep(object)));
+        match kept.unwrap_or_else(|_| Err("the reader does not survive it".to_owned())) {
             Ok(kept) => {
                 self.store.set_object_trouble(&reference, None);
                 Some((name, Arc::new(kept)))
@@ -200,12 +218,10 @@ impl<K: Kind> Following<K> {
         }
     }
 
-    pub(super) fn expire(&mut self) {
-        let gone = self.guard.expired(Instant::now());
-        if !gone.is_empty() {
-            tracing::warn!(kind = K::NAME, objects = gone.len(), "what the list lacked is forgotten now");
-            self.store.change::<K>(|all| gone.iter().for_each(|name| drop(all.remove(name))));
-        }
+    /// What was doubted long enough is asked for again, by a list that the caller begins.
+    pub(super) fn ask_again(&mut self) {
+        tracing::warn!(kind = self.what, objects = self.guard.doubted(), "what the list lacked is asked for again");
+        self.guard.ask_again();
     }
 
     pub(super) fn failed(&mut self, error: &watcher::Error) {
@@ -248,12 +264,12 @@ impl<K: Kind> Following<K> {
     }
 }
 
-/// Versions of one object are numbers that grow; those of another making (it was deleted and is there again) too.
-fn is_newer(one: &ObjectMeta, than: &ObjectMeta) -> bool {
-    let number = |metadata: &ObjectMeta| metadata.resource_version.as_deref()?.parse::<u64>().ok();
+/// Versions are numbers that grow.
+fn is_newer(one: Option<&str>, than: Option<&str>) -> bool {
+    let number = |version: Option<&str>| version?.parse::<u64>().ok();
     match (number(one), number(than)) {
         (Some(one), Some(than)) => one > than,
-        _ => one.resource_version != than.resource_version,
+        _ => one != than,
     }
 }
 

@@ -19,11 +19,14 @@ const LONGEST_NOTE: usize = 1024;
 
 /// The problems that were told, by what they are told of.
 #[derive(Debug, Default)]
-pub(super) struct Told(BTreeSet<(String, Problem)>);
+pub(super) struct Told(BTreeSet<Key>);
+
+/// A problem, and the `uid` of the object that has it.
+pub(super) type Key = (String, Problem);
 
 impl Told {
     /// The Events for problems that were not told yet.
-    pub(super) fn fresh(&mut self, objects: &Objects, reports: &[Report], settings: &Settings) -> Vec<Event> {
+    pub(super) fn fresh(&mut self, objects: &Objects, reports: &[Report], settings: &Settings) -> Vec<(Key, Event)> {
         let mut now = BTreeSet::new();
         let mut events = Vec::new();
         for Report { object, problems } in reports {
@@ -31,14 +34,20 @@ impl Told {
             let uid = regarding.uid.clone().unwrap_or_default();
             // An Ingress of another class is not ours to comment on.
             for problem in problems.iter().filter(|problem| problem.reason != Reason::OtherClass) {
-                if !self.0.contains(&(uid.clone(), problem.clone())) {
-                    events.push(event(&regarding, problem, settings));
+                let key = (uid.clone(), problem.clone());
+                if !self.0.contains(&key) {
+                    events.push((key.clone(), event(&regarding, problem, settings)));
                 }
-                now.insert((uid.clone(), problem.clone()));
+                now.insert(key);
             }
         }
         self.0 = now;
         events
+    }
+
+    /// It could not be told, and is fresh again.
+    pub(super) fn forget(&mut self, key: &Key) {
+        self.0.remove(key);
     }
 }
 
@@ -154,11 +163,20 @@ mod tests {
     }
 
     #[test]
+    fn what_could_not_be_told_is_told_again() {
+        let (objects, mut told) = (objects("i", "1"), Told::default());
+        let reports = [report("i", &[(Reason::Invalid, "x"), (Reason::Invalid, "y")])];
+        let events = told.fresh(&objects, &reports, &settings("a"));
+        told.forget(&events[0].0);
+        assert_eq!(told.fresh(&objects, &reports, &settings("a")).len(), 1);
+    }
+
+    #[test]
     fn an_object_that_was_made_anew_is_told_again() {
         let (reports, mut told) = ([report("i", &[(Reason::Invalid, "x")])], Told::default());
         let [one, other] = ["1", "2"].map(|uid| told.fresh(&objects("i", uid), &reports, &settings("a")));
         assert_eq!((one.len(), other.len()), (1, 1));
-        assert_ne!(one[0].metadata.name, other[0].metadata.name);
+        assert_ne!(one[0].1.metadata.name, other[0].1.metadata.name);
     }
 
     #[test]
@@ -171,7 +189,7 @@ mod tests {
     fn the_next_leader_finds_the_event_by_its_name() {
         let reports = [report("i", &[(Reason::Invalid, "x")])];
         let [one, other] =
-            ["a", "b"].map(|who| Told::default().fresh(&objects("i", "1"), &reports, &settings(who)).remove(0));
+            ["a", "b"].map(|who| Told::default().fresh(&objects("i", "1"), &reports, &settings(who)).remove(0).1);
         assert_eq!(one.metadata, other.metadata);
         assert_eq!(one.metadata.namespace.as_deref(), Some("n"));
         assert_eq!(one.note.as_deref(), Some("spec.rules: x"));
@@ -183,7 +201,7 @@ mod tests {
     fn names_and_notes_are_cut_to_what_the_api_server_takes() {
         let name = "i".repeat(253);
         let reports = [report(&name, &[(Reason::Invalid, &"é".repeat(600))])];
-        let event = Told::default().fresh(&objects(&name, "1"), &reports, &settings("a")).remove(0);
+        let event = Told::default().fresh(&objects(&name, "1"), &reports, &settings("a")).remove(0).1;
         assert_eq!(event.metadata.name.unwrap().len(), 253);
         let note = event.note.unwrap();
         assert!(note.len() <= LONGEST_NOTE && note.len() > LONGEST_NOTE - 4 && note.ends_with('…'), "{}", note.len());

@@ -109,7 +109,9 @@ fn change(ingress: &Ingress, ours: &Addresses, wanted: &Addresses) -> Option<Val
     }
     let foreign = existing.into_iter().filter(|entry| !ours.has(entry) && !wanted.has(entry));
     let entries: Vec<_> = wanted.entries().chain(foreign).collect();
-    Some(json!({"status": {"loadBalancer": {"ingress": entries}}}))
+    // An entry that somebody else writes at the same time is not lost: the version tells.
+    let version = &ingress.metadata.resource_version;
+    Some(json!({"metadata": {"resourceVersion": version}, "status": {"loadBalancer": {"ingress": entries}}}))
 }
 
 /// Whether another pod than `pod` is behind the Service and ready.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::future::pending;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use k8s_openapi::api::coordination::v1::Lease as Object;
 use kube::api::{Patch, PatchParams};
@@ -49,6 +49,7 @@ impl Lease {
         let (holds, held) = latest::channel(false);
         let api = (Api::namespaced(client.clone(), &name.namespace), name.name.clone());
         let ttl = settings.lease_ttl.as_secs().max(2);
+        let lifetime = Duration::from_secs(ttl);
         let params = LeaseParams::new(&settings.identity, ttl, ttl.div_ceil(2));
         let task = tokio::spawn(async move {
             let trouble =
@@ -58,7 +59,7 @@ impl Lease {
                 let manager =
                     LeaseManager::new(client, &name.name, &name.namespace, params, LeaseCreateMode::AutoCreate);
                 match manager.await {
-                    Ok(manager) => follow(&manager, &holds, trouble).await,
+                    Ok(manager) => follow(&manager, lifetime, &holds, trouble).await,
                     Err(error) => {
                         trouble(Some(&error));
                         tokio::select! {
@@ -90,20 +91,26 @@ impl Lease {
         self.is_held
     }
 
-    /// What an earlier holder noted.
-    pub(super) async fn note(&self) -> String {
-        let Some((api, name)) = &self.api else { return String::new() };
-        let lease = api.get_opt(name).await.ok().flatten();
-        lease.and_then(|lease| lease.metadata.annotations?.remove(NOTE)).unwrap_or_default()
+    /// Waits until it is not held any more.
+    pub(super) async fn lost(&self) {
+        if self.held.clone().wait_for(|held| !held).await.is_err() {
+            pending().await
+        }
     }
 
-    pub(super) async fn set_note(&self, note: &str) {
-        let Some((api, name)) = &self.api else { return };
+    /// What an earlier holder noted; `None`: that cannot be read.
+    pub(super) async fn note(&self) -> Option<String> {
+        let Some((api, name)) = &self.api else { return Some(String::new()) };
+        let lease = api.get_opt(name).await.ok()?;
+        Some(lease.and_then(|lease| lease.metadata.annotations?.remove(NOTE)).unwrap_or_default())
+    }
+
+    /// `true`: it is noted.
+    pub(super) async fn set_note(&self, note: &str) -> bool {
+        let Some((api, name)) = &self.api else { return true };
         let annotations = BTreeMap::from([(NOTE, note)]);
         let patch = Patch::Merge(json!({"metadata": {"annotations": annotations}}));
-        if let Err(error) = api.patch(name, &PatchParams::default(), &patch).await {
-            tracing::warn!(lease = %name, "cannot be written: {}", chain(&error));
-        }
+        api.patch(name, &PatchParams::default(), &patch).await.is_ok()
     }
 
     /// Gives it up, so that another need not wait for its end.
@@ -115,9 +122,17 @@ impl Lease {
     }
 }
 
-/// Passes on what the manager says until nobody listens; then gives the Lease up. Also ends when somebody deleted it.
-async fn follow(manager: &LeaseManager, holds: &latest::Sender<bool>, trouble: impl Fn(Option<&LeaseManagerError>)) {
+/// Passes on what the manager says until nobody listens; then gives the Lease up. Also ends when somebody deleted it, or
+/// when it could not be renewed for half its lifetime: who cannot renew it does not lead.
+async fn follow(
+    manager: &LeaseManager,
+    lifetime: Duration,
+    holds: &latest::Sender<bool>,
+    trouble: impl Fn(Option<&LeaseManagerError>),
+) {
     let mut rests = Rests::default();
+    // Since when, and when the last time.
+    let mut failing: Option<(Instant, Instant)> = None;
     trouble(None);
     loop {
         let error = tokio::select! {
@@ -133,6 +148,13 @@ async fn follow(manager: &LeaseManager, holds: &latest::Sender<bool>, trouble: i
             return;
         }
         trouble(Some(&error));
+        let now = Instant::now();
+        let since = failing.filter(|(_, last)| now - *last < lifetime).map_or(now, |(since, _)| since);
+        failing = Some((since, now));
+        if *holds.borrow() && now - since > lifetime / 2 {
+            _ = holds.send_replace(false);
+            return;
+        }
         rests.rest().await;
     }
     if let Err(error) = manager.release().await {

@@ -82,7 +82,7 @@ pub struct Settings {
 /// The task that tells. Dropping it ends it at once.
 #[derive(Debug)]
 pub struct Reporter {
-    findings: latest::Sender<Findings>,
+    findings: latest::Sender<Option<Findings>>,
     leave: latest::Sender<bool>,
     leader: latest::Receiver<bool>,
     task: JoinHandle<()>,
@@ -91,7 +91,7 @@ pub struct Reporter {
 impl Reporter {
     /// Needs a runtime around it.
     pub fn start(client: Client, cluster: &Cluster, settings: Settings) -> Reporter {
-        let (findings, newest) = latest::channel(Findings::default());
+        let (findings, newest) = latest::channel(None);
         let (leave, leaving) = latest::channel(false);
         let (leads, leader) = latest::channel(false);
         let writer = Writer {
@@ -99,7 +99,7 @@ impl Reporter {
             store: cluster.store.clone(),
             settings,
             told: Told::default(),
-            written: ingress::Addresses::default(),
+            written: None,
             published: Arc::default(),
         };
         let task = tokio::spawn(run(writer, newest, leaving, leads));
@@ -107,7 +107,7 @@ impl Reporter {
     }
 
     pub fn tell(&self, findings: Findings) {
-        self.findings.send_replace(findings);
+        self.findings.send_replace(Some(findings));
     }
 
     /// Asked at any time, whether this process is the one that tells.
@@ -135,7 +135,7 @@ impl Drop for Reporter {
 
 async fn run(
     mut writer: Writer,
-    mut newest: latest::Receiver<Findings>,
+    mut newest: latest::Receiver<Option<Findings>>,
     mut leaving: latest::Receiver<bool>,
     leads: latest::Sender<bool>,
 ) {
@@ -147,14 +147,15 @@ async fn run(
             is_leader = lease.changed() => {
                 leads.send_replace(is_leader);
                 if is_leader {
-                    writer.begin(&lease).await;
+                    writer.begin();
                 }
             }
             changed = newest.changed() => if changed.is_err() { return },
             () = tokio::time::sleep(again) => {}
         }
-        if lease.is_held() {
-            let findings = newest.borrow_and_update().clone();
+        // Before anything was translated there is nothing to tell, and nothing to take back.
+        let findings = newest.borrow_and_update().clone();
+        if let Some(findings) = findings.filter(|_| lease.is_held()) {
             tokio::select! {
                 done = writer.write(&findings, &lease) => {
                     again = match done {
@@ -165,11 +166,12 @@ async fn run(
                     tokio::time::sleep(REST).await;
                 }
                 () = asked(&mut leaving) => break,
+                () = lease.lost() => {}
             }
         }
     }
     if lease.is_held() && writer.settings.remove_on_shutdown && writer.is_last().await {
-        let findings = newest.borrow().clone();
+        let findings = newest.borrow().clone().unwrap_or_default();
         writer.remove(&findings).await;
     }
     lease.release().await;
@@ -187,17 +189,17 @@ struct Writer {
     store: Arc<Store>,
     settings: Settings,
     told: Told,
-    /// The addresses that we may have written, also before this process led.
-    written: ingress::Addresses,
+    /// The addresses that we may have written, also before this process led; `None`: not known yet.
+    written: Option<ingress::Addresses>,
     /// The Ingresses that we wrote them to.
     published: Arc<BTreeSet<Reference>>,
 }
 
 impl Writer {
-    /// What an earlier leader wrote.
-    async fn begin(&mut self, lease: &Lease) {
+    /// What an earlier leader wrote is to be asked for.
+    fn begin(&mut self) {
         self.told = Told::default();
-        self.written = ingress::Addresses::parse(&lease.note().await);
+        self.written = None;
         self.published = Arc::default();
     }
 
@@ -208,12 +210,17 @@ impl Writer {
         let statuses = policy::changes(&objects, &findings.policies, &self.settings.controller);
         let patched = run_all(statuses.into_iter().map(|change| self.patch_policy(change))).await;
         let events = self.told.fresh(&objects, &findings.reports, &self.settings);
-        let posted = run_all(events.into_iter().map(|event| self.post(event))).await;
-        if !posted {
-            // Those that were posted are found by their names.
-            self.told = Told::default();
+        let mut all_posted = true;
+        let mut posts = stream::iter(events.into_iter().map(|(key, event)| async { (key, self.post(event).await) }))
+            .buffer_unordered(AT_ONCE);
+        let mut failed = Vec::new();
+        while let Some((key, posted)) = posts.next().await {
+            all_posted &= posted;
+            failed.extend((!posted).then_some(key));
         }
-        published && patched && posted
+        drop(posts);
+        failed.iter().for_each(|key| self.told.forget(key));
+        published && patched && all_posted
     }
 
     /// Puts our addresses into the status of the Ingresses that are ours, and takes them out where one no longer is.
@@ -222,32 +229,37 @@ impl Writer {
         let Some(publish) = &self.settings.publish else { return true };
         let addresses = publish.addresses(objects);
         self.store.set_trouble(TROUBLE, addresses.as_ref().err().cloned());
-        let Ok(addresses) = addresses else { return false };
-        let both = self.written.with(&addresses);
-        if both != self.written {
-            // First, so that whoever leads after us knows what to take back.
-            lease.set_note(&both.to_string()).await;
-            self.written = both;
+        let known = match self.written.take() {
+            Some(known) => Some(known),
+            None => lease.note().await.map(|note| ingress::Addresses::parse(&note)),
+        };
+        // Without it what an earlier leader wrote would be taken for somebody else's.
+        let (Ok(addresses), Some(known)) = (addresses, known) else { return false };
+        let both = known.with(&addresses);
+        // First, so that whoever leads after us knows what to take back.
+        if both != known && !lease.set_note(&both.to_string()).await {
+            self.written = Some(known);
+            return false;
         }
         let lost = self.published.difference(served).cloned().collect();
-        let taken = ingress::changes(objects, &lost, &self.written, &ingress::Addresses::default());
-        let given = ingress::changes(objects, served, &self.written, &addresses);
+        let taken = ingress::changes(objects, &lost, &both, &ingress::Addresses::default());
+        let given = ingress::changes(objects, served, &both, &addresses);
         let changes = taken.into_iter().chain(given);
         let done = run_all(changes.map(|(name, status)| self.patch_ingress(name, status))).await;
         if done {
             self.published = served.clone();
-            if self.written != addresses {
-                lease.set_note(&addresses.to_string()).await;
-                self.written = addresses;
-            }
         }
+        let is_noted = both == addresses || done && lease.set_note(&addresses.to_string()).await;
+        self.written = Some(if is_noted { addresses } else { both });
         done
     }
 
     /// Takes our addresses out again.
     async fn remove(&mut self, findings: &Findings) {
         let objects = self.store.objects();
-        let changes = ingress::changes(&objects, &findings.served, &self.written, &ingress::Addresses::default());
+        let ours = self.published.union(&findings.served).cloned().collect();
+        let written = self.written.clone().unwrap_or_default();
+        let changes = ingress::changes(&objects, &ours, &written, &ingress::Addresses::default());
         tracing::info!(ingresses = changes.len(), "the last replica ends: the addresses are taken out of their status");
         run_all(changes.into_iter().map(|(name, status)| self.patch_ingress(name, status))).await;
     }
@@ -304,6 +316,8 @@ impl Writer {
             }
             // Gone, or changed in the meantime, of which the watch will tell.
             Err(_) if code == 404 => true,
+            // Nothing is written in a namespace that is being deleted.
+            Err(kube::Error::Api(status)) if status.message.contains("being terminated") => true,
             Err(_) if code == 409 => false,
             Err(_) if code == 403 => {
                 let verb = if resource == EVENTS { "create and patch" } else { "patch" };
