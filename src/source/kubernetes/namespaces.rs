@@ -13,7 +13,7 @@ use kube::{Api, Client, ResourceExt};
 
 use super::store::Store;
 use super::trouble::explained;
-use super::watch::{Rests, WATCH_SECONDS};
+use super::watch::{OVER, Rests, WATCH_SECONDS};
 
 const KIND: &str = "Namespace";
 
@@ -30,7 +30,7 @@ pub(super) fn watch(client: &Client, selector: &str, store: &Arc<Store>) -> impl
         loop {
             let event = tokio::select! {
                 event = events.next() => event,
-                () = rests.over() => { store.set_trouble(KIND, None); rests.end(); continue }
+                () = rests.over(OVER) => { store.set_trouble(KIND, None); rests.end(); continue }
             };
             match event {
                 Some(Ok(Event::Init)) => listed.clear(),

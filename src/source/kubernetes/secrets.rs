@@ -22,7 +22,7 @@ use super::kind::Secrets;
 use super::part::{Name, Part};
 use super::store::Store;
 use super::trouble::chain;
-use super::watch::{Following, Rests, events};
+use super::watch::{Following, OVER, Rests, events};
 use crate::snapshot::Reference;
 
 /// More than these are not fetched one by one.
@@ -70,7 +70,7 @@ pub(super) fn watch(
                         continue;
                     }
                     () = following.expiry() => { following.ask_again(); break }
-                    () = rests.over() => { following.recovered(); rests.end(); continue }
+                    () = rests.over(OVER) => { following.recovered(); rests.end(); continue }
                 };
                 match event {
                     Some(Ok(Event::Init)) => {

@@ -29,7 +29,7 @@ const SHORTEST_REST: Duration = Duration::from_millis(100);
 const LONGEST_REST: Duration = Duration::from_secs(5);
 
 /// An error is over when none has come for this long: longer than an API server is waited for that says nothing.
-const OVER: Duration = Duration::from_secs(80);
+pub(super) const OVER: Duration = Duration::from_secs(80);
 
 /// The watch of one kind, to be spawned.
 pub(super) fn of<K: Kind>(
@@ -52,7 +52,7 @@ pub(super) fn of<K: Kind>(
                     events.set(self::events::<K>(&client, &following.part));
                     continue;
                 }
-                () = rests.over() => { following.recovered(); rests.end(); continue }
+                () = rests.over(OVER) => { following.recovered(); rests.end(); continue }
             };
             match event {
                 Some(Ok(event)) => following.take(event),
@@ -296,10 +296,10 @@ impl Rests {
         self.last = Some(Instant::now());
     }
 
-    /// Waits until no error has come for a while, given that one has.
-    pub(super) async fn over(&self) {
+    /// Waits until no error has come for `quiet`, given that one has.
+    pub(super) async fn over(&self, quiet: Duration) {
         match self.last {
-            Some(last) => tokio::time::sleep_until((last + OVER).into()).await,
+            Some(last) => tokio::time::sleep_until((last + quiet).into()).await,
             None => pending().await,
         }
     }

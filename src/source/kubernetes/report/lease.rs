@@ -137,7 +137,7 @@ async fn follow(
     loop {
         let error = tokio::select! {
             () = holds.closed() => break,
-            () = rests.over() => { trouble(None); rests.end(); continue }
+            () = rests.over(lifetime) => { trouble(None); rests.end(); continue }
             held = manager.changed() => match held {
                 Ok(held) => { _ = holds.send_replace(held); continue }
                 Err(error) => error,
