@@ -39,13 +39,7 @@ impl Controller {
     /// Of the tables that its pod uses.
     #[track_caller]
     pub(crate) fn generation(&self) -> u64 {
-        self.metric("headgate_generation")
-    }
-
-    /// A count that its pod tells.
-    #[track_caller]
-    pub(crate) fn metric(&self, name: &str) -> u64 {
-        Metrics::parse(&get(self.admin, "admin", "/metrics").text()).value(name, &[]) as u64
+        Metrics::parse(&get(self.admin, "admin", "/metrics").text()).value("headgate_generation", &[]) as u64
     }
 
     pub(crate) fn is_ready(&self) -> bool {
