@@ -18,23 +18,19 @@ pub(crate) struct Namespace {
     _using: Using,
 }
 
-#[derive(Debug)]
-#[allow(dead_code, reason = "held, not read")]
-enum Using {
-    Shared(RwLockReadGuard<'static, ()>),
-    Alone(RwLockWriteGuard<'static, ()>),
-}
+/// One of the two is held.
+type Using = (Option<RwLockReadGuard<'static, ()>>, Option<RwLockWriteGuard<'static, ()>>);
 
 impl Namespace {
     #[track_caller]
     pub(crate) fn new() -> Self {
-        Self::using(Using::Shared(CLUSTER.read().unwrap_or_else(PoisonError::into_inner)))
+        Self::using((Some(CLUSTER.read().unwrap_or_else(PoisonError::into_inner)), None))
     }
 
     /// For a test that disturbs the whole cluster: no other one runs meanwhile.
     #[track_caller]
     pub(crate) fn alone() -> Self {
-        Self::using(Using::Alone(CLUSTER.write().unwrap_or_else(PoisonError::into_inner)))
+        Self::using((None, Some(CLUSTER.write().unwrap_or_else(PoisonError::into_inner))))
     }
 
     #[track_caller]
