@@ -106,11 +106,10 @@ fn check_tells_of_backends_that_would_get_no_requests() {
 fn each_finding_of_several_files_has_its_file() {
     let broken = |name: &str| config(name, "[[backends]]\nname = \"any\"\naddr = \"0.0.0.0:80\"\n");
     let files = ["one-of-two", "other-of-two"].map(|name| broken(name).display().to_string());
-    let check = format!("check {} {}", files[0], files[1]);
-    let (code, text) = outcome(&check);
+    let (code, text) = outcome(&format!("check {}", files.join(" ")));
     let lines: Vec<_> = text.lines().collect();
     assert_eq!((code, lines.len()), (1, 3), "{text}");
-    let (_, told) = outcome(&check.replace("check", "check -o json"));
+    let (_, told) = outcome(&format!("check -o json {}", files.join(" ")));
     for (at, file) in files.iter().enumerate() {
         assert!(lines[at].starts_with(&format!("{file}: Backend any: addr: Invalid: 0.0.0.0:80 is not")), "{text}");
         let finding = &json(&told)["objects"][at];

@@ -57,18 +57,19 @@ fn decode(path: &str, from: usize) -> String {
 /// `//` for `/`.
 fn resolve(path: &str, merge: bool) -> String {
     let mut resolved = String::with_capacity(path.len());
-    let mut open = true;
+    let mut open = false;
     for segment in segments(path) {
         let dots = dots(segment);
-        open = dots.is_some() || segment == "/";
+        let merged = merge && segment == "/";
+        open = dots.is_some() || merged;
         match dots {
-            None if open && merge => {}
+            None if merged => {}
             None => resolved.push_str(&normalize(segment).unwrap_or(Cow::Borrowed(segment))),
             Some(1) => {}
             Some(_) => resolved.truncate(resolved.rfind('/').unwrap_or(0)),
         }
     }
-    if open && !resolved.ends_with('/') {
+    if open {
         resolved.push('/');
     }
     resolved

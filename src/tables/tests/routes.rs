@@ -158,6 +158,7 @@ fn an_escape_is_refused_only_where_decoding_selects_another_rule() {
         ("h", PREFIX, "/m;n", "matrix"),
         ("h", PREFIX, "/100%25", "percent"),
         ("h", EXACT, "/a%2Fb", "literal"),
+        ("h", EXACT, "/empty//", "empty"),
         ("only.app", PREFIX, "/app", "app"),
     ];
     let tables = build(snapshot(rules), None);
@@ -177,6 +178,7 @@ fn an_escape_is_refused_only_where_decoding_selects_another_rule() {
             ("h", "/api//..%2Fadmin", "400"),
             ("h", "/api/x/..%2F..%2Fadmin", "400"),
             ("h", "/api/..%2F", "400"),
+            ("h", "/empty/.%2F/x/..%3B", "400"),
             ("h", "/api/projects/group%2Fname", "api"),
             ("h", "/api/x%2F..%2Fy", "api"),
             ("h", "/api/%252e%252e%252fx", "api"),
