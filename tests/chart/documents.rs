@@ -2,9 +2,10 @@
 
 use std::process::Command;
 
-use serde_json::Value;
+use serde_json::{Value, json};
+use tempfile::NamedTempFile;
 
-use crate::rendered::{Rendered, parse, read, root};
+use crate::rendered::{Rendered, parse, read, root, tool};
 
 #[test]
 fn the_definition_in_the_chart_is_that_of_the_repository() {
@@ -64,20 +65,48 @@ fn the_chart_has_the_version_of_the_package() {
     assert_eq!(chart["version"], env!("CARGO_PKG_VERSION"));
 }
 
+/// What kind's own module makes of a file for it, or why it refuses it.
+fn kind(text: &str) -> Result<Value, String> {
+    let file = NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), text).unwrap();
+    let output = Command::new(tool("kind-config")).arg(file.path()).output().unwrap();
+    if output.status.success() {
+        Ok(serde_json::from_slice(&output.stdout).unwrap())
+    } else {
+        Err(String::from_utf8(output.stderr).unwrap())
+    }
+}
+
 /// The ports that the machine gives the node are those that the pod takes there.
 #[test]
 fn kind_leads_to_the_pod() {
-    let kind = parse(&read("kind-config.yaml")).remove(0);
-    let node = &kind["nodes"][0];
+    let cluster = kind(&read("kind-config.yaml")).unwrap();
+    let (node, other) = (&cluster["Nodes"][0], &cluster["Nodes"][1]);
     let rendered = Rendered::of(&root().join("deploy/kind/values.yaml"), &[]);
-    let mapped = node["extraPortMappings"].as_array().unwrap().iter().map(|mapping| &mapping["containerPort"]);
+    let mapped = node["ExtraPortMappings"].as_array().unwrap().iter().map(|mapping| &mapping["ContainerPort"]);
     let taken = rendered.container()["ports"].as_array().unwrap().iter().map(|port| &port["hostPort"]);
     assert!(mapped.eq(taken.filter(|port| !port.is_null())));
     for (label, value) in rendered.pod()["nodeSelector"].as_object().unwrap() {
-        assert!(node["labels"][label] == *value || label == "kubernetes.io/os", "{label}");
+        assert!(node["Labels"][label] == *value || label == "kubernetes.io/os", "{label}");
     }
-    assert_eq!(node["role"], "control-plane");
+    assert_eq!((&node["Role"], &other["Role"]), (&json!("control-plane"), &json!("worker")));
     assert_eq!(rendered.pod()["tolerations"][0]["key"], "node-role.kubernetes.io/control-plane");
+}
+
+#[test]
+fn kind_refuses_a_slip() {
+    let text = read("kind-config.yaml");
+    for (right, wrong, complaint) in [
+        ("extraPortMappings", "extraPortMapping", "field extraPortMapping not found"),
+        ("hostPort: 80,", "hostport: 80,", "field hostport not found"),
+        ("role: worker", "role: wrker", r#""wrker" is not a valid node role"#),
+        ("hostPort: 443", "hostPort: 70000", "invalid hostPort"),
+        ("x-k8s.io/v1alpha4", "x-k8s.io/v1", "unknown apiVersion"),
+    ] {
+        assert!(text.contains(right), "{right}");
+        let refused = kind(&text.replace(right, wrong)).unwrap_err();
+        assert!(refused.contains(complaint), "{wrong}: {refused}");
+    }
 }
 
 #[test]

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Gets what the tests of the chart need, once, into ~/.cache/headgate/tools: Helm, the OpenAPI document of Kubernetes and the
-# definitions of the Prometheus Operator, all from Go modules. Needs Go.
+# Gets what the tests of the chart need, once, into ~/.cache/headgate/tools: Helm, the OpenAPI document of Kubernetes, the
+# definitions of the Prometheus Operator and what reads a file as kind does, all from Go modules. Needs Go.
 set -euo pipefail
+cd "$(dirname "$0")"
 
-HELM=v4.3.1 KUBERNETES=v1.35.4 OPERATOR=v0.85.0
+HELM=v4.3.1 KUBERNETES=v1.35.4 OPERATOR=v0.85.0 KIND=v0.33.0
 tools=${XDG_CACHE_HOME:-$HOME/.cache}/headgate/tools
 
 module() { # PATH@VERSION: prints where it is
@@ -35,12 +36,23 @@ operator() {
         cat "$file"
     done
 }
+kind_config() {
+    local folder
+    folder=$(mktemp -d)
+    cp -r --no-preserve=mode "$(module "sigs.k8s.io/kind@$KIND")/." "$folder"
+    mkdir "$folder/pkg/kind-config"
+    cp kind.go "$folder/pkg/kind-config/main.go"
+    (cd "$folder" && go build -o kind-config ./pkg/kind-config)
+    cat "$folder/kind-config"
+    rm -r "$folder"
+}
 
 command -v go >/dev/null || { echo "the tests of the chart need Go (1.21 or newer, https://go.dev/dl)" >&2; exit 1; }
 mkdir -p "$tools"
 exec 9>"$tools/lock"
 flock 9
 put helm "$HELM" helm
-chmod +x "$tools/helm"
+put kind-config "$KIND $(sha256sum <kind.go)" kind_config
+chmod +x "$tools"/{helm,kind-config}
 put kubernetes.json "$KUBERNETES" kubernetes
 put prometheus-operator.yaml "$OPERATOR" operator
