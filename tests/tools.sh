@@ -58,6 +58,7 @@ node_programs() {
     have conntrack || missing+=(conntrack)
     have openssl || missing+=(openssl)
     have strip || missing+=(binutils)
+    have busybox || missing+=(busybox)
     ((${#missing[@]} == 0)) || debian "${missing[@]}" || true
 }
 

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # A real one-node Kubernetes without Docker: etcd, API server, controllers, scheduler, kubelet, kube-proxy, containerd
 # and runc, in two network namespaces of its own: headgate-node (the node) and headgate-client (the world outside it).
-#   cluster.sh run BINARY      until its stdin ends, with BINARY as image headgate.test/headgate:1; waits for another run.
+#   cluster.sh run BINARY      until its stdin ends, with BINARY as image headgate.test/headgate:1, and a shell and wget as
+#                              headgate.test/busybox:1; waits for another run.
 #                              Prints `ready STATE` once the node is Ready: the folder of kubeconfig, log/ and all else
 #   cluster.sh stop|start NAME one of the components, with STATE in the environment
 # Also in STATE's cluster: nsenter --net=/run/netns/headgate-node|headgate-client COMMAND.
@@ -9,7 +10,8 @@ set -euo pipefail
 HERE=$(cd "$(dirname "$0")" && pwd)
 LOCK=/run/headgate-cluster.lock
 NODE_IP=10.89.0.2 CLIENT_IP=10.89.0.1 PODS=10.244.0.0/16 SERVICES=10.96.0.0/16 FIRST_SERVICE=10.96.0.1
-PACKAGES=(containerd runc containernetworking-plugins iptables conntrack openssl iproute2 util-linux python3 binutils)
+PACKAGES=(containerd runc containernetworking-plugins iptables conntrack openssl iproute2 util-linux python3 binutils
+    busybox)
 
 fail() { echo "cluster: $*"; exit 1; }
 
@@ -21,7 +23,7 @@ kubectl() { node "$KUBE/kubectl" "$@"; }
 needs() {
     local missing=()
     ((EUID == 0)) || fail "needs root (network namespaces, cgroups, mounts), or KUBECONFIG_E2E with the path of another cluster's kubeconfig"
-    for program in containerd ctr runc /usr/lib/cni/bridge iptables conntrack openssl ip nsenter python3 strip; do
+    for program in containerd ctr runc /usr/lib/cni/bridge iptables conntrack openssl ip nsenter python3 strip busybox; do
         command -v "$program" >/dev/null || missing+=("$program")
     done
     ((${#missing[@]} == 0)) || fail "needs ${missing[*]} (Debian: ${PACKAGES[*]})"
@@ -116,6 +118,7 @@ failCgroupV1: false
 failSwapOn: false
 containerRuntimeEndpoint: unix://$STATE/run/containerd.sock
 clusterDomain: cluster.local
+clusterDNS: [$NODE_IP]
 resolvConf: ""
 podLogsDir: $STATE/pods
 volumePluginDir: $STATE/volume-plugins
@@ -154,6 +157,7 @@ start() { # NAME
         kubelet) command+=(--config "$STATE/kubelet.yaml" --kubeconfig "$KUBECONFIG" --hostname-override node-1
             --node-ip $NODE_IP --root-dir "$STATE/kubelet" --cert-dir "$pki/kubelet") ;;
         kube-proxy) command+=(--config "$STATE/kube-proxy.yaml") ;;
+        dns) command=("$HERE/dns.py" $NODE_IP "https://$NODE_IP:6443" admin "$pki/ca.crt") ;;
         *) fail "no component $1" ;;
     esac
     (exec setsid nsenter --net=/run/netns/headgate-node "${command[@]}") >>"$STATE/log/$1.log" 2>&1 </dev/null 9>&- &
@@ -172,13 +176,13 @@ stop() { # NAME [SIGNAL]
 
 load() { ctr images import "$1" >/dev/null; }
 
-# The binary and the libraries that it is linked to, as an image.
-image() { # BINARY
-    local libraries
-    strip -o "$STATE/headgate" "$1"
-    libraries=$(ldd "$1" | grep -o '/[^ ]*')
+# A program under some paths, and the libraries that it is linked to, as an image.
+image() { # NAME PROGRAM PATH...
+    local libraries name=$1 program=$2
+    shift 2
+    libraries=$(ldd "$program" | grep -o '/[^ ]*' || true)
     # shellcheck disable=SC2086 # one argument a library
-    "$HERE/image.py" headgate.test/headgate:1 "$STATE/headgate.tar" "$STATE/headgate=/headgate" $libraries
+    "$HERE/image.py" "headgate.test/$name:1" "$STATE/$name.tar" "${@/#/$program=}" $libraries
 }
 
 up() { # BINARY
@@ -190,8 +194,11 @@ up() { # BINARY
     start etcd
     start kube-apiserver
     start containerd
-    image "$1"
+    strip -o "$STATE/headgate" "$1"
+    image headgate "$STATE/headgate" /headgate
+    image busybox "$(command -v busybox)" /bin/sh /bin/wget
     await 30 kube-apiserver kubectl get --raw /readyz
+    start dns
     start kube-controller-manager
     start kube-scheduler
     await 20 containerd ctr version
@@ -199,6 +206,7 @@ up() { # BINARY
     start kubelet
     start kube-proxy
     load "$STATE/headgate.tar"
+    load "$STATE/busybox.tar"
     await 60 kubelet kubectl wait --for=condition=Ready node/node-1 --timeout=1s
     await 30 kube-controller-manager kubectl get serviceaccount default
 }
@@ -209,7 +217,7 @@ down() (
     stop kubelet -TERM
     for task in $(ctr tasks ls -q 2>/dev/null); do ctr tasks kill -s KILL "$task"; done 2>/dev/null
     for task in $(ctr tasks ls -q 2>/dev/null); do ctr tasks delete -f "$task"; done >/dev/null 2>&1
-    for name in kube-proxy kube-scheduler kube-controller-manager kube-apiserver etcd containerd; do stop $name; done
+    for name in dns kube-proxy kube-scheduler kube-controller-manager kube-apiserver etcd containerd; do stop $name; done
     awk -v state="$STATE/" 'index($2, state) == 1 { print $2 }' /proc/mounts | sort -r | while read -r mount; do
         umount "$mount" || umount -l "$mount"
     done
@@ -242,5 +250,5 @@ run() { # BINARY
 case ${1:-} in
     run) run "$2" ;;
     stop | start) KUBE=$STATE/kube KUBECONFIG=$STATE/kubeconfig "$@" ;;
-    *) sed -n '2,8s/^# \{0,1\}//p' "$0"; exit 2 ;;
+    *) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 2 ;;
 esac

@@ -46,3 +46,25 @@ fn nothing_of_a_release_stays_behind() {
     assert_eq!(of_release(outside, &namespace.name), [""; 0]);
     until("the end of all that is in the namespace", || of_release(inside, "headgate").is_empty().then_some(()));
 }
+
+#[test]
+fn helm_test_tells_whether_the_proxy_answers() {
+    let namespace = Namespace::new();
+    let mut values = values(&namespace);
+    values["test"] = json!({ "image": { "repository": "headgate.test/busybox", "tag": "1", "pullPolicy": "Never" } });
+    succeed(&helm(&namespace, &["install", "headgate", CHART, "--wait", "--timeout=90s"], Some(&values)));
+    let test = || helm(&namespace, &["test", "headgate", "--logs", "--timeout=90s"], None);
+    let passed = test();
+    succeed(&passed);
+    let said = String::from_utf8_lossy(&passed.stdout);
+    assert!(said.contains("HTTP/1.1 404 Not Found"), "{said}");
+
+    namespace.kubectl(&["scale", "deployment", "headgate", "--replicas=0"]);
+    until("no endpoint", || {
+        let slices = namespace.object(&["endpointslices"]);
+        slices["items"][0]["endpoints"].is_null().then_some(())
+    });
+    assert!(!test().status.success());
+    let said = namespace.kubectl(&["logs", "headgate-test"]);
+    assert!(said.contains("Connection refused"), "{said}");
+}

@@ -1,6 +1,6 @@
 //! The cluster that all tests of a process share: started at the first question, gone when the process is, however that
-//! ends. `KUBECONFIG_E2E` names another one, whose nodes have the image `headgate.test/headgate:1`; what needs the inside
-//! of the node then says so.
+//! ends. `KUBECONFIG_E2E` names another one, whose nodes have the images `headgate.test/headgate:1` and
+//! `headgate.test/busybox:1`; what needs the inside of the node then says so.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
