@@ -3,12 +3,13 @@
 use std::borrow::Cow;
 use std::fmt::{self, Write};
 use std::net::Ipv6Addr;
+use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 
 /// A host in normal form: lower case, no trailing dot, no port; a DNS name or an IP literal (IPv6 in brackets).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct HostName(String);
+pub struct HostName(Arc<str>);
 
 /// Which hosts a set of routes serves. In order of precedence.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,7 +39,7 @@ pub enum InvalidHost {
 
 impl HostName {
     pub fn parse(text: &str) -> Result<Self, InvalidHost> {
-        normalize(text).map(|host| HostName(host.into_owned()))
+        normalize(text).map(|host| HostName(host.into()))
     }
 
     pub fn as_str(&self) -> &str {
@@ -61,7 +62,7 @@ impl HostPattern {
         match self {
             HostPattern::Any => true,
             HostPattern::Exact(name) => name == host,
-            HostPattern::Wildcard(suffix) => host.0.split_once('.').is_some_and(|(_, rest)| rest == suffix.0),
+            HostPattern::Wildcard(suffix) => host.0.split_once('.').is_some_and(|(_, rest)| *rest == *suffix.0),
         }
     }
 }

@@ -41,7 +41,7 @@ pub struct Snapshot {
     /// Certificates by the name a client asks for (SNI). Several per name: one per key type, oldest first.
     pub certificates: Arc<BTreeMap<HostPattern, Vec<Reference>>>,
     /// The certificates named above and the default one, by the Secret they come from.
-    pub secrets: BTreeMap<Reference, Arc<Certificate>>,
+    pub secrets: Arc<BTreeMap<Reference, Arc<Certificate>>>,
     /// Serves clients whose SNI names nothing above. `None`: a self-made certificate.
     pub default_certificate: Option<Reference>,
     /// Serves what no route matches, in place of 404.

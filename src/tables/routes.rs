@@ -43,7 +43,7 @@ struct HostRoutes {
 }
 
 /// Hosts by name. Clients choose what is looked up, so the hash is seeded.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct HostTable {
     hosts: HashTable<Arc<HostRoutes>>,
     hasher: RandomState,
@@ -151,8 +151,16 @@ impl HostTable {
         self.hosts.find(self.hasher.hash_one(name), |routes| routes.name() == name)
     }
 
+    /// In place of those of the same name.
     fn insert(&mut self, routes: Arc<HostRoutes>) {
+        self.remove(routes.name());
         let hash = |routes: &Arc<HostRoutes>| self.hasher.hash_one(routes.name());
         self.hosts.insert_unique(hash(&routes), routes, hash);
+    }
+
+    fn remove(&mut self, name: &str) {
+        if let Ok(entry) = self.hosts.find_entry(self.hasher.hash_one(name), |routes| routes.name() == name) {
+            entry.remove();
+        }
     }
 }

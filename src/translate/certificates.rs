@@ -22,12 +22,12 @@ use crate::snapshot::{Certificate, HostName, HostPattern, Reference};
 /// The certificates of one moment.
 #[derive(Debug, Default)]
 pub(super) struct Certificates {
-    pub by_name: BTreeMap<HostPattern, Vec<Reference>>,
-    pub secrets: BTreeMap<Reference, Arc<Certificate>>,
+    pub by_name: Arc<BTreeMap<HostPattern, Vec<Reference>>>,
+    pub secrets: Arc<BTreeMap<Reference, Arc<Certificate>>>,
     pub default: Option<Reference>,
     pub tls: TlsHosts,
     /// The Secrets that are asked for, whether or not they exist.
-    pub named: BTreeSet<Reference>,
+    pub named: Arc<BTreeSet<Reference>>,
     pub reports: Reports,
 }
 
@@ -47,16 +47,16 @@ struct Candidate<'a> {
 }
 
 impl Certificates {
-    /// `served`: oldest first.
-    pub(super) fn read(
-        served: &[Arc<Parsed>],
+    /// `served`: the Ingresses that have some `tls:`, oldest first.
+    pub(super) fn read<'a>(
+        served: impl Iterator<Item = &'a Arc<Parsed>> + Clone,
         secrets: &BTreeMap<Reference, Arc<Secret>>,
         options: &Options,
         memo: &mut SecretMemo,
     ) -> Self {
-        let entries = served.iter().flat_map(|parsed| &parsed.tls);
+        let entries = served.clone().flat_map(|parsed| &parsed.tls);
         let named = entries.filter_map(|entry| entry.secret.as_ref()).chain(&options.default_certificate);
-        let mut certificates = Certificates { named: named.cloned().collect(), ..Certificates::default() };
+        let mut certificates = Certificates { named: Arc::new(named.cloned().collect()), ..Certificates::default() };
         let existing = certificates.named.iter().filter_map(|name| secrets.get_key_value(name));
         memo.update(existing, |_, secret| load(secret));
         let mut candidates: BTreeMap<&HostPattern, Vec<Candidate<'_>>> = BTreeMap::new();
@@ -72,6 +72,17 @@ impl Certificates {
             certificates.take_default(reference, memo);
         }
         certificates
+    }
+
+    /// Takes the place of what was before; what is equal keeps its pointer. Gives the hosts that are in `tls:` only before
+    /// or only now.
+    pub(super) fn replace(&mut self, mut fresh: Certificates) -> Vec<HostPattern> {
+        keep(&self.by_name, &mut fresh.by_name);
+        keep(&self.secrets, &mut fresh.secrets);
+        keep(&self.named, &mut fresh.named);
+        let moved = self.tls.differences(&fresh.tls);
+        *self = fresh;
+        moved
     }
 
     /// Notes the hosts of one entry and the Secret that it names for each of them.
@@ -148,16 +159,16 @@ impl Certificates {
             }
         }
         for candidate in &chosen {
-            self.secrets.insert(candidate.secret.clone(), candidate.pair.certificate.clone());
+            Arc::make_mut(&mut self.secrets).insert(candidate.secret.clone(), candidate.pair.certificate.clone());
         }
         let references = chosen.iter().map(|candidate| candidate.secret.clone()).collect();
-        self.by_name.insert(host.clone(), references);
+        Arc::make_mut(&mut self.by_name).insert(host.clone(), references);
     }
 
     fn take_default(&mut self, reference: &Reference, memo: &SecretMemo) {
         match find(reference, memo) {
             Ok(pair) => {
-                self.secrets.insert(reference.clone(), pair.certificate.clone());
+                Arc::make_mut(&mut self.secrets).insert(reference.clone(), pair.certificate.clone());
                 self.default = Some(reference.clone());
             }
             Err((reason, what)) => {
@@ -185,8 +196,18 @@ impl TlsHosts {
         self.0.contains(host) || wildcard_of(host).is_some_and(|wildcard| self.0.contains(&wildcard))
     }
 
+    /// `host` stands in some `tls:` by this very name.
+    pub(super) fn contains(&self, host: &HostPattern) -> bool {
+        self.0.contains(host)
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &HostPattern> {
         self.0.iter()
+    }
+
+    /// Those that stand in one of the two only.
+    pub(super) fn differences(&self, other: &TlsHosts) -> Vec<HostPattern> {
+        self.0.symmetric_difference(&other.0).cloned().collect()
     }
 }
 
@@ -195,6 +216,12 @@ pub(super) fn wildcard_of(host: &HostPattern) -> Option<HostPattern> {
     let HostPattern::Exact(name) = host else { return None };
     let (_, suffix) = name.as_str().split_once('.')?;
     HostName::parse(suffix).ok().map(HostPattern::Wildcard)
+}
+
+fn keep<T: PartialEq>(known: &Arc<T>, fresh: &mut Arc<T>) {
+    if known == fresh {
+        fresh.clone_from(known);
+    }
 }
 
 fn find<'a>(secret: &Reference, memo: &'a SecretMemo) -> Result<&'a Pair, (Reason, String)> {

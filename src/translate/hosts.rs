@@ -1,39 +1,44 @@
 //! Puts the claims of all Ingresses together: what each host serves, and who lost.
 //!
 //! Of two claims that take the same requests a `Prefix` comes before an `ImplementationSpecific`, then the oldest
-//! Ingress wins; the loser is told. What `spec.defaultBackend` claims yields to every rule. Remembers each host by the
-//! Ingresses that it is made of.
+//! Ingress wins; the loser is told. What `spec.defaultBackend` claims yields to every rule. Only the hosts that a change
+//! touches are made anew.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::certificates::{TlsHosts, wildcard_of};
 use super::ingress::{Claim, Parsed, Rank};
-use super::memo::Ascending;
 use super::problem::{Problem, Reason};
 use crate::snapshot::{Action, BackendId, Host, HostPattern, PathKind, Reference, Route};
 
 /// The hosts of one moment.
 #[derive(Debug, Default)]
 pub(super) struct Hosts {
-    hosts: BTreeMap<HostPattern, MadeHost>,
+    /// The Ingresses with rules for a host, oldest first. None is empty.
+    claimed: BTreeMap<HostPattern, Vec<Arc<Parsed>>>,
+    made: BTreeMap<HostPattern, Made>,
+    /// The `host` of each of `made`.
+    served: Arc<BTreeMap<HostPattern, Arc<Host>>>,
+    /// Where somebody lost.
+    contested: BTreeSet<HostPattern>,
+    /// The hosts that name a backend.
+    uses: BTreeMap<BackendId, BTreeSet<HostPattern>>,
 }
 
-/// A host and what it was made of.
+/// An Ingress that is served otherwise than before: with other content, or newly, or no more.
 #[derive(Debug)]
-struct MadeHost {
-    /// Oldest first.
-    ingresses: Vec<Arc<Parsed>>,
-    tls: bool,
-    made: Made,
+pub(super) struct Change {
+    pub before: Option<Arc<Parsed>>,
+    pub now: Option<Arc<Parsed>>,
 }
 
 /// What comes out of one host.
 #[derive(Debug)]
-pub(super) struct Made {
-    pub host: Arc<Host>,
-    pub conflicts: Vec<(Reference, Problem)>,
-    pub uses: Vec<(BackendId, Use)>,
+struct Made {
+    host: Arc<Host>,
+    conflicts: Vec<(Reference, Problem)>,
+    uses: Vec<(BackendId, Use)>,
 }
 
 /// Where a Service port is asked for.
@@ -48,55 +53,114 @@ pub(super) struct Use {
 }
 
 impl Hosts {
-    /// Makes the hosts anew where `served` (oldest first) or `tls` changed.
-    pub(super) fn update(&mut self, served: &[Arc<Parsed>], tls: &TlsHosts) {
-        let mut ingresses: BTreeMap<&HostPattern, Vec<&Arc<Parsed>>> = BTreeMap::new();
-        for parsed in served {
-            for host in parsed.hosts.keys() {
-                ingresses.entry(host).or_default().push(parsed);
+    /// Makes the hosts anew that `changes` touch, and those whose place in `tls` is not what it was before: `moved`.
+    pub(super) fn update(&mut self, changes: &[Change], tls: &TlsHosts, moved: Vec<HostPattern>) {
+        let mut touched: BTreeSet<HostPattern> = BTreeSet::new();
+        for Change { before, now } in changes {
+            if let Some(parsed) = before {
+                parsed.hosts.keys().for_each(|host| self.release(host, parsed));
+                touched.extend(parsed.hosts.keys().cloned());
+            }
+            if let Some(parsed) = now {
+                parsed.hosts.keys().for_each(|host| self.claim(host, parsed));
+                touched.extend(parsed.hosts.keys().cloned());
             }
         }
-        let mut wanted: BTreeMap<_, _> = ingresses.keys().map(|host| (*host, (*host, tls.covers(host)))).collect();
-        // A host of some `tls:` without rules of its own is served by broader ones, but redirects.
-        for host in tls.iter().filter(|host| !ingresses.contains_key(host)) {
-            let wildcard = wildcard_of(host).unwrap_or(HostPattern::Any);
-            let broader = ingresses.get_key_value(&wildcard).or_else(|| ingresses.get_key_value(&HostPattern::Any));
-            if let Some((broader, _)) = broader {
-                wanted.insert(host, (broader, true));
+        if moved.iter().any(is_broad) {
+            touched.extend(self.claimed.keys().cloned());
+        }
+        touched.extend(moved);
+        if touched.iter().any(is_broad) {
+            // They serve the hosts of `tls:` that have no rules of their own.
+            touched.extend(tls.iter().filter(|host| !self.claimed.contains_key(host)).cloned());
+        }
+        for host in touched {
+            let previous = self.forget(&host);
+            match self.make(&host, tls) {
+                Some(made) => self.put(host, made, previous),
+                None if previous.is_some() => drop(Arc::make_mut(&mut self.served).remove(&host)),
+                None => {}
             }
         }
-        let mut previous = Ascending::new(std::mem::take(&mut self.hosts));
-        let make = |(host, (pattern, tls)): (&HostPattern, (&HostPattern, bool))| {
-            let (host, known) =
-                previous.take(host).map_or_else(|| (host.clone(), None), |(host, known)| (host, Some(known)));
-            (host, make(pattern, &ingresses[pattern], tls, known))
-        };
-        self.hosts = wanted.into_iter().map(make).collect();
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&HostPattern, &Made)> {
-        self.hosts.iter().map(|(pattern, made)| (pattern, &made.made))
+    pub(super) fn served(&self) -> &Arc<BTreeMap<HostPattern, Arc<Host>>> {
+        &self.served
+    }
+
+    /// What owners are told who lost.
+    pub(super) fn conflicts(&self) -> impl Iterator<Item = &(Reference, Problem)> {
+        self.contested.iter().flat_map(|host| &self.made[host].conflicts)
+    }
+
+    /// The backends that a route names, also a denied one.
+    pub(super) fn used(&self) -> impl Iterator<Item = &BackendId> {
+        self.uses.keys()
+    }
+
+    /// Where `backend` is asked for.
+    pub(super) fn uses(&self, backend: &BackendId) -> impl Iterator<Item = &Use> {
+        let uses = self.uses.get(backend).into_iter().flatten().flat_map(|host| &self.made[host].uses);
+        uses.filter(move |(used, _)| used == backend).map(|(_, place)| place)
+    }
+
+    fn claim(&mut self, host: &HostPattern, parsed: &Arc<Parsed>) {
+        let ingresses = self.claimed.entry(host.clone()).or_default();
+        let place = ingresses.partition_point(|other| other.age < parsed.age);
+        ingresses.insert(place, parsed.clone());
+    }
+
+    fn release(&mut self, host: &HostPattern, parsed: &Arc<Parsed>) {
+        let Some(ingresses) = self.claimed.get_mut(host) else { return };
+        ingresses.retain(|other| !Arc::ptr_eq(other, parsed));
+        if ingresses.is_empty() {
+            self.claimed.remove(host);
+        }
+    }
+
+    /// What `host` serves. A host of some `tls:` without rules of its own is served by broader ones, but redirects.
+    fn make(&self, host: &HostPattern, tls: &TlsHosts) -> Option<Made> {
+        if let Some(ingresses) = self.claimed.get(host) {
+            return Some(Contest::new(host, ingresses).decide(tls.covers(host)));
+        }
+        let broader = [wildcard_of(host).unwrap_or(HostPattern::Any), HostPattern::Any];
+        let (broader, ingresses) =
+            broader.iter().filter(|_| tls.contains(host)).find_map(|broader| self.claimed.get_key_value(broader))?;
+        Some(Contest::new(broader, ingresses).decide(true))
+    }
+
+    fn forget(&mut self, host: &HostPattern) -> Option<Arc<Host>> {
+        let Made { host: previous, uses, .. } = self.made.remove(host)?;
+        self.contested.remove(host);
+        for (backend, _) in &uses {
+            let Some(hosts) = self.uses.get_mut(backend) else { continue };
+            hosts.remove(host);
+            if hosts.is_empty() {
+                self.uses.remove(backend);
+            }
+        }
+        Some(previous)
+    }
+
+    /// What is equal to `previous` keeps its pointer.
+    fn put(&mut self, host: HostPattern, mut made: Made, previous: Option<Arc<Host>>) {
+        match previous.filter(|previous| *previous == made.host) {
+            Some(previous) => made.host = previous,
+            None => _ = Arc::make_mut(&mut self.served).insert(host.clone(), made.host.clone()),
+        }
+        for (backend, _) in &made.uses {
+            self.uses.entry(backend.clone()).or_default().insert(host.clone());
+        }
+        if !made.conflicts.is_empty() {
+            self.contested.insert(host.clone());
+        }
+        self.made.insert(host, made);
     }
 }
 
-/// Serves the claims that `ingresses` have on `pattern`.
-fn make(pattern: &HostPattern, ingresses: &[&Arc<Parsed>], tls: bool, previous: Option<MadeHost>) -> MadeHost {
-    let same = |known: &MadeHost| {
-        // They have the same claims, so that the pattern is the same too.
-        known.tls == tls
-            && known.ingresses.len() == ingresses.len()
-            && known.ingresses.iter().zip(ingresses).all(|(before, now)| Arc::ptr_eq(before, now))
-    };
-    let previous = match previous {
-        Some(known) if same(&known) => return known,
-        previous => previous.map(|known| known.made.host),
-    };
-    let mut made = Contest::new(pattern, ingresses).decide(tls);
-    if let Some(previous) = previous.filter(|previous| *previous == made.host) {
-        made.host = previous;
-    }
-    let ingresses = ingresses.iter().map(|parsed| Arc::clone(parsed)).collect();
-    MadeHost { ingresses, tls, made }
+/// It serves hosts of other names.
+fn is_broad(pattern: &HostPattern) -> bool {
+    !matches!(pattern, HostPattern::Exact(_))
 }
 
 /// The claims on one host while it is decided which of them are served.
@@ -115,7 +179,7 @@ struct Key<'a> {
 
 impl<'a> Contest<'a> {
     /// `ingresses`: oldest first.
-    fn new(pattern: &'a HostPattern, ingresses: &'a [&'a Arc<Parsed>]) -> Self {
+    fn new(pattern: &'a HostPattern, ingresses: &'a [Arc<Parsed>]) -> Self {
         let of_host = ingresses
             .iter()
             .flat_map(|parsed| parsed.hosts.get(pattern).into_iter().flatten().map(|claim| (parsed.as_ref(), claim)));

@@ -13,44 +13,67 @@ pub(super) struct Memo<K, I, O>(BTreeMap<K, (Arc<I>, Arc<O>)>);
 /// The entries of a map as one walks along another one: a comparison each, where a search would cost many.
 pub(super) struct Ascending<K, V> {
     entries: Peekable<btree_map::IntoIter<K, V>>,
-    skipped: bool,
 }
 
 /// The objects of one kind as they were at the last look.
 pub(super) struct Seen<I>(Option<Vec<Arc<I>>>);
 
 impl<K: Ord + Clone, I, O: PartialEq> Memo<K, I, O> {
-    /// Makes what is not known yet and forgets what is gone. `objects` are in ascending order. `true` if any output
-    /// differs from the last time.
+    /// Makes what is not known yet and forgets what is gone. `objects` are in ascending order. Gives the keys of the
+    /// outputs that differ from the last time.
     pub(super) fn update<'a>(
         &mut self,
         objects: impl IntoIterator<Item = (&'a K, &'a Arc<I>)>,
         mut translate: impl FnMut(&K, &I) -> O,
-    ) -> bool
+    ) -> Vec<K>
     where
         K: 'a,
         I: 'a,
     {
-        let mut previous = Ascending::new(std::mem::take(&mut self.0));
-        let mut changed = false;
-        let make = |(key, input): (&K, &Arc<I>)| {
-            let (key, output) = match previous.take(key) {
-                Some((key, (seen, output))) if Arc::ptr_eq(&seen, input) => (key, output),
-                Some((key, (_, output))) => {
-                    let fresh = translate(&key, input);
-                    let same = fresh == *output;
-                    changed |= !same;
-                    (key, if same { output } else { Arc::new(fresh) })
+        let (mut changed, fresh) = self.since_last(objects);
+        for key in &changed {
+            self.0.remove(key);
+        }
+        for (key, input) in fresh {
+            let output = translate(key, input);
+            match self.0.get_mut(key) {
+                Some((seen, known)) => {
+                    *seen = input.clone();
+                    if **known == output {
+                        continue;
+                    }
+                    *known = Arc::new(output);
                 }
-                None => {
-                    changed = true;
-                    (key.clone(), Arc::new(translate(key, input)))
-                }
-            };
-            (key, (input.clone(), output))
-        };
-        self.0 = objects.into_iter().map(make).collect();
-        changed || previous.left_some()
+                None => _ = self.0.insert(key.clone(), (input.clone(), Arc::new(output))),
+            }
+            changed.push(key.clone());
+        }
+        changed
+    }
+
+    /// The keys that are gone, and the objects that are new or differ. While both sides are the same, that is a
+    /// comparison of pointers for each: an object has one key.
+    fn since_last<'a>(
+        &self,
+        objects: impl IntoIterator<Item = (&'a K, &'a Arc<I>)>,
+    ) -> (Vec<K>, Vec<(&'a K, &'a Arc<I>)>) {
+        let mut known = self.0.iter().peekable();
+        let (mut gone, mut fresh) = (Vec::new(), Vec::new());
+        for (key, input) in objects {
+            let same = |(_, (seen, _)): &(&K, &(Arc<I>, Arc<O>))| Arc::ptr_eq(seen, input);
+            if known.next_if(same).is_some() {
+                continue;
+            }
+            while let Some((key, _)) = known.next_if(|(known, _)| *known < key) {
+                gone.push(key.clone());
+            }
+            if known.next_if(same).is_none() {
+                known.next_if(|(known, _)| *known == key);
+                fresh.push((key, input));
+            }
+        }
+        gone.extend(known.map(|(key, _)| key.clone()));
+        (gone, fresh)
     }
 
     pub(super) fn outputs(&self) -> impl Iterator<Item = &Arc<O>> {
@@ -64,20 +87,13 @@ impl<K: Ord + Clone, I, O: PartialEq> Memo<K, I, O> {
 
 impl<K: Ord, V> Ascending<K, V> {
     pub(super) fn new(map: BTreeMap<K, V>) -> Self {
-        Ascending { entries: map.into_iter().peekable(), skipped: false }
+        Ascending { entries: map.into_iter().peekable() }
     }
 
     /// The entry of `key`, if there is one. Keys are asked for in ascending order.
     pub(super) fn take(&mut self, key: &K) -> Option<(K, V)> {
-        while self.entries.next_if(|(known, _)| known < key).is_some() {
-            self.skipped = true;
-        }
+        while self.entries.next_if(|(known, _)| known < key).is_some() {}
         self.entries.next_if(|(known, _)| known == key)
-    }
-
-    /// Some entry was not taken.
-    fn left_some(&mut self) -> bool {
-        self.skipped || self.entries.peek().is_some()
     }
 }
 
@@ -119,15 +135,16 @@ mod tests {
         let (one, two, three) = (Arc::new(1), Arc::new(2), Arc::new(3));
         let mut memo = Memo::default();
         let mut made = Vec::new();
-        assert!(memo.update(&objects(&[("a", &one), ("b", &two)]), |_, value| {
+        let all = memo.update(&objects(&[("a", &one), ("b", &two)]), |_, value| {
             made.push(*value);
             value * 10
-        }));
+        });
         let first = memo.find(&"a").unwrap().clone();
-        assert!(memo.update(&objects(&[("a", &one), ("b", &three)]), |_, value| {
+        let changed = memo.update(&objects(&[("a", &one), ("b", &three)]), |_, value| {
             made.push(*value);
             value * 10
-        }));
+        });
+        assert_eq!((all, changed), (vec!["a", "b"], vec!["b"]));
         assert_eq!(made, [1, 2, 3]);
         assert!(Arc::ptr_eq(&first, memo.find(&"a").unwrap()));
         assert_eq!(memo.outputs().map(|output| **output).collect::<Vec<_>>(), [10, 30]);
@@ -138,8 +155,10 @@ mod tests {
         let mut memo = Memo::default();
         memo.update(&objects(&[("a", &Arc::new(11))]), |_, value| value / 10);
         let first = memo.find(&"a").unwrap().clone();
-        assert!(!memo.update(&objects(&[("a", &Arc::new(12))]), |_, value| value / 10));
+        let equal = Arc::new(12);
+        assert_eq!(memo.update(&objects(&[("a", &equal)]), |_, value| value / 10), [""; 0]);
         assert!(Arc::ptr_eq(&first, memo.find(&"a").unwrap()));
+        assert_eq!(memo.update(&objects(&[("a", &equal)]), |_, _| unreachable!("it is known now")), [""; 0]);
     }
 
     #[test]
@@ -147,21 +166,35 @@ mod tests {
         let one = Arc::new(1);
         let mut memo = Memo::default();
         memo.update(&objects(&[("a", &one)]), |_, value| *value);
-        assert!(memo.update(&objects(&[]), |_, value| *value));
+        assert_eq!(memo.update(&objects(&[]), |_, value| *value), ["a"]);
         assert!(memo.find(&"a").is_none());
-        assert!(!memo.update(&objects(&[]), |_, value| *value));
+        assert_eq!(memo.update(&objects(&[]), |_, value| *value), [""; 0]);
     }
 
     #[test]
     fn what_is_gone_before_and_after_others_is_a_change() {
-        let one = Arc::new(1);
-        let all = [("a", &one), ("b", &one), ("c", &one)];
-        for rest in [[("b", &one), ("c", &one)], [("a", &one), ("c", &one)], [("a", &one), ("b", &one)]] {
+        let [a, b, c] = [1, 2, 3].map(Arc::new);
+        let all = [("a", &a), ("b", &b), ("c", &c)];
+        for (gone, rest) in
+            [("a", [("b", &b), ("c", &c)]), ("b", [("a", &a), ("c", &c)]), ("c", [("a", &a), ("b", &b)])]
+        {
             let mut memo = Memo::default();
             memo.update(&objects(&all), |_, value| *value);
-            assert!(memo.update(&objects(&rest), |_, value| *value), "{rest:?}");
-            assert!(!memo.update(&objects(&rest), |_, _| unreachable!("all is known")));
+            assert_eq!(memo.update(&objects(&rest), |_, value| *value), [gone]);
+            assert_eq!(memo.update(&objects(&rest), |_, _| unreachable!("all is known")), [""; 0]);
+            assert_eq!(memo.update(&objects(&all), |_, value| *value), [gone]);
         }
+    }
+
+    #[test]
+    fn what_comes_goes_and_changes_at_once_is_told_apart() {
+        let [a, b, c, d, other] = [1, 2, 3, 4, 5].map(Arc::new);
+        let mut memo = Memo::default();
+        memo.update(&objects(&[("a", &a), ("c", &c), ("d", &d)]), |_, value| *value);
+        let changed = memo.update(&objects(&[("b", &b), ("c", &other), ("d", &d)]), |_, value| *value);
+        assert_eq!(changed, ["a", "b", "c"]);
+        let outputs = ["a", "b", "c", "d"].map(|key| memo.find(&key).map(|output| **output));
+        assert_eq!(outputs, [None, Some(2), Some(5), Some(4)]);
     }
 
     #[test]

@@ -129,15 +129,15 @@ impl Translator {
         }
         let served = reached(routed, backends, default_backend.as_ref());
         Translation {
-            secrets: with(&routed.named_secrets, backends.named_secrets()),
+            secrets: with(&routed.certificates.named, backends.named_secrets()),
             served: routed.served.clone(),
             names_to_resolve: backends.iter().filter_map(|(_, resolved)| resolved.name.clone()).collect(),
             snapshot: Snapshot {
-                hosts: routed.hosts.clone(),
+                hosts: routed.hosts.served().clone(),
                 backends: served.map(|(id, resolved)| (id.clone(), resolved.backend.clone())).collect(),
-                certificates: routed.certificates.clone(),
-                secrets: routed.secrets.clone(),
-                default_certificate: routed.default_certificate.clone(),
+                certificates: routed.certificates.by_name.clone(),
+                secrets: routed.certificates.secrets.clone(),
+                default_certificate: routed.certificates.default.clone(),
                 default_policy: default_backend.as_ref().map(|_| process.defaults.policy).unwrap_or_default(),
                 default_backend,
                 settings: process.settings,
@@ -164,7 +164,7 @@ fn with<T: Ord + Clone>(known: &Arc<BTreeSet<T>>, more: BTreeSet<&T>) -> Arc<BTr
 
 /// The backends that a route (also a denied one) or a flag names.
 fn used(routed: &Routed, default: Option<&BackendId>) -> BTreeSet<BackendId> {
-    routed.uses.keys().chain(default).cloned().collect()
+    routed.hosts.used().chain(default).cloned().collect()
 }
 
 /// The backends that a request can get to: by a route that is not denied, by a flag, or as part of a split.
@@ -173,9 +173,7 @@ fn reached<'a>(
     backends: &'a Backends,
     default: Option<&'a BackendId>,
 ) -> impl Iterator<Item = (&'a BackendId, &'a Resolved)> {
-    let named = move |id: &BackendId| {
-        default == Some(id) || routed.uses.get(id).is_some_and(|uses| uses.iter().any(|place| !place.denied))
-    };
+    let named = move |id: &BackendId| default == Some(id) || routed.hosts.uses(id).any(|place| !place.denied);
     let members = backends.iter().filter(|(id, _)| named(id)).flat_map(|(_, resolved)| &resolved.backend.split);
     let members: BTreeSet<&BackendId> = members.map(|member| &member.backend).collect();
     backends.iter().filter(move |(id, _)| named(id) || members.contains(id))
@@ -187,7 +185,7 @@ fn report_backends(routed: &Routed, backends: &Backends, default: Option<&Backen
         reports.merge(&resolved.reports);
         report_split(resolved, backends, reports);
         let Some(refusal) = &resolved.refusal else { continue };
-        for place in routed.uses.get(id).into_iter().flatten() {
+        for place in routed.hosts.uses(id) {
             let problem = refusal.problem(id, &place.field);
             reports.add(ObjectRef::new(ObjectKind::Ingress, &place.owner), problem);
         }

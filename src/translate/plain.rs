@@ -85,7 +85,7 @@ impl Plain {
         let snapshot = Snapshot {
             hosts: Arc::new(BTreeMap::from([(HostPattern::Any, Arc::new(host))])),
             backends: BTreeMap::from([(id, Arc::new(backend))]),
-            secrets: certificate.collect(),
+            secrets: Arc::new(certificate.collect()),
             default_certificate: self.certificate.as_ref().map(|_| nobody()),
             settings: process_settings(options),
             ..Snapshot::default()

@@ -11,8 +11,8 @@ use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
 
 use super::certificates::{Certificates, SecretMemo};
 use super::class::Classes;
-use super::hosts::{Hosts, Use};
-use super::ingress::{self, Parsed};
+use super::hosts::{Change, Hosts};
+use super::ingress::{self, Age, Parsed};
 use super::memo::{Memo, Seen};
 use super::objects::Objects;
 use super::options::Options;
@@ -20,20 +20,15 @@ use super::policy::{Attached, Policies, treat};
 use super::problem::{ObjectKind, ObjectRef, Problem, Reason};
 use super::reports::Reports;
 use super::settings::Defaults;
-use crate::snapshot::{BackendId, Certificate, Host, HostPattern, Reference};
+use crate::snapshot::Reference;
 
 /// The routing of one moment.
 #[derive(Debug, Default)]
 pub(super) struct Routed {
-    pub hosts: Arc<BTreeMap<HostPattern, Arc<Host>>>,
-    pub certificates: Arc<BTreeMap<HostPattern, Vec<Reference>>>,
-    pub secrets: BTreeMap<Reference, Arc<Certificate>>,
-    pub default_certificate: Option<Reference>,
-    pub uses: BTreeMap<BackendId, Vec<Use>>,
+    pub hosts: Hosts,
+    pub certificates: Certificates,
     /// The Ingresses that are ours.
     pub served: Arc<BTreeSet<Reference>>,
-    /// The Secrets that they and flags ask for.
-    pub named_secrets: Arc<BTreeSet<Reference>>,
     pub reports: Reports,
 }
 
@@ -42,24 +37,38 @@ pub(super) struct Routed {
 pub(super) struct Routing {
     /// What `ingresses` was read under.
     defaults: Option<Defaults>,
-    seen_ingresses: Seen<Ingress>,
     seen_classes: Seen<IngressClass>,
     seen_secrets: Seen<Secret>,
     classes: Classes,
     class_reports: Reports,
     ingresses: Memo<Reference, Ingress, Parsed>,
     secrets: SecretMemo,
-    /// Ingresses that have policies, with the rules of those.
-    treated: BTreeMap<Reference, Treated>,
-    hosts: Hosts,
+    standings: BTreeMap<Reference, Standing>,
+    /// The Ingresses with `tls:` that are ours, oldest first.
+    with_tls: BTreeMap<Age, Arc<Parsed>>,
+    /// Those that somebody is to be told of.
+    told: BTreeSet<Reference>,
     routed: Routed,
 }
 
+/// What becomes of one Ingress, whatever the others say.
+enum Standing {
+    Served(Served),
+    Refused(Problem),
+}
+
 /// An Ingress with the rules of its policies, and what it was made of.
-struct Treated {
+struct Served {
     parsed: Arc<Parsed>,
     attached: Attached,
     treated: Arc<Parsed>,
+}
+
+/// What the Ingresses of a change stand in.
+#[derive(Clone, Copy)]
+struct Rules<'a> {
+    options: &'a Options,
+    policies: &'a Policies,
 }
 
 impl Routing {
@@ -71,23 +80,24 @@ impl Routing {
         defaults: &Defaults,
         (policies, new_policies): (&Policies, bool),
     ) -> bool {
-        let mut changed = !self.seen_secrets.same(&objects.secrets) || new_policies;
-        if !self.seen_classes.same(&objects.ingress_classes) {
+        let new_secrets = !self.seen_secrets.same(&objects.secrets);
+        let new_classes = !self.seen_classes.same(&objects.ingress_classes);
+        if new_classes {
             (self.classes, self.class_reports) = Classes::read(&objects.ingress_classes, options);
-            changed = true;
         }
-        let same_defaults = self.defaults.as_ref() == Some(defaults);
-        if !same_defaults {
+        let new_defaults = self.defaults.as_ref() != Some(defaults);
+        if new_defaults {
             self.defaults = Some(defaults.clone());
             self.ingresses = Memo::default();
-            changed = true;
         }
-        if !self.seen_ingresses.same(&objects.ingresses) || !same_defaults {
-            let parse = |name: &_, ingress: &_| ingress::parse(name, ingress, options, defaults);
-            changed |= self.ingresses.update(&*objects.ingresses, parse);
+        let parse = |name: &_, ingress: &_| ingress::parse(name, ingress, options, defaults);
+        let mut concerned = self.ingresses.update(&*objects.ingresses, parse);
+        if new_classes || new_policies || new_defaults {
+            concerned.extend(self.standings.keys().cloned());
         }
+        let changed = new_secrets || new_classes || new_policies || !concerned.is_empty();
         if changed {
-            self.route(objects, options, policies);
+            self.route(objects, concerned, new_secrets, Rules { options, policies });
         }
         changed
     }
@@ -100,73 +110,126 @@ impl Routing {
         &self.classes
     }
 
-    fn route(&mut self, objects: &Objects, options: &Options, policies: &Policies) {
-        let mut reports = self.class_reports.clone();
-        report_classes(&self.classes, policies, &mut reports);
-        let served = self.served(options, policies, &mut reports);
-        let certificates = Certificates::read(&served, &objects.secrets, options, &mut self.secrets);
-        reports.merge(&certificates.reports);
-        self.hosts.update(&served, &certificates.tls);
-        let mut hosts = BTreeMap::new();
-        let mut uses: BTreeMap<_, Vec<_>> = BTreeMap::new();
-        for (pattern, made) in self.hosts.iter() {
-            hosts.insert(pattern.clone(), made.host.clone());
-            for (owner, problem) in &made.conflicts {
-                reports.add(ObjectRef::new(ObjectKind::Ingress, owner), problem.clone());
-            }
-            for (backend, place) in &made.uses {
-                uses.entry(backend.clone()).or_default().push(place.clone());
-            }
+    fn route(&mut self, objects: &Objects, concerned: Vec<Reference>, new_secrets: bool, rules: Rules<'_>) {
+        let changes: Vec<Change> = concerned.into_iter().filter_map(|name| self.judge(name, rules)).collect();
+        self.note(&changes);
+        let mut moved = Vec::new();
+        if new_secrets || changes.iter().any(Change::is_of_tls) {
+            let fresh = Certificates::read(self.with_tls.values(), &objects.secrets, rules.options, &mut self.secrets);
+            moved = self.routed.certificates.replace(fresh);
         }
-        self.routed = Routed {
-            hosts: kept(&self.routed.hosts, hosts),
-            certificates: kept(&self.routed.certificates, certificates.by_name),
-            secrets: certificates.secrets,
-            default_certificate: certificates.default,
-            uses,
-            served: kept(&self.routed.served, served.iter().map(|parsed| parsed.age.owner.clone()).collect()),
-            named_secrets: kept(&self.routed.named_secrets, certificates.named),
-            reports,
-        };
+        self.routed.hosts.update(&changes, &self.routed.certificates.tls, moved);
+        self.routed.reports = self.reports(rules.policies);
     }
 
-    /// The Ingresses that are ours, oldest first, with the rules of their policies.
-    fn served(&mut self, options: &Options, policies: &Policies, reports: &mut Reports) -> Vec<Arc<Parsed>> {
-        let mut served = Vec::new();
-        let mut before = std::mem::take(&mut self.treated);
-        for parsed in self.ingresses.outputs() {
-            let owner = &parsed.age.owner;
-            let object = ObjectRef::new(ObjectKind::Ingress, owner);
-            if let Some(problem) = self.classes.refuses(&parsed.class, options) {
-                reports.add(object, problem);
-                continue;
+    /// Finds out what becomes of an Ingress now. `None`: the same as before.
+    fn judge(&mut self, name: Reference, Rules { options, policies }: Rules<'_>) -> Option<Change> {
+        let before = self.standings.remove(&name);
+        let was = before.as_ref().and_then(Standing::served).cloned();
+        let standing = self.ingresses.find(&name).map(|parsed| match self.classes.refuses(&parsed.class, options) {
+            Some(problem) => Standing::Refused(problem),
+            None => {
+                let attached = attached(parsed, &self.classes, policies, options);
+                Standing::Served(Served::of(parsed.clone(), attached, before))
             }
-            let attached = attached(parsed, &self.classes, policies, options);
-            let mut parsed = parsed.clone();
-            if !attached.is_empty() {
-                let treated = Treated::of(parsed, attached, before.remove(owner));
-                parsed = treated.treated.clone();
-                self.treated.insert(parsed.age.owner.clone(), treated);
-            }
-            reports.extend(&object, parsed.problems.iter().cloned());
-            served.push(parsed);
+        });
+        let now = standing.as_ref().and_then(Standing::served).cloned();
+        match standing.as_ref().is_some_and(Standing::is_told) {
+            true => _ = self.told.insert(name.clone()),
+            false => _ = self.told.remove(&name),
         }
-        served.sort_by(|one, other| one.age.cmp(&other.age));
-        served
+        if let Some(standing) = standing {
+            self.standings.insert(name, standing);
+        }
+        let same = match (&was, &now) {
+            (Some(was), Some(now)) => Arc::ptr_eq(was, now),
+            (was, now) => was.is_none() && now.is_none(),
+        };
+        (!same).then_some(Change { before: was, now })
+    }
+
+    fn note(&mut self, changes: &[Change]) {
+        for Change { before, now } in changes {
+            if let Some(before) = before {
+                self.with_tls.remove(&before.age);
+            }
+            if let Some(now) = now.as_ref().filter(|now| !now.tls.is_empty()) {
+                self.with_tls.insert(now.age.clone(), now.clone());
+            }
+            match (before, now) {
+                (None, Some(now)) => _ = Arc::make_mut(&mut self.routed.served).insert(now.age.owner.clone()),
+                (Some(before), None) => _ = Arc::make_mut(&mut self.routed.served).remove(&before.age.owner),
+                _ => {}
+            }
+        }
+    }
+
+    fn reports(&self, policies: &Policies) -> Reports {
+        let mut reports = self.class_reports.clone();
+        report_classes(&self.classes, policies, &mut reports);
+        for name in &self.told {
+            let problems = self.standings[name].problems();
+            reports.extend(&ObjectRef::new(ObjectKind::Ingress, name), problems.iter().cloned());
+        }
+        for (owner, problem) in self.routed.hosts.conflicts() {
+            reports.add(ObjectRef::new(ObjectKind::Ingress, owner), problem.clone());
+        }
+        reports.merge(&self.routed.certificates.reports);
+        reports
     }
 }
 
-impl Treated {
-    fn of(parsed: Arc<Parsed>, attached: Attached, before: Option<Treated>) -> Self {
+impl Change {
+    /// It bears on which hosts stand in some `tls:`, or on their certificates.
+    fn is_of_tls(&self) -> bool {
+        let has_none = |parsed: &Option<Arc<Parsed>>| parsed.as_ref().is_none_or(|parsed| parsed.tls.is_empty());
+        match (&self.before, &self.now) {
+            // The hosts count where an entry lists none.
+            (Some(before), Some(now)) if before.age == now.age && before.tls == now.tls => {
+                !has_none(&self.now) && !before.hosts.keys().eq(now.hosts.keys())
+            }
+            (before, now) => !(has_none(before) && has_none(now)),
+        }
+    }
+}
+
+impl Standing {
+    fn served(&self) -> Option<&Arc<Parsed>> {
+        match self {
+            Standing::Served(served) => Some(&served.treated),
+            Standing::Refused(_) => None,
+        }
+    }
+
+    fn is_told(&self) -> bool {
+        !self.problems().is_empty()
+    }
+
+    fn problems(&self) -> &[Problem] {
+        match self {
+            Standing::Served(served) => &served.treated.problems,
+            Standing::Refused(problem) => std::slice::from_ref(problem),
+        }
+    }
+}
+
+impl Served {
+    fn of(parsed: Arc<Parsed>, attached: Attached, before: Option<Standing>) -> Self {
+        if attached.is_empty() {
+            return Served { treated: parsed.clone(), parsed, attached };
+        }
         let before = match before {
-            Some(before) if Arc::ptr_eq(&before.parsed, &parsed) && before.attached.is_same(&attached) => {
+            Some(Standing::Served(before))
+                if Arc::ptr_eq(&before.parsed, &parsed) && before.attached.is_same(&attached) =>
+            {
                 return before;
             }
-            before => before.map(|before| before.treated),
+            Some(Standing::Served(before)) => Some(before.treated),
+            _ => None,
         };
         let fresh = treat(&parsed, &attached);
         let treated = before.filter(|before| **before == fresh).unwrap_or_else(|| Arc::new(fresh));
-        Treated { parsed, attached, treated }
+        Served { parsed, attached, treated }
     }
 }
 
@@ -190,9 +253,4 @@ fn report_classes(classes: &Classes, policies: &Policies, reports: &mut Reports)
         );
         reports.add(object, Problem::new("spec.parameters", Reason::TargetNotFound, message));
     }
-}
-
-/// `fresh`, or `known` if they are equal, so that it is recognised by its pointer.
-fn kept<T: PartialEq>(known: &Arc<T>, fresh: T) -> Arc<T> {
-    if **known == fresh { known.clone() } else { Arc::new(fresh) }
 }

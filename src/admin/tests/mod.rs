@@ -60,7 +60,7 @@ fn snapshot() -> Snapshot {
             (gone(), Arc::new(unresolved)),
         ]),
         certificates: Arc::new(BTreeMap::from([(pattern, vec![Reference::new("shop", "tls")])])),
-        secrets: BTreeMap::from([(Reference::new("shop", "tls"), certificate())]),
+        secrets: Arc::new(BTreeMap::from([(Reference::new("shop", "tls"), certificate())])),
         ..Snapshot::default()
     }
 }

@@ -50,31 +50,52 @@ impl Routes {
     }
 }
 
+impl Routes {
+    fn insert(&mut self, host: Arc<HostRoutes>) {
+        match &host.pattern {
+            HostPattern::Exact(_) => self.exact.insert(host),
+            HostPattern::Wildcard(_) => self.wildcard.insert(host),
+            HostPattern::Any => self.any = Some(host),
+        }
+    }
+
+    fn remove(&mut self, pattern: &HostPattern) {
+        match pattern {
+            HostPattern::Exact(name) => self.exact.remove(name.as_str()),
+            HostPattern::Wildcard(suffix) => self.wildcard.remove(suffix.as_str()),
+            HostPattern::Any => self.any = None,
+        }
+    }
+}
+
 impl Compiler<'_> {
     fn routes(&self, snapshot: &Snapshot) -> Routes {
         let default = snapshot.default_backend.as_ref().map(|backend| DefaultRoute {
             tls: self.default_route(backend, &snapshot.default_policy, true),
             plain: self.default_route(backend, &snapshot.default_policy, false),
         });
-        let mut routes = Routes { hosts: snapshot.hosts.clone(), default, ..Routes::default() };
+        let hosts = snapshot.hosts.clone();
+        let mut routes = match self.previous {
+            Some(Routes { exact, wildcard, any, .. }) => {
+                Routes { hosts, exact: exact.clone(), wildcard: wildcard.clone(), any: any.clone(), default }
+            }
+            None => Routes { hosts, default, ..Routes::default() },
+        };
+        let mut before = self.previous.into_iter().flat_map(|previous| &*previous.hosts).peekable();
         for (pattern, host) in &*snapshot.hosts {
-            let compiled = self.host(pattern, host);
-            match pattern {
-                HostPattern::Exact(_) => routes.exact.insert(compiled),
-                HostPattern::Wildcard(_) => routes.wildcard.insert(compiled),
-                HostPattern::Any => routes.any = Some(compiled),
+            while let Some((gone, _)) = before.next_if(|(known, _)| *known < pattern) {
+                routes.remove(gone);
+            }
+            let known = before.next_if(|(known, _)| *known == pattern);
+            if known.is_none_or(|(_, known)| known != host) {
+                routes.insert(self.host(pattern, host));
             }
         }
+        before.for_each(|(gone, _)| routes.remove(gone));
         routes
     }
 
     fn host(&self, pattern: &HostPattern, host: &Arc<Host>) -> Arc<HostRoutes> {
-        let before = self.previous.and_then(|previous| previous.compiled(pattern));
-        if let Some(before) = before
-            && before.source == *host
-        {
-            return before.clone();
-        }
         Arc::new(HostRoutes {
             pattern: pattern.clone(),
             source: host.clone(),

@@ -24,7 +24,7 @@ fn wanted(names: &[(&str, &[&str])]) -> Snapshot {
     let secrets = names.iter().flat_map(|(_, secrets)| secrets.iter().copied()).filter(|secret| *secret != "missing");
     Snapshot {
         certificates: Arc::new(names.iter().map(|(name, secrets)| (pattern(name), references(secrets))).collect()),
-        secrets: secrets.map(|secret| (Reference::new("ns", secret), held(secret))).collect(),
+        secrets: Arc::new(secrets.map(|secret| (Reference::new("ns", secret), held(secret))).collect()),
         ..Snapshot::default()
     }
 }
@@ -130,7 +130,7 @@ fn a_certificate_for_any_host_stands_in_for_the_default() {
 fn a_changed_secret_is_read_and_the_others_are_kept() {
     let first = build(wanted(&[("a", &["a"]), ("b", &["b"])]), None);
     let mut wanted = Snapshot::clone(&first.snapshot);
-    wanted.secrets.insert(Reference::new("ns", "b"), certificate("renewed", &ecdsa()));
+    Arc::make_mut(&mut wanted.secrets).insert(Reference::new("ns", "b"), certificate("renewed", &ecdsa()));
     let second = build(wanted.clone(), Some(&first));
     assert_eq!(served(&second, Some("b"), BOTH), "renewed");
     let key = |tables: &Tables| tables.certs.resolve(Some("a"), BOTH);
@@ -138,7 +138,7 @@ fn a_changed_secret_is_read_and_the_others_are_kept() {
     assert!(!Arc::ptr_eq(&first.certs, &second.certs));
 
     let equal = Arc::new(Certificate::clone(&wanted.secrets[&Reference::new("ns", "a")]));
-    wanted.secrets.insert(Reference::new("ns", "a"), equal);
+    Arc::make_mut(&mut wanted.secrets).insert(Reference::new("ns", "a"), equal);
     assert!(Arc::ptr_eq(&second.certs, &build(wanted, Some(&second)).certs));
 }
 

@@ -66,7 +66,7 @@ fn wanted() -> impl Strategy<Value = Snapshot> {
             hosts: Arc::new(hosts.into_iter().map(|(name, host)| (pattern(name), host)).collect()),
             backends: backends.filter_map(|(id, backend)| Some((id, backend?))).collect(),
             certificates: Arc::new(names.into_iter().map(|(name, secrets)| (pattern(name), secrets)).collect()),
-            secrets,
+            secrets: Arc::new(secrets),
             default_certificate: defaults.1,
             default_backend: defaults.0.map(backend_id),
             ..Snapshot::default()

@@ -18,7 +18,7 @@ mod values;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::memo::{Memo, Seen};
+use super::memo::Memo;
 use super::objects::{Objects, PolicyObject};
 use super::problem::ObjectKind;
 use crate::snapshot::Reference;
@@ -33,7 +33,6 @@ pub(super) use values::{any_network, is_check_path};
 /// The policies of one moment, by what they are about.
 #[derive(Default)]
 pub(super) struct Policies {
-    seen: Seen<PolicyObject>,
     policies: Memo<Reference, PolicyObject, Policy>,
     /// Oldest first, as in the maps below.
     all: Vec<Arc<Policy>>,
@@ -51,7 +50,7 @@ struct OnService {
 impl Policies {
     /// `true` if any differs from the last time.
     pub(super) fn update(&mut self, objects: &Objects) -> bool {
-        if self.seen.same(&objects.policies) || !self.policies.update(&*objects.policies, read::read) {
+        if self.policies.update(&*objects.policies, read::read).is_empty() {
             return false;
         }
         self.all = self.policies.outputs().cloned().collect();

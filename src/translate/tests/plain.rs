@@ -194,7 +194,7 @@ fn a_certificate_serves_all_names() {
     let snapshot = plain.translate(&BTreeMap::new(), &Options::default()).snapshot;
     assert!(snapshot.hosts[&HostPattern::Any].tls);
     let default = snapshot.default_certificate.unwrap();
-    assert_eq!(snapshot.secrets, BTreeMap::from([(default, certificate)]));
+    assert_eq!(*snapshot.secrets, BTreeMap::from([(default, certificate)]));
     assert!(snapshot.certificates.is_empty());
 }
 
