@@ -243,7 +243,7 @@ impl LiveEndpoint {
 }
 
 /// Walks a sorted sequence up to the item that compares equal and takes it; what comes before it is `gone`.
-fn take_equal<I: Iterator>(
+pub(super) fn take_equal<I: Iterator>(
     sorted: &mut Peekable<I>,
     compare: impl Fn(&I::Item) -> Ordering,
     gone: impl FnMut(I::Item),

@@ -107,6 +107,22 @@ impl Routes {
         self.default.as_ref().map(|default| if tls { &default.tls } else { &default.plain })
     }
 
+    fn insert(&mut self, host: Arc<HostRoutes>) {
+        match &host.pattern {
+            HostPattern::Exact(_) => self.exact.insert(host),
+            HostPattern::Wildcard(_) => self.wildcard.insert(host),
+            HostPattern::Any => self.any = Some(host),
+        }
+    }
+
+    fn remove(&mut self, pattern: &HostPattern) {
+        match pattern {
+            HostPattern::Exact(name) => self.exact.remove(name.as_str()),
+            HostPattern::Wildcard(suffix) => self.wildcard.remove(suffix.as_str()),
+            HostPattern::Any => self.any = None,
+        }
+    }
+
     fn choose(&self, host: &str) -> Option<&Arc<HostRoutes>> {
         let wildcard = || self.wildcard.find(host.split_once('.')?.1);
         self.exact.find(host).or_else(wildcard).or(self.any.as_ref())
@@ -153,9 +169,9 @@ impl HostTable {
 
     /// In place of those of the same name.
     fn insert(&mut self, routes: Arc<HostRoutes>) {
-        self.remove(routes.name());
         let hash = |routes: &Arc<HostRoutes>| self.hasher.hash_one(routes.name());
-        self.hosts.insert_unique(hash(&routes), routes, hash);
+        let same = |known: &Arc<HostRoutes>| known.name() == routes.name();
+        self.hosts.entry(hash(&routes), same, hash).insert(routes);
     }
 
     fn remove(&mut self, name: &str) {

@@ -38,7 +38,7 @@ pub(super) struct Change {
 struct Made {
     host: Arc<Host>,
     conflicts: Vec<(Reference, Problem)>,
-    uses: Vec<(BackendId, Use)>,
+    uses: BTreeMap<BackendId, Vec<Use>>,
 }
 
 /// Where a Service port is asked for.
@@ -100,19 +100,17 @@ impl Hosts {
 
     /// Where `backend` is asked for.
     pub(super) fn uses(&self, backend: &BackendId) -> impl Iterator<Item = &Use> {
-        let uses = self.uses.get(backend).into_iter().flatten().flat_map(|host| &self.made[host].uses);
-        uses.filter(move |(used, _)| used == backend).map(|(_, place)| place)
+        self.uses.get(backend).into_iter().flatten().flat_map(|host| &self.made[host].uses[backend])
     }
 
     fn claim(&mut self, host: &HostPattern, parsed: &Arc<Parsed>) {
         let ingresses = self.claimed.entry(host.clone()).or_default();
-        let place = ingresses.partition_point(|other| other.age < parsed.age);
-        ingresses.insert(place, parsed.clone());
+        ingresses.insert(place(ingresses, parsed), parsed.clone());
     }
 
     fn release(&mut self, host: &HostPattern, parsed: &Arc<Parsed>) {
         let Some(ingresses) = self.claimed.get_mut(host) else { return };
-        ingresses.retain(|other| !Arc::ptr_eq(other, parsed));
+        ingresses.remove(place(ingresses, parsed));
         if ingresses.is_empty() {
             self.claimed.remove(host);
         }
@@ -132,7 +130,7 @@ impl Hosts {
     fn forget(&mut self, host: &HostPattern) -> Option<Arc<Host>> {
         let Made { host: previous, uses, .. } = self.made.remove(host)?;
         self.contested.remove(host);
-        for (backend, _) in &uses {
+        for backend in uses.keys() {
             let Some(hosts) = self.uses.get_mut(backend) else { continue };
             hosts.remove(host);
             if hosts.is_empty() {
@@ -148,7 +146,7 @@ impl Hosts {
             Some(previous) => made.host = previous,
             None => _ = Arc::make_mut(&mut self.served).insert(host.clone(), made.host.clone()),
         }
-        for (backend, _) in &made.uses {
+        for backend in made.uses.keys() {
             self.uses.entry(backend.clone()).or_default().insert(host.clone());
         }
         if !made.conflicts.is_empty() {
@@ -156,6 +154,11 @@ impl Hosts {
         }
         self.made.insert(host, made);
     }
+}
+
+/// Where `parsed` stands, or would stand, among Ingresses of which the oldest comes first.
+fn place(ingresses: &[Arc<Parsed>], parsed: &Parsed) -> usize {
+    ingresses.partition_point(|other| other.age < parsed.age)
 }
 
 /// It serves hosts of other names.
@@ -190,7 +193,7 @@ impl<'a> Contest<'a> {
 
     fn decide(&self, tls: bool) -> Made {
         let mut taken: HashMap<Key<'_>, (&Parsed, &Claim)> = HashMap::new();
-        let mut made = Made { host: Arc::default(), conflicts: Vec::new(), uses: Vec::new() };
+        let mut made = Made { host: Arc::default(), conflicts: Vec::new(), uses: BTreeMap::new() };
         let mut routes = Vec::new();
         for &(parsed, claim) in &self.claims {
             match taken.get(&Key::of(claim)) {
@@ -200,7 +203,9 @@ impl<'a> Contest<'a> {
                 }
                 None => {
                     taken.insert(Key::of(claim), (parsed, claim));
-                    made.uses.extend(used(parsed, claim));
+                    if let Some((backend, place)) = used(parsed, claim) {
+                        made.uses.entry(backend).or_default().push(place);
+                    }
                     routes.push(route(parsed, claim, tls));
                 }
             }

@@ -43,10 +43,11 @@ pub(super) struct Routing {
     class_reports: Reports,
     ingresses: Memo<Reference, Ingress, Parsed>,
     secrets: SecretMemo,
+    /// All Ingresses.
     standings: BTreeMap<Reference, Standing>,
     /// The Ingresses with `tls:` that are ours, oldest first.
     with_tls: BTreeMap<Age, Arc<Parsed>>,
-    /// Those that somebody is to be told of.
+    /// The Ingresses whose standing has problems: those of the others need not be looked at for reports.
     told: BTreeSet<Reference>,
     routed: Routed,
 }
@@ -64,7 +65,7 @@ struct Served {
     treated: Arc<Parsed>,
 }
 
-/// What the Ingresses of a change stand in.
+/// What the standing of an Ingress depends on beside itself and the classes.
 #[derive(Clone, Copy)]
 struct Rules<'a> {
     options: &'a Options,
@@ -134,18 +135,14 @@ impl Routing {
             }
         });
         let now = standing.as_ref().and_then(Standing::served).cloned();
-        match standing.as_ref().is_some_and(Standing::is_told) {
+        match standing.as_ref().is_some_and(|standing| !standing.problems().is_empty()) {
             true => _ = self.told.insert(name.clone()),
             false => _ = self.told.remove(&name),
         }
         if let Some(standing) = standing {
             self.standings.insert(name, standing);
         }
-        let same = match (&was, &now) {
-            (Some(was), Some(now)) => Arc::ptr_eq(was, now),
-            (was, now) => was.is_none() && now.is_none(),
-        };
-        (!same).then_some(Change { before: was, now })
+        (was.as_ref().map(Arc::as_ptr) != now.as_ref().map(Arc::as_ptr)).then_some(Change { before: was, now })
     }
 
     fn note(&mut self, changes: &[Change]) {
@@ -182,14 +179,13 @@ impl Routing {
 impl Change {
     /// It bears on which hosts stand in some `tls:`, or on their certificates.
     fn is_of_tls(&self) -> bool {
-        let has_none = |parsed: &Option<Arc<Parsed>>| parsed.as_ref().is_none_or(|parsed| parsed.tls.is_empty());
-        match (&self.before, &self.now) {
-            // The hosts count where an entry lists none.
-            (Some(before), Some(now)) if before.age == now.age && before.tls == now.tls => {
-                !has_none(&self.now) && !before.hosts.keys().eq(now.hosts.keys())
-            }
-            (before, now) => !(has_none(before) && has_none(now)),
-        }
+        let Change { before, now } = self;
+        let has_any = before.iter().chain(now).any(|parsed| !parsed.tls.is_empty());
+        let same = |(before, now): (&Arc<Parsed>, &Arc<Parsed>)| {
+            // The hosts of the rules count where an entry lists none.
+            before.age == now.age && before.tls == now.tls && before.hosts.keys().eq(now.hosts.keys())
+        };
+        has_any && !before.as_ref().zip(now.as_ref()).is_some_and(same)
     }
 }
 
@@ -199,10 +195,6 @@ impl Standing {
             Standing::Served(served) => Some(&served.treated),
             Standing::Refused(_) => None,
         }
-    }
-
-    fn is_told(&self) -> bool {
-        !self.problems().is_empty()
     }
 
     fn problems(&self) -> &[Problem] {

@@ -1,5 +1,5 @@
-// Command kind-config reads a file as `kind create cluster --config` does and prints what kind understood, or why it takes
-// it not. What it needs is internal to kind's module, so tools.sh builds it within a copy of that.
+// Command kind-config reads a file as `kind create cluster --config` does and prints what kind understood, or why it
+// refuses it. What it needs is internal to kind's module, so tools.sh builds it within a copy of that.
 package main
 
 import (

@@ -9,7 +9,7 @@ use http::{HeaderName, HeaderValue};
 
 use super::{DefaultRoute, HostRoutes, PathTree, Routes};
 use crate::snapshot::{Access, Action, BackendId, Host, HostPattern, Reference, Route, RoutePolicy, Snapshot};
-use crate::tables::backends::Backends;
+use crate::tables::backends::{Backends, take_equal};
 use crate::tables::counts::Counts;
 use crate::tables::{AccessList, ConnectionLimiter, LiveAction, LiveRoute, RateLimiter, Tables};
 use crate::telemetry::{Metrics, RouteLabels, RouteMetrics};
@@ -50,24 +50,6 @@ impl Routes {
     }
 }
 
-impl Routes {
-    fn insert(&mut self, host: Arc<HostRoutes>) {
-        match &host.pattern {
-            HostPattern::Exact(_) => self.exact.insert(host),
-            HostPattern::Wildcard(_) => self.wildcard.insert(host),
-            HostPattern::Any => self.any = Some(host),
-        }
-    }
-
-    fn remove(&mut self, pattern: &HostPattern) {
-        match pattern {
-            HostPattern::Exact(name) => self.exact.remove(name.as_str()),
-            HostPattern::Wildcard(suffix) => self.wildcard.remove(suffix.as_str()),
-            HostPattern::Any => self.any = None,
-        }
-    }
-}
-
 impl Compiler<'_> {
     fn routes(&self, snapshot: &Snapshot) -> Routes {
         let default = snapshot.default_backend.as_ref().map(|backend| DefaultRoute {
@@ -83,10 +65,7 @@ impl Compiler<'_> {
         };
         let mut before = self.previous.into_iter().flat_map(|previous| &*previous.hosts).peekable();
         for (pattern, host) in &*snapshot.hosts {
-            while let Some((gone, _)) = before.next_if(|(known, _)| *known < pattern) {
-                routes.remove(gone);
-            }
-            let known = before.next_if(|(known, _)| *known == pattern);
+            let known = take_equal(&mut before, |(known, _)| (*known).cmp(pattern), |(gone, _)| routes.remove(gone));
             if known.is_none_or(|(_, known)| known != host) {
                 routes.insert(self.host(pattern, host));
             }
