@@ -48,7 +48,8 @@ fn nobody_notices_that_the_api_server_is_away_and_comes_back() {
     assert_eq!(controller.generation(), generation, "routes or endpoints changed, though nobody changed them");
 
     namespace.kubectl(&["scale", "deployment", "shop", "--replicas=4"]);
-    namespace.rolled_out("shop");
+    // Each of the controllers, the scheduler and the kubelet asks again up to a minute later, after minutes without answer.
+    namespace.kubectl(&["rollout", "status", "--timeout=5m", "deployment", "shop"]);
     until("a fourth pod", || (controller.generation() > generation).then_some(()));
     answering(&controller, 4);
     load.end();
