@@ -14,6 +14,6 @@ apiVersion: v1
 kind: Namespace
 metadata: {name: headgate}
 END
-# Helm does not manage these objects, and nothing keeps the definition when they are deleted.
+# Helm does not manage these objects: nothing keeps the definition when they are deleted, and nobody runs hooks.
 "$helm" template headgate charts/headgate --namespace headgate --values "deploy/$variant/values.yaml" \
-    --set crds.keep=false --skip-tests | grep -v '^ *\(helm.sh/chart\|app.kubernetes.io/managed-by\): '
+    --set crds.keep=false --no-hooks | grep -v '^ *\(helm.sh/chart\|app.kubernetes.io/managed-by\): '

@@ -39,7 +39,7 @@ use lookups::Lookups;
 use pace::Pace;
 use signals::{Asked, Signals};
 use source::Source;
-pub use source::scope;
+pub use source::{report_settings, scope};
 use tasks::Tasks;
 
 /// How long the last lines of the access log may take to be written.

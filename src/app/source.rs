@@ -116,7 +116,10 @@ impl Source {
     pub(super) async fn changed(&mut self) -> anyhow::Result<()> {
         match self {
             Source::Folder(folder) => Ok(folder.changed().await?),
-            Source::Cluster(cluster, _) => Ok(cluster.changed().await?),
+            Source::Cluster(cluster, reporter) => tokio::select! {
+                changed = cluster.changed() => Ok(changed?),
+                ended = reporter.failed() => Err(ended.into()),
+            },
             Source::File(file) => Ok(file.changed().await?),
         }
     }
@@ -160,7 +163,7 @@ impl Source {
 }
 
 /// Who tells owners what, and how.
-fn report_settings(cluster: &config::Cluster, client: &Client, options: &Options) -> ReportSettings {
+pub fn report_settings(cluster: &config::Cluster, client: &Client, options: &Options) -> ReportSettings {
     let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
     let namespace = variable("POD_NAMESPACE").unwrap_or_else(|| client.default_namespace().to_owned());
     let publish = Publish { service: cluster.publish_service.clone(), addresses: cluster.publish_addresses.clone() };

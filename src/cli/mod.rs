@@ -11,6 +11,7 @@ mod print;
 mod routes;
 mod serve;
 mod usage;
+mod withdraw;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -44,6 +45,8 @@ enum Command {
     Routes(Box<routes::Args>),
     /// Tell what would become of one request, and why: exit code 1 if nothing would serve it
     Explain(Box<explain::Args>),
+    /// Take the addresses out of the status of Ingresses, before the controller with these flags is uninstalled
+    Withdraw(Box<config::Args>),
     /// Run a small backend that answers with what it saw, for demos and tests
     Echo(echo::Args),
     /// Print the CustomResourceDefinition of ProxyPolicy, for kubectl apply -f -
@@ -64,6 +67,7 @@ pub fn run(args: Vec<OsString>) -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Routes(args) => routes::run(*args, file),
         Command::Explain(args) => explain::run(*args, file),
+        Command::Withdraw(args) => withdraw::run(*args).map(|()| ExitCode::SUCCESS),
         Command::Echo(args) => echo::run(args).map(|()| ExitCode::SUCCESS),
         Command::Crds => crds::run().map(|()| ExitCode::SUCCESS),
     };
@@ -82,7 +86,7 @@ fn parse_with_file(args: &[OsString]) -> Result<(Command, Option<Settings>), Exi
     let parse = |server: &_| parse(args, server).map_err(|refused| refuse(&refused, args));
     let command = parse(&BTreeMap::new())?.command;
     let source = match &command {
-        Command::Serve(args) => &args.source,
+        Command::Serve(args) | Command::Withdraw(args) => &args.source,
         Command::Routes(args) => &args.source,
         Command::Explain(args) => &args.source,
         Command::Check(_) | Command::Echo(_) | Command::Crds => return Ok((command, None)),
@@ -109,7 +113,7 @@ fn refuse(error: &clap::Error, args: &[OsString]) -> ExitCode {
 /// the environment has win over it.
 fn parse(args: &[OsString], server: &BTreeMap<&'static str, String>) -> Result<Cli, clap::Error> {
     let mut command = Cli::command();
-    for name in ["serve", "check", "routes", "explain"] {
+    for name in ["serve", "check", "routes", "explain", "withdraw"] {
         command = command.mut_subcommand(name, |command| {
             config::for_every_flag(command).mut_args(|arg| match server.get(arg.get_id().as_str()) {
                 Some(value) => arg.default_value(value.clone()),

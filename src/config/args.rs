@@ -131,8 +131,8 @@ pub struct ClusterArgs {
     #[arg(long, value_name = "NAME", default_value = "headgate-leader")]
     pub election_id: String,
 
-    /// How long a holder of the Lease counts that does not show itself
-    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration::parse_bound)]
+    /// How long a holder of the Lease counts that does not show itself, in whole seconds
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = values::election_ttl)]
     pub election_ttl: Duration,
 
     /// Write status and Events without an election; for one replica [default: false]

@@ -2,10 +2,12 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use http::HeaderValue;
 use ipnet::IpNet;
 
+use super::duration;
 use crate::snapshot::{HostName, Reference};
 use crate::telemetry::access_log::Target;
 
@@ -36,6 +38,15 @@ pub(super) fn reference(text: &str) -> Result<Reference, String> {
         }
         _ => Err("write it as namespace/name".into()),
     }
+}
+
+/// `--election-ttl`: a Lease has whole seconds, and is renewed three times in its lifetime.
+pub(super) fn election_ttl(text: &str) -> Result<Duration, String> {
+    let ttl = duration::parse(text).map_err(|invalid| invalid.to_string())?;
+    if ttl.subsec_nanos() > 0 || !(2..=i32::MAX as u64).contains(&ttl.as_secs()) {
+        return Err("give whole seconds, and at least 2s: a Lease counts them, and is renewed within each third".into());
+    }
+    Ok(ttl)
 }
 
 /// What the status of an Ingress takes.
@@ -111,6 +122,16 @@ mod tests {
         for text in ["b", "/b", "a/", "a/b/c", ""] {
             assert!(reference(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_lease_lives_for_whole_seconds_and_two_at_least() {
+        assert_eq!(election_ttl("2s"), Ok(Duration::from_secs(2)));
+        assert_eq!(election_ttl("1m30s"), Ok(Duration::from_secs(90)));
+        for text in ["0", "1s", "1999ms", "2500ms", "10", "600000h", ""] {
+            assert!(election_ttl(text).is_err(), "{text}");
+        }
+        assert!(election_ttl("1s").unwrap_err().contains("at least 2s"));
     }
 
     #[test]

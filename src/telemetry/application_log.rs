@@ -15,7 +15,7 @@ pub enum LogFormat {
 }
 
 /// What they say of the API server is told by the watches, once and with the way out. A filter that names them wins.
-const QUIET: &str = "kube_client=off,kube_runtime=off,kube_lease_manager=off";
+const QUIET: &str = "kube_client=off,kube_runtime=off";
 
 /// Installs the process's subscriber; `filter` is a level or an env-filter directive list.
 pub fn init(filter: &str, format: LogFormat) -> Result<(), String> {

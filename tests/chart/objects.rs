@@ -75,7 +75,8 @@ fn selects(selector: &Value, labels: &Value) -> bool {
 fn pods_are_restricted() {
     for file in value_files() {
         let rendered = Rendered::of(&file, &[]);
-        let pods = rendered.all("Pod").map(|pod| &pod["spec"]).chain([rendered.pod()]);
+        let jobs = rendered.all("Job").map(|job| &job["spec"]["template"]["spec"]);
+        let pods = rendered.all("Pod").map(|pod| &pod["spec"]).chain(jobs).chain([rendered.pod()]);
         for pod in pods {
             let (security, container) = (&pod["securityContext"], &pod["containers"][0]["securityContext"]);
             assert_eq!(security["runAsNonRoot"], true, "{}", file.display());
@@ -85,6 +86,29 @@ fn pods_are_restricted() {
             assert_eq!(container["capabilities"], json!({ "drop": ["ALL"] }));
         }
     }
+}
+
+/// Unless none were written, they are to stay, or nobody could be stopped from writing them again.
+#[test]
+fn addresses_are_taken_back_before_an_uninstall() {
+    let jobs = |set: &[&str]| Rendered::with(set).all("Job").count();
+    let stated = r#"controller.extraArgs.publish-status-address="192.0.2.7""#;
+    assert_eq!(jobs(&[]), 1);
+    assert_eq!(jobs(&["controller.publishService.enabled=false", stated]), 1);
+    assert_eq!(jobs(&["controller.publishService.enabled=false"]), 0);
+    assert_eq!(jobs(&["controller.extraArgs.update-status=false"]), 0);
+    assert_eq!(jobs(&["controller.extraArgs.update-status-on-shutdown=false"]), 0);
+    assert_eq!(jobs(&["controller.disableLeaderElection=true"]), 0);
+
+    let rendered = Rendered::with(&[stated]);
+    let job = rendered.one("Job");
+    assert_eq!(job["metadata"]["annotations"]["helm.sh/hook"], "pre-delete");
+    let (pod, flags) = (&job["spec"]["template"], rendered.arguments());
+    let arguments: Vec<_> = pod["spec"]["containers"][0]["args"].as_array().unwrap().iter().collect();
+    assert_eq!((arguments[0], arguments[1..] == flags[1..]), (&json!("withdraw"), true), "{arguments:?}");
+    assert_eq!(pod["spec"]["serviceAccountName"], rendered.pod()["serviceAccountName"]);
+    let service = rendered.all("Service").next().unwrap();
+    assert!(!selects(&service["spec"]["selector"], &pod["metadata"]["labels"]), "it would be sent requests");
 }
 
 #[test]

@@ -29,10 +29,17 @@ fn nobody_notices_an_upgrade_of_two_replicas() {
     load.end();
 }
 
+/// What the status of the shop's Ingress says.
+fn shown(namespace: &Namespace) -> Value {
+    namespace.object(&["ingress", "shop"])["status"]["loadBalancer"]["ingress"].clone()
+}
+
+/// Also not the addresses, though Helm takes the Service, the class and the rights of the pods away before their end.
 #[test]
 fn nothing_of_a_release_stays_behind() {
     let namespace = Namespace::new();
     shop(&namespace, 1, &self_signed());
+    until("an address", || shown(&namespace).is_array().then_some(()));
     let of_release = |kinds: &str, part: &str| {
         let found = namespace.kubectl(&["get", kinds, "--output=name"]);
         found.lines().filter(|name| name.contains(part)).map(str::to_owned).collect::<Vec<_>>()
@@ -44,6 +51,7 @@ fn nothing_of_a_release_stays_behind() {
     assert!(before.0 > 5 && before.1 == 3, "{before:?}");
     succeed(&helm(&namespace, &["uninstall", "headgate", "--wait", "--timeout=90s"], None));
     assert_eq!(of_release(outside, &namespace.name), [""; 0]);
+    assert_eq!(shown(&namespace), Value::Null);
     until("the end of all that is in the namespace", || of_release(inside, "headgate").is_empty().then_some(()));
 }
 
@@ -67,4 +75,17 @@ fn helm_test_tells_whether_the_proxy_answers() {
     assert!(!test().status.success());
     let said = namespace.kubectl(&["logs", "headgate-test"]);
     assert!(said.contains("Connection refused"), "{said}");
+}
+
+#[test]
+fn an_uninstall_takes_stated_addresses_back_from_two_replicas() {
+    let namespace = Namespace::new();
+    shop(&namespace, 1, &self_signed());
+    let stated = with(values(&namespace), "extraArgs", json!({ "publish-status-address": "192.0.2.7,lb.example" }));
+    let two = with(stated, "replicaCount", json!(2));
+    succeed(&helm(&namespace, &["upgrade", "headgate", CHART, "--wait", "--timeout=90s"], Some(&two)));
+    let both = json!([{ "ip": "192.0.2.7" }, { "hostname": "lb.example" }]);
+    until("the stated addresses", || (shown(&namespace) == both).then_some(()));
+    succeed(&helm(&namespace, &["uninstall", "headgate", "--wait", "--timeout=90s"], None));
+    assert_eq!(shown(&namespace), Value::Null);
 }

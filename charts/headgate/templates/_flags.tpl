@@ -81,8 +81,15 @@ default-backend-service: {{ . }}
 {{- if and (not (hasKey $flags "max-connections-per-address")) (ne "true" (include "headgate.clientAddressIsReal" .)) -}}
 {{- $_ := set $flags "max-connections-per-address" 0 -}}
 {{- end -}}
-- serve
 {{- range $flag, $value := $flags }}
 - {{ printf "--%s=%s" $flag (include "headgate.text" $value) | quote }}
 {{- end }}
+{{- end -}}
+
+{{/* Whether addresses that were written into the status of Ingresses are taken back by an uninstall. */}}
+{{- define "headgate.withdraws" -}}
+{{- $args := .Values.controller.extraArgs -}}
+{{- $writes := or (include "headgate.publishService" .) (hasKey $args "publish-status-address") -}}
+{{- $refused := or (eq "false" (index $args "update-status" | toString)) (eq "false" (index $args "update-status-on-shutdown" | toString)) -}}
+{{- and $writes (not $refused) (not .Values.controller.disableLeaderElection) | ternary "true" "false" -}}
 {{- end -}}

@@ -55,15 +55,10 @@ name: controller
 image: {{ include "headgate.image" (dict "root" . "image" $c.image) | quote }}
 imagePullPolicy: {{ $c.image.pullPolicy }}
 args:
-  {{- include "headgate.flags" . | nindent 2 }}
+  - serve
+  {{- include "headgate.flags" . | trim | nindent 2 }}
 env:
-  - name: POD_NAME
-    valueFrom: {fieldRef: {fieldPath: metadata.name}}
-  - name: POD_NAMESPACE
-    valueFrom: {fieldRef: {fieldPath: metadata.namespace}}
-  {{- with $c.extraEnvs }}
-  {{- toYaml . | nindent 2 }}
-  {{- end }}
+  {{- include "headgate.env" . | nindent 2 }}
 ports:
   - name: http
     containerPort: {{ $c.containerPort.http }}
@@ -84,6 +79,16 @@ ports:
 {{- $_ := set $set "securityContext" $c.containerSecurityContext }}
 {{- $_ := set $set "volumeMounts" $c.extraVolumeMounts }}
 {{- include "headgate.setOnes" $set }}
+{{- end -}}
+
+{{- define "headgate.env" -}}
+- name: POD_NAME
+  valueFrom: {fieldRef: {fieldPath: metadata.name}}
+- name: POD_NAMESPACE
+  valueFrom: {fieldRef: {fieldPath: metadata.namespace}}
+{{- with .Values.controller.extraEnvs }}
+{{ toYaml . }}
+{{- end }}
 {{- end -}}
 
 {{/* Those keys of a map that hold something. */}}

@@ -37,7 +37,7 @@ use crate::snapshot::Reference;
 use crate::translate::Objects;
 pub use connect::{NoCluster, connect};
 use part::{Name, Part};
-pub use report::{Findings, Publish, Reporter, Settings as ReportSettings};
+pub use report::{Findings, Publish, Reporter, Settings as ReportSettings, withdraw};
 pub use store::Figures;
 use store::Store;
 

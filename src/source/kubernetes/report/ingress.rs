@@ -24,10 +24,6 @@ pub struct Publish {
 pub(super) struct Addresses(BTreeSet<String>);
 
 impl Publish {
-    pub(super) fn service(&self) -> Option<&Reference> {
-        self.service.as_ref()
-    }
-
     /// The addresses of now, or why they are not known.
     pub(super) fn addresses(&self, objects: &Objects) -> Result<Addresses, String> {
         if !self.addresses.is_empty() {

@@ -2,31 +2,26 @@
 
 use std::collections::BTreeMap;
 use std::future::pending;
+use std::panic::resume_unwind;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::Lease as Object;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
-use kube_lease_manager::{LeaseCreateMode, LeaseManager, LeaseManagerError, LeaseParams};
 use serde_json::json;
 use tokio::sync::watch as latest;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 
 use super::super::store::Store;
-use super::super::trouble::chain;
-use super::super::watch::Rests;
 use super::Settings;
-use crate::snapshot::Reference;
+use super::election::Election;
 
 /// Holds what the leader wants the next one to know.
 const NOTE: &str = "headgate.dev/published-addresses";
 
 /// As messages have it.
 const KIND: &str = "Lease";
-
-/// Rest after the Lease could not be made.
-const REST: Duration = Duration::from_secs(2);
 
 /// How long giving it up may take.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -41,36 +36,23 @@ pub(super) struct Lease {
 }
 
 impl Lease {
-    pub(super) fn compete(client: Client, settings: &Settings, store: Arc<Store>) -> Lease {
+    /// `by_force`: takes it from whoever holds it.
+    pub(super) fn compete(client: Client, settings: &Settings, store: Arc<Store>, by_force: bool) -> Lease {
         let Some(name) = settings.lease.clone() else {
             let (_, held) = latest::channel(true);
             return Lease { api: None, held, task: None, is_held: false };
         };
         let (holds, held) = latest::channel(false);
-        let api = (Api::namespaced(client.clone(), &name.namespace), name.name.clone());
-        let ttl = settings.lease_ttl.as_secs().max(2);
-        let lifetime = Duration::from_secs(ttl);
-        let params = LeaseParams::new(&settings.identity, ttl, ttl.div_ceil(2));
-        let task = tokio::spawn(async move {
-            let trouble =
-                |why: Option<&LeaseManagerError>| store.set_trouble(KIND, why.map(|why| explained(why, &name)));
-            while !holds.is_closed() {
-                let (client, params) = (client.clone(), params.clone());
-                let manager =
-                    LeaseManager::new(client, &name.name, &name.namespace, params, LeaseCreateMode::AutoCreate);
-                match manager.await {
-                    Ok(manager) => follow(&manager, lifetime, &holds, trouble).await,
-                    Err(error) => {
-                        trouble(Some(&error));
-                        tokio::select! {
-                            () = tokio::time::sleep(REST) => {}
-                            () = holds.closed() => {}
-                        }
-                    }
-                }
-            }
-        });
-        Lease { api: Some(api), held, task: Some(task), is_held: false }
+        let api: Api<Object> = Api::namespaced(client, &name.namespace);
+        let election = Election {
+            api: api.clone(),
+            name: name.clone(),
+            identity: settings.identity.clone(),
+            lifetime: settings.lease_ttl,
+            by_force,
+        };
+        let task = tokio::spawn(election.run(holds, move |why| store.set_trouble(KIND, why)));
+        Lease { api: Some((api, name.name)), held, task: Some(task), is_held: false }
     }
 
     /// Whether it is held, each time that changes.
@@ -82,8 +64,19 @@ impl Lease {
                 return now;
             }
             if self.held.changed().await.is_err() {
-                pending().await
+                self.no_more().await;
             }
+        }
+    }
+
+    /// The election goes on as long as anybody listens. If a bug has ended it, that ends whoever asks, too.
+    async fn no_more(&mut self) {
+        let ended = match self.task.take() {
+            Some(task) => task.await,
+            None => pending().await,
+        };
+        if let Err(Ok(panic)) = ended.map_err(JoinError::try_into_panic) {
+            resume_unwind(panic);
         }
     }
 
@@ -91,9 +84,9 @@ impl Lease {
         self.is_held
     }
 
-    /// Waits until it is not held any more.
+    /// Waits until it is not held any more, or that cannot be told.
     pub(super) async fn lost(&self) {
-        if self.held.clone().wait_for(|held| !held).await.is_err() {
+        if self.held.clone().wait_for(|held| !held).await.is_err() && self.task.is_none() {
             pending().await
         }
     }
@@ -113,6 +106,11 @@ impl Lease {
         api.patch(name, &PatchParams::default(), &patch).await.is_ok()
     }
 
+    /// Leaves it held until its lifetime is over.
+    pub(super) fn keep(self) {
+        self.task.inspect(JoinHandle::abort);
+    }
+
     /// Gives it up, so that another need not wait for its end.
     pub(super) async fn release(self) {
         drop(self.held);
@@ -122,53 +120,22 @@ impl Lease {
     }
 }
 
-/// Passes on what the manager says until nobody listens; then gives the Lease up. Also ends when somebody deleted it, or
-/// when it could not be renewed for half its lifetime: who cannot renew it does not lead.
-async fn follow(
-    manager: &LeaseManager,
-    lifetime: Duration,
-    holds: &latest::Sender<bool>,
-    trouble: impl Fn(Option<&LeaseManagerError>),
-) {
-    let mut rests = Rests::default();
-    // Since when, and when the last time.
-    let mut failing: Option<(Instant, Instant)> = None;
-    trouble(None);
-    loop {
-        let error = tokio::select! {
-            () = holds.closed() => break,
-            () = rests.over(lifetime) => { trouble(None); rests.end(); continue }
-            held = manager.changed() => match held {
-                Ok(held) => { _ = holds.send_replace(held); continue }
-                Err(error) => error,
-            },
-        };
-        if matches!(error, LeaseManagerError::NonexistentLease(_)) {
-            _ = holds.send_replace(false);
-            return;
-        }
-        trouble(Some(&error));
-        let now = Instant::now();
-        let since = failing.filter(|(_, last)| now - *last < lifetime).map_or(now, |(since, _)| since);
-        failing = Some((since, now));
-        if *holds.borrow() && now - since > lifetime / 2 {
-            _ = holds.send_replace(false);
-            return;
-        }
-        rests.rest().await;
-    }
-    if let Err(error) = manager.release().await {
-        tracing::warn!("the Lease could not be given up: {}", chain(&error));
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// What an error means to the one who runs the cluster.
-fn explained(error: &LeaseManagerError, name: &Reference) -> String {
-    match error {
-        LeaseManagerError::KubeError(kube::Error::Api(status)) if status.code == 403 => format!(
-            "the API server does not let this account take part in the election at {name}; grant it create, and get and \
-             patch by that name, on leases.coordination.k8s.io (the chart does)"
-        ),
-        _ => chain(error),
+    #[tokio::test]
+    async fn a_bug_in_the_election_ends_the_one_who_asks_who_leads() {
+        let (holds, held) = latest::channel(false);
+        let task = tokio::spawn(async move {
+            holds.send_replace(true);
+            tokio::task::yield_now().await;
+            panic!("for a test")
+        });
+        let mut lease = Lease { api: None, held, task: Some(task), is_held: false };
+        assert!(lease.changed().await);
+        lease.lost().await;
+        let asks = tokio::spawn(async move { lease.changed().await });
+        assert!(asks.await.unwrap_err().to_string().contains("for a test"));
     }
 }

@@ -1,39 +1,32 @@
 //! Tells owners in the cluster what became of their objects: addresses in the status of Ingresses, conditions of
 //! ProxyPolicies, Events for problems.
 //!
-//! Every replica serves, one tells: the holder of the Lease (`lease`). It writes differences only, and leaves alone what
-//! others wrote. `ingress` has the addresses, `policy` the conditions, `events` the Events; each says what to write, purely,
-//! and `Writer` here writes it.
+//! Every replica serves, one tells: the holder of the Lease (`lease`, `election`). It writes differences only, and leaves
+//! alone what others wrote. `ingress` has the addresses, `policy` the conditions, `events` the Events; each says what to
+//! write, purely, and `writer` writes it.
 
+mod election;
 mod events;
 mod ingress;
 mod lease;
 mod policy;
+mod writer;
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::{StreamExt, stream};
-use k8s_openapi::api::events::v1::Event;
-use k8s_openapi::api::networking::v1::Ingress;
-use kube::api::{Patch, PatchParams, PostParams};
-use kube::core::{ApiResource, DynamicObject};
-use kube::{Api, Client};
-use serde_json::Value;
+use kube::Client;
 use tokio::sync::watch as latest;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinSet};
 
 use super::Cluster;
-use super::store::Store;
-use super::trouble::chain;
-use crate::api::ProxyPolicy;
 use crate::snapshot::Reference;
-use crate::translate::{Objects, PolicyStatus, Report};
-use events::Told;
+use crate::translate::{PolicyStatus, Report};
 pub use ingress::Publish;
-use lease::Lease;
+use writer::Writer;
 
 /// After telling, others are gathered for so long.
 const REST: Duration = Duration::from_millis(200);
@@ -44,14 +37,8 @@ const RESYNC: Duration = Duration::from_secs(60);
 /// When what could not be written is tried again; doubled each time, up to [`RESYNC`].
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Requests that are under way at once.
-const AT_ONCE: usize = 16;
-
-/// As roles name it.
-const EVENTS: &str = "events.events.k8s.io";
-
-/// How long the pods of the Service may take to be seen ending, when this one ends.
-const OTHERS: Duration = Duration::from_secs(2);
+/// How long an uninstall may take to end the other pods, once addresses were taken back.
+const HOLD: Duration = Duration::from_secs(60);
 
 /// What the newest translation led to.
 #[derive(Clone, Debug, Default)]
@@ -79,14 +66,20 @@ pub struct Settings {
     pub remove_on_shutdown: bool,
 }
 
-/// The task that tells. Dropping it ends it at once.
+/// The task that tells. Dropping this ends it at once.
 #[derive(Debug)]
 pub struct Reporter {
     findings: latest::Sender<Option<Findings>>,
     leave: latest::Sender<bool>,
     leader: latest::Receiver<bool>,
-    task: JoinHandle<()>,
+    /// One, until it has ended.
+    task: JoinSet<()>,
 }
+
+/// It has ended unasked, which only a bug in it can lead to.
+#[derive(Debug, thiserror::Error)]
+#[error("what tells owners in the cluster about their objects has ended")]
+pub struct ReporterEnded(#[from] JoinError);
 
 impl Reporter {
     /// Needs a runtime around it.
@@ -94,15 +87,9 @@ impl Reporter {
         let (findings, newest) = latest::channel(None);
         let (leave, leaving) = latest::channel(false);
         let (leads, leader) = latest::channel(false);
-        let writer = Writer {
-            client,
-            store: cluster.store.clone(),
-            settings,
-            told: Told::default(),
-            written: None,
-            published: Arc::default(),
-        };
-        let task = tokio::spawn(run(writer, newest, leaving, leads));
+        let writer = Writer::new(client, cluster, settings);
+        let mut task = JoinSet::new();
+        task.spawn(run(writer, newest, leaving, leads));
         Reporter { findings, leave, leader, task }
     }
 
@@ -122,14 +109,15 @@ impl Reporter {
     }
 
     pub async fn ended(&mut self) {
-        // A panic in it has been logged, and ends nothing but itself.
-        drop((&mut self.task).await);
+        while self.task.join_next().await.is_some() {}
     }
-}
 
-impl Drop for Reporter {
-    fn drop(&mut self) {
-        self.task.abort();
+    /// Waits until a bug has ended it. Nothing is lost if it is cancelled.
+    pub async fn failed(&mut self) -> ReporterEnded {
+        match self.task.join_next().await {
+            Some(Err(error)) => error.into(),
+            _ => pending().await,
+        }
     }
 }
 
@@ -139,7 +127,7 @@ async fn run(
     mut leaving: latest::Receiver<bool>,
     leads: latest::Sender<bool>,
 ) {
-    let mut lease = Lease::compete(writer.client.clone(), &writer.settings, writer.store.clone());
+    let mut lease = writer.compete(false);
     let mut again = RESYNC;
     loop {
         tokio::select! {
@@ -150,7 +138,7 @@ async fn run(
                     writer.begin();
                 }
             }
-            changed = newest.changed() => if changed.is_err() { return },
+            Ok(()) = newest.changed() => {}
             () = tokio::time::sleep(again) => {}
         }
         // Before anything was translated there is nothing to tell, and nothing to take back.
@@ -178,162 +166,48 @@ async fn run(
     leads.send_replace(false);
 }
 
+/// Takes the addresses out of the status of `served`, the Ingresses that are ours, before an uninstall. Takes the Lease from
+/// whoever holds it, and leaves it held for [`HOLD`]: nobody writes them again before that is over.
+pub async fn withdraw(client: Client, cluster: &Cluster, settings: Settings, served: Arc<BTreeSet<Reference>>) {
+    // In this time whoever held it has seen that, or could not renew it.
+    let others = settings.lease_ttl * 2 / 3;
+    let settings = Settings { lease_ttl: HOLD, publish: Some(Publish::default()), ..settings };
+    let mut writer = Writer::new(client, cluster, settings);
+    let mut lease = writer.compete(true);
+    while !lease.changed().await {}
+    tokio::time::sleep(others).await;
+    while !writer.publish(&cluster.objects(), &served, &lease).await {
+        tokio::time::sleep(RETRY).await;
+    }
+    lease.keep();
+}
+
 /// Waits until it is to end.
 async fn asked(leaving: &mut latest::Receiver<bool>) {
     drop(leaving.wait_for(|leaving| *leaving).await);
 }
 
-/// Writes what is to be told.
-struct Writer {
-    client: Client,
-    store: Arc<Store>,
-    settings: Settings,
-    told: Told,
-    /// The addresses that we may have written, also before this process led; `None`: not known yet.
-    written: Option<ingress::Addresses>,
-    /// The Ingresses that we wrote them to.
-    published: Arc<BTreeSet<Reference>>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Writer {
-    /// What an earlier leader wrote is to be asked for.
-    fn begin(&mut self) {
-        self.told = Told::default();
-        self.written = None;
-        self.published = Arc::default();
+    fn reporter(task: impl Future<Output = ()> + Send + 'static) -> Reporter {
+        let mut tasks = JoinSet::new();
+        tasks.spawn(task);
+        let (findings, leave, leader) = (latest::channel(None).0, latest::channel(false).0, latest::channel(false).1);
+        Reporter { findings, leave, leader, task: tasks }
     }
 
-    /// `true`: all is told.
-    async fn write(&mut self, findings: &Findings, lease: &Lease) -> bool {
-        let objects = self.store.objects();
-        let published = self.publish(&objects, &findings.served, lease).await;
-        let statuses = policy::changes(&objects, &findings.policies, &self.settings.controller);
-        let patched = run_all(statuses.into_iter().map(|change| self.patch_policy(change))).await;
-        let events = self.told.fresh(&objects, &findings.reports, &self.settings);
-        let mut all_posted = true;
-        let mut posts = stream::iter(events.into_iter().map(|(key, event)| async { (key, self.post(event).await) }))
-            .buffer_unordered(AT_ONCE);
-        let mut failed = Vec::new();
-        while let Some((key, posted)) = posts.next().await {
-            all_posted &= posted;
-            failed.extend((!posted).then_some(key));
+    #[tokio::test]
+    async fn a_bug_in_it_is_told_but_not_its_due_end() {
+        let failed = reporter(async { panic!("for a test") }).failed().await;
+        let source = std::error::Error::source(&failed).unwrap();
+        assert!(source.to_string().contains("for a test"), "{source}");
+
+        let mut reporter = reporter(async {});
+        for _ in 0..2 {
+            assert!(tokio::time::timeout(Duration::from_millis(10), reporter.failed()).await.is_err());
         }
-        drop(posts);
-        failed.iter().for_each(|key| self.told.forget(key));
-        published && patched && all_posted
+        reporter.ended().await;
     }
-
-    /// Puts our addresses into the status of the Ingresses that are ours, and takes them out where one no longer is.
-    async fn publish(&mut self, objects: &Objects, served: &Arc<BTreeSet<Reference>>, lease: &Lease) -> bool {
-        const TROUBLE: &str = "status of Ingresses";
-        let Some(publish) = &self.settings.publish else { return true };
-        let addresses = publish.addresses(objects);
-        self.store.set_trouble(TROUBLE, addresses.as_ref().err().cloned());
-        let known = match self.written.take() {
-            Some(known) => Some(known),
-            None => lease.note().await.map(|note| ingress::Addresses::parse(&note)),
-        };
-        // Without it what an earlier leader wrote would be taken for somebody else's.
-        let (Ok(addresses), Some(known)) = (addresses, known) else { return false };
-        let both = known.with(&addresses);
-        // First, so that whoever leads after us knows what to take back.
-        if both != known && !lease.set_note(&both.to_string()).await {
-            self.written = Some(known);
-            return false;
-        }
-        let lost = self.published.difference(served).cloned().collect();
-        let taken = ingress::changes(objects, &lost, &both, &ingress::Addresses::default());
-        let given = ingress::changes(objects, served, &both, &addresses);
-        let changes = taken.into_iter().chain(given);
-        let done = run_all(changes.map(|(name, status)| self.patch_ingress(name, status))).await;
-        if done {
-            self.published = served.clone();
-        }
-        let is_noted = both == addresses || done && lease.set_note(&addresses.to_string()).await;
-        self.written = Some(if is_noted { addresses } else { both });
-        done
-    }
-
-    /// Takes our addresses out again.
-    async fn remove(&mut self, findings: &Findings) {
-        let objects = self.store.objects();
-        let ours = self.published.union(&findings.served).cloned().collect();
-        let written = self.written.clone().unwrap_or_default();
-        let changes = ingress::changes(&objects, &ours, &written, &ingress::Addresses::default());
-        tracing::info!(ingresses = changes.len(), "the last replica ends: the addresses are taken out of their status");
-        run_all(changes.into_iter().map(|(name, status)| self.patch_ingress(name, status))).await;
-    }
-
-    /// No other pod of the Service is ready, or the Service is gone.
-    async fn is_last(&self) -> bool {
-        let Some(publish) = &self.settings.publish else { return false };
-        let Some(service) = publish.service() else { return false };
-        tokio::time::sleep(OTHERS).await;
-        !ingress::has_other_pods(&self.store.objects(), service, &self.settings.identity)
-    }
-
-    async fn patch_ingress(&self, name: Reference, status: Value) -> bool {
-        let api: Api<Ingress> = Api::namespaced(self.client.clone(), &name.namespace);
-        let patched = api.patch_status(&name.name, &PatchParams::default(), &Patch::Merge(status)).await;
-        self.account("ingresses.networking.k8s.io/status", &name, patched.map(drop))
-    }
-
-    async fn patch_policy(&self, (name, status): (Reference, Value)) -> bool {
-        let resource = ApiResource::erase::<ProxyPolicy>(&());
-        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &name.namespace, &resource);
-        let patched = api.patch_status(&name.name, &PatchParams::default(), &Patch::Merge(status)).await;
-        self.account("proxypolicies.headgate.dev/status", &name, patched.map(drop))
-    }
-
-    async fn post(&self, event: Event) -> bool {
-        let name = Reference::new(
-            event.metadata.namespace.clone().unwrap_or_default(),
-            event.metadata.name.clone().unwrap_or_default(),
-        );
-        let api: Api<Event> = Api::namespaced(self.client.clone(), &name.namespace);
-        let posted = api.create(&PostParams::default(), &event).await;
-        let posted = match posted {
-            // Told before, by us or by an earlier leader: once more.
-            Err(kube::Error::Api(status)) if status.code == 409 => {
-                let again = Patch::Merge(events::again(&event));
-                api.patch(&name.name, &PatchParams::default(), &again).await
-            }
-            other => other,
-        };
-        self.account(EVENTS, &name, posted.map(drop))
-    }
-
-    /// `true`: written, or there is nothing left to write to.
-    fn account(&self, resource: &'static str, name: &Reference, outcome: kube::Result<()>) -> bool {
-        let code = match &outcome {
-            Err(kube::Error::Api(status)) => status.code,
-            _ => 0,
-        };
-        match outcome {
-            Ok(()) => {
-                self.store.set_trouble(resource, None);
-                true
-            }
-            // Gone, or changed in the meantime, of which the watch will tell.
-            Err(_) if code == 404 => true,
-            // Nothing is written in a namespace that is being deleted.
-            Err(kube::Error::Api(status)) if status.message.contains("being terminated") => true,
-            Err(_) if code == 409 => false,
-            Err(_) if code == 403 => {
-                let verb = if resource == EVENTS { "create and patch" } else { "patch" };
-                let why = format!("the API server does not let this account write them; grant it {verb} on {resource}");
-                self.store.set_trouble(resource, Some(why));
-                false
-            }
-            Err(error) => {
-                tracing::warn!(resource, object = %name, "cannot be written: {}", chain(&error));
-                false
-            }
-        }
-    }
-}
-
-/// Whether all of them succeeded.
-async fn run_all(requests: impl Iterator<Item = impl Future<Output = bool>>) -> bool {
-    stream::iter(requests).buffer_unordered(AT_ONCE).fold(true, async |all, one| all && one).await
 }
