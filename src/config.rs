@@ -135,7 +135,7 @@ impl Config {
         let source = Source::of(source, plain.is_some())?;
         let mut translate = options(Some(&cluster).filter(|_| source.is_cluster()), &objects, &traffic)?;
         if source.is_cluster() {
-            translate.own_endpoints = own_endpoints([http_port, https_port]);
+            translate.own_endpoints = own_endpoints(&pod_addresses(), [http_port, https_port]);
         }
         Ok(Config {
             source,
@@ -212,10 +212,15 @@ impl Source {
     }
 }
 
-/// Where a pod is reached, by the address that the downward API gives it.
-fn own_endpoints(ports: [Option<u16>; 2]) -> Vec<SocketAddr> {
-    let address = std::env::var("POD_IP").ok().and_then(|text| text.parse::<IpAddr>().ok());
-    address.into_iter().flat_map(|ip| ports.into_iter().flatten().map(move |port| SocketAddr::new(ip, port))).collect()
+/// The addresses of this pod, one of each family, as the downward API gives them.
+fn pod_addresses() -> String {
+    std::env::var("POD_IPS").or_else(|_| std::env::var("POD_IP")).unwrap_or_default()
+}
+
+/// Where clients reach this process.
+fn own_endpoints(addresses: &str, ports: [Option<u16>; 2]) -> Vec<SocketAddr> {
+    let addresses = addresses.split(',').filter_map(|text| text.parse::<IpAddr>().ok());
+    addresses.flat_map(|ip| ports.into_iter().flatten().map(move |port| SocketAddr::new(ip, port))).collect()
 }
 
 /// Every pod has it from the kubelet.

@@ -30,6 +30,8 @@ pub(super) struct Gathered {
 struct Gathering {
     ready: BTreeSet<SocketAddr>,
     draining: BTreeSet<SocketAddr>,
+    /// Where this proxy is itself among them: what else has that port are its replicas, which would send a request back.
+    own_ports: BTreeSet<u16>,
     /// Some slice has the port.
     port: bool,
     reports: Reports,
@@ -46,8 +48,12 @@ pub(super) fn gather(port_name: &str, slices: &[Slice<'_>], options: &Options, r
     let why_none = match (slices.is_empty(), gathering.port) {
         (true, _) => "has no EndpointSlice (label kubernetes.io/service-name)".to_owned(),
         (false, false) => format!("has no EndpointSlice with a TCP port named {}", quoted(port_name)),
+        (false, true) if !gathering.own_ports.is_empty() => "leads back to this proxy itself".to_owned(),
         (false, true) => "has no ready endpoint".to_owned(),
     };
+    let leads_on = |address: &SocketAddr| !gathering.own_ports.contains(&address.port());
+    gathering.ready.retain(leads_on);
+    gathering.draining.retain(leads_on);
     let addresses = if gathering.ready.is_empty() { gathering.draining } else { gathering.ready };
     Gathered { why_none: addresses.is_empty().then_some(why_none), addresses: addresses.into_iter().collect() }
 }
@@ -89,14 +95,20 @@ impl Gathering {
     fn take_endpoints(&mut self, port: u16, slice: &EndpointSlice, object: &ObjectRef, options: &Options) {
         for (index, endpoint) in slice.endpoints.iter().flatten().enumerate() {
             for (place, text) in endpoint.addresses.iter().enumerate() {
-                match address(text, port, &slice.address_type, options) {
-                    Ok(address) => self.take(endpoint, address),
-                    Err(complaint) => {
-                        let field = format!("endpoints[{index}].addresses[{place}]");
-                        let message = format!("{} {complaint}: it is not used; correct it", quoted(text));
-                        self.reports.add(object.clone(), Problem::new(field, Reason::Invalid, message));
+                let complaint = match address(text, port, &slice.address_type, options) {
+                    Ok(address) if options.own_endpoints.contains(&address) => {
+                        self.own_ports.insert(port);
+                        format!("with port {port} is this proxy itself: nothing at that port is used, as it leads back")
                     }
-                }
+                    Ok(address) => {
+                        self.take(endpoint, address);
+                        continue;
+                    }
+                    Err(complaint) => format!("{complaint}: it is not used"),
+                };
+                let field = format!("endpoints[{index}].addresses[{place}]");
+                let message = format!("{} {complaint}; correct it", quoted(text));
+                self.reports.add(object.clone(), Problem::new(field, Reason::Invalid, message));
             }
         }
     }
@@ -133,11 +145,9 @@ fn family_problem(family: &str) -> Option<Problem> {
 fn address(text: &str, port: u16, family: &str, options: &Options) -> Result<SocketAddr, String> {
     let address = text.parse::<IpAddr>().ok().filter(|address| address.is_ipv4() == (family == "IPv4"));
     let address = address.ok_or_else(|| format!("is not an {family} address"))?.to_canonical();
-    let endpoint = SocketAddr::new(address, port);
     match address_complaint(address, options) {
         Some(complaint) => Err(complaint.to_owned()),
-        None if options.own_endpoints.contains(&endpoint) => Err(format!("with port {port} is this proxy itself")),
-        None => Ok(endpoint),
+        None => Ok(SocketAddr::new(address, port)),
     }
 }
 

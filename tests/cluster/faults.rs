@@ -7,6 +7,7 @@ use crate::namespace::Namespace;
 use crate::objects::ingress;
 use crate::serving::{HOST, answering, forgiving, self_signed, shop};
 use crate::support::client::get;
+use crate::support::metrics::Metrics;
 use crate::support::wait::{stays, until};
 
 /// How long the API server is away.
@@ -94,4 +95,30 @@ fn a_controller_that_is_cut_off_while_history_is_lost_finds_what_changed() {
     namespace.apply(&[named("newest.example", "newest")]);
     until("the newest host", || (status("newest.example") == 200).then_some(()));
     load.end();
+}
+
+/// Nor between its replicas, each of which could send a request to the other.
+#[test]
+fn an_ingress_to_the_controller_itself_is_503_and_no_loop() {
+    let namespace = Namespace::new();
+    let controller = shop(&namespace, 1, &self_signed());
+    namespace.apply(&[ingress(&namespace.name, "own.example", "headgate")]);
+    let status = || get(controller.http, "own.example", "/").status;
+    let asked = || {
+        let metrics = Metrics::parse(&get(controller.admin, "admin", "/metrics").text());
+        metrics.value("proxy_requests_total", &[("ingress", "headgate")])
+    };
+    until("503", || (status() == 503).then_some(()));
+    let before = asked();
+    assert_eq!([(); 20].map(|()| status()), [503; 20]);
+    assert_eq!(asked(), before + 20.0, "a request came back");
+    let events = until("an event", || {
+        let events = namespace.kubectl(&["events"]);
+        events.contains("is this proxy itself").then_some(events)
+    });
+    assert!(events.contains("EndpointSlice/headgate"), "{events}");
+
+    namespace.kubectl(&["scale", "deployment", "headgate", "--replicas=2"]);
+    namespace.rolled_out("headgate");
+    assert_eq!([(); 40].map(|()| status()), [503; 40]);
 }

@@ -86,6 +86,8 @@ ports:
   valueFrom: {fieldRef: {fieldPath: metadata.name}}
 - name: POD_NAMESPACE
   valueFrom: {fieldRef: {fieldPath: metadata.namespace}}
+- name: POD_IPS
+  valueFrom: {fieldRef: {fieldPath: status.podIPs}}
 {{- with .Values.controller.extraEnvs }}
 {{ toYaml . }}
 {{- end }}
