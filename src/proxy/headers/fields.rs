@@ -183,8 +183,9 @@ static NOT_IN_TRAILERS: Table<()> = Table::new(&[
 pub(super) fn fate(name: &str) -> Fate {
     match REQUEST.find(name) {
         Some(fate) => fate,
-        // Backends that speak CGI take `X_Real_IP` for X-Real-IP.
-        None if memchr::memchr(b'_', name.as_bytes()).is_some() => Fate::Drop,
+        // Backends that speak CGI take `X_Real_IP`, and some `X.Real~IP`, for X-Real-IP; and some guess. Most such names do
+        // not pass nginx either.
+        None if !is_plain(name) => Fate::Drop,
         None if is_claim(name) => Fate::Claim,
         None => Fate::Keep,
     }
@@ -210,6 +211,16 @@ pub(super) fn is_barred_from_trailers(name: &str) -> bool {
         || is_claim(name)
         || name.starts_with("if-")
         || name.starts_with("access-control-")
+}
+
+/// Words of letters and digits, with one hyphen between two of them. Without branches within, so that it is done many
+/// bytes at a time.
+fn is_plain(name: &str) -> bool {
+    let name = name.as_bytes();
+    let words = name.iter().fold(true, |fine, byte| fine & (byte.is_ascii_alphanumeric() | (*byte == b'-')));
+    let pairs = name.iter().zip(&name[1..]);
+    let single = pairs.fold(true, |fine, (one, next)| fine & !((*one == b'-') & (*next == b'-')));
+    words && single && name.first() != Some(&b'-') && name.last() != Some(&b'-')
 }
 
 fn is_claim(name: &str) -> bool {

@@ -27,8 +27,11 @@ fn hop_by_hop_fields_end_here() {
 }
 
 #[test]
-fn names_with_an_underscore_end_here() {
-    for name in ["x_real_ip", "X_Forwarded_For", "x-auth_user", "_", "content_length", "transfer_encoding"] {
+fn names_that_backends_mix_up_with_others_end_here() {
+    let underscores = ["x_real_ip", "X_Forwarded_For", "x-auth_user", "_", "content_length", "transfer_encoding"];
+    let others = "!#$%&'*+.^`|~-".chars().map(|odd| format!("x-real-{odd}ip")).collect::<Vec<_>>();
+    let ends = ["-x-real-ip", "x-real-ip-", "-", "--"];
+    for name in underscores.into_iter().chain(others.iter().map(String::as_str)).chain(ends) {
         assert_eq!(Client::trusted().passes(&[(name, "evil")]), [], "{name}");
     }
 }

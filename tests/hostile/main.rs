@@ -1,0 +1,16 @@
+//! Hostile traffic and faults. `cases.yaml` has every case that is known and says which test shows what becomes of it, here
+//! or elsewhere; `make hostile` runs them and prints which held.
+//!
+//! Reading order: `cases` (the list), `watched` (what must hold whatever was sent), then what is sent.
+#![allow(clippy::unwrap_used, reason = "in a test an unexpected error is a failure, and this is where it shows")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod bodies;
+mod cases;
+mod floods;
+mod guardian;
+mod mutations;
+mod upgrades;
+mod watched;
