@@ -83,7 +83,7 @@ impl Cluster {
         Ok(Cluster { kubectl, kubeconfig, node: Some(Node { state, _script: script }) })
     }
 
-    fn apply_crds(&self) {
+    pub(crate) fn apply_crds(&self) {
         let crds = concat!(env!("CARGO_MANIFEST_DIR"), "/crds");
         self.kubectl(&["apply", "--server-side", "--filename", crds]);
         // It fails at once where there are no conditions yet.

@@ -13,6 +13,8 @@ mod faults;
 mod install;
 mod kubernetes;
 mod load;
+mod manifests;
+mod named;
 mod namespace;
 mod node;
 mod objects;

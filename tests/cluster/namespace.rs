@@ -73,7 +73,8 @@ impl Namespace {
         self.kubectl(&["rollout", "status", PATIENCE, "deployment", deployment]);
     }
 
-    fn own(&self, objects: &[Value]) -> Vec<Value> {
+    /// The same objects in this namespace.
+    pub(crate) fn own(&self, objects: &[Value]) -> Vec<Value> {
         let own = |object: &Value| {
             let mut object = object.clone();
             object["metadata"]["namespace"] = self.name.as_str().into();

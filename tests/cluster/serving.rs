@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 
+use http::Request;
 use serde_json::{Value, json};
 use tokio::join;
 
 use crate::controller::Controller;
+use crate::kubernetes::PATIENCE;
 use crate::load::Load;
 use crate::namespace::Namespace;
 use crate::objects::{echo, of_class, tls_ingress};
@@ -112,44 +114,76 @@ fn a_renewed_certificate_is_shown_and_no_connection_dropped() {
     load.end();
 }
 
-/// What cert-manager makes while a certificate is being asked for, its annotation included.
+/// What cert-manager makes while a certificate is being asked for: since 1.18 with the path type Exact, before, or by a
+/// feature gate, with the other one.
 #[test]
-fn a_solver_of_acme_challenges_is_served_beside_a_redirecting_host() {
+fn solvers_of_acme_challenges_are_served_beside_a_redirecting_host() {
     let namespace = Namespace::new();
     namespace.apply(&echo("shop", 1));
     namespace.apply(&[tls_secret("shop", &self_signed()), tls_ingress(&namespace.name, HOST, "shop")]);
     let controller = Controller::start(&namespace);
     until("the redirect", || (get(controller.http, HOST, "/").status == 308).then_some(()));
 
-    let challenge = "/.well-known/acme-challenge/LoqXcYV8q5ONbJQxbmR7SCTNo3tiAXDfowyjxAjEuX0";
-    assert_eq!(get(controller.http, HOST, challenge).status, 308);
-    let solver = "cm-acme-http-solver-x7zq2";
-    namespace.apply(&echo(solver, 1));
-    let backend = json!({ "service": { "name": solver, "port": { "number": 80 } } });
-    let rule = rule_to(HOST, challenge, "ImplementationSpecific", backend);
-    let ingress = of_class(&namespace.name, ingress(solver, &[rule]));
-    let everybody = "0.0.0.0/0,::/0";
-    namespace.apply(&[with_annotation(ingress, "nginx.ingress.kubernetes.io/whitelist-source-range", everybody)]);
-    namespace.rolled_out(solver);
-    let answer = until("the solver's answer", || {
-        Some(get(controller.http, HOST, challenge)).filter(|answer| answer.status == 200)
-    });
-    assert_eq!((&answer.json()["service"], &answer.json()["path"]), (&solver.into(), &challenge.into()));
-    assert_eq!(get(controller.http, HOST, "/").status, 308);
+    for (token, path_type) in [("LoqXcYV8q5ONbJQxbmR7", "Exact"), ("SCTNo3tiAXDfowyjxAjE", "ImplementationSpecific")] {
+        let challenge = format!("/.well-known/acme-challenge/{token}");
+        assert_eq!(get(controller.http, HOST, &challenge).status, 308);
+        let solver = format!("cm-acme-http-solver-{}", path_type.to_lowercase());
+        namespace.apply(&solver_objects(&namespace.name, &solver, &challenge, path_type));
+        namespace.rolled_out(&solver);
+        let answer = until("the solver's answer", || {
+            Some(get(controller.http, HOST, &challenge)).filter(|answer| answer.status == 200)
+        });
+        assert_eq!((&answer.json()["service"], &answer.json()["path"]), (&solver.into(), &challenge.clone().into()));
+        let below = get(controller.http, HOST, &format!("{challenge}/x")).status;
+        assert_eq!(below, if path_type == "Exact" { 308 } else { 200 }, "{path_type}");
+        assert_eq!(get(controller.http, HOST, "/").status, 308);
+    }
 }
 
+/// The Service has port 8089 and is of type NodePort; the Ingress lets everybody in.
+fn solver_objects(class: &str, solver: &str, challenge: &str, path_type: &str) -> Vec<Value> {
+    let [deployment, mut service]: [Value; 2] = echo(solver, 1).try_into().unwrap();
+    service["spec"]["type"] = "NodePort".into();
+    service["spec"]["ports"][0]["port"] = 8089.into();
+    let backend = json!({ "service": { "name": solver, "port": { "number": 8089 } } });
+    let ingress = of_class(class, ingress(solver, &[rule_to(HOST, challenge, path_type, backend)]));
+    let everybody = "0.0.0.0/0,::/0";
+    let ingress = with_annotation(ingress, "nginx.ingress.kubernetes.io/whitelist-source-range", everybody);
+    vec![deployment, service, ingress]
+}
+
+/// As the README has it: an Ingress with TLS and a ProxyPolicy on both of its sides.
 #[tokio::test]
-async fn http2_and_websockets_come_through() {
+async fn every_protocol_comes_through_the_port_of_the_node_as_the_policy_says() {
     let namespace = Namespace::new();
-    let controller = shop(&namespace, 1, &self_signed());
+    let mut both = policy("shop", "Ingress", "shop", json!({ "request": { "methods": ["GET"] } }));
+    let backend = forgiving();
+    both["spec"]["targetRefs"].as_array_mut().unwrap().push(backend["spec"]["targetRefs"][0].clone());
+    both["spec"]["retry"] = backend["spec"]["retry"].clone();
+    namespace.apply(&[both]);
+    let controller = shop(&namespace, 3, &self_signed());
+    let programmed = "--for=jsonpath={.status.ancestors[0].conditions[?(@.type==\"Programmed\")].status}=True";
+    namespace.kubectl(&["wait", programmed, PATIENCE, "proxypolicy", "shop"]);
+
+    is_limited_to_get(Client::connect(controller.http));
+    is_limited_to_get(Tls::to(HOST).connect(controller.https));
     let client = H2Client::tls(controller.https, HOST).await;
     let answers = join!(client.get("https://shop.example/one"), client.get("https://shop.example/two"));
     for (answer, path) in [(answers.0, "/one"), (answers.1, "/two")] {
         let answer: Value = serde_json::from_str(&answer.text()).unwrap();
         assert_eq!((&answer["path"], &answer["service"]), (&json!(path), &json!("shop")));
     }
+    let refused = client.request(Request::post("https://shop.example/three").body(()).unwrap(), b"").await;
+    assert_eq!(refused.status, 405);
     is_echoed(Client::connect(controller.http));
     is_echoed(Tls::to(HOST).connect(controller.https));
+}
+
+fn is_limited_to_get<S: Read + Write>(mut client: Client<S>) {
+    assert_eq!(client.get(HOST, "/cart").json()["service"], "shop");
+    client.send(format!("POST /cart HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 0\r\n\r\n"));
+    let refused = client.response();
+    assert_eq!((refused.status, refused.header("allow")), (405, Some("GET")));
 }
 
 /// A handshake, and then a masked frame, which comes back unmasked.
