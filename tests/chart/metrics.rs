@@ -93,7 +93,7 @@ fn thresholds_and_rules_of_the_user_are_in_the_rule() {
     };
     let expression = |set: &[&str], name: &str| alert(set, name).unwrap()["expr"].as_str().unwrap().to_owned();
     let threshold = |name: &str, value: &str| format!("controller.metrics.prometheusRule.thresholds.{name}={value}");
-    assert!(expression(&[], "HeadgateErrorRatio").ends_with("> 0.05"));
+    assert!(expression(&[], "HeadgateErrorRatio").ends_with("> 0.01"), "as the file says");
     assert!(expression(&[&threshold("errorRatio", "0.2")], "HeadgateErrorRatio").ends_with("> 0.2"));
     assert!(expression(&[&threshold("p99Seconds", "2.5")], "HeadgateSlow").ends_with("> 2.5"));
     assert!(expression(&[&threshold("certificateDays", "20")], "HeadgateCertificateExpires").ends_with("< 20 * 86400"));
@@ -106,10 +106,13 @@ fn thresholds_and_rules_of_the_user_are_in_the_rule() {
 fn the_dashboard_is_where_the_sidecar_looks() {
     let rendered = Rendered::of(&ci("metrics"), &[]);
     let map = rendered.named("ConfigMap", "release-headgate-dashboards");
-    assert_eq!(map["metadata"]["labels"]["grafana_dashboard"], "1");
+    assert_eq!(map["metadata"]["labels"]["grafana_dashboard"], "yes", "as the file says");
     assert_eq!(map["metadata"]["namespace"], "monitoring");
     let shown: Value = serde_json::from_str(map["data"]["headgate.json"].as_str().unwrap()).unwrap();
     assert_eq!(shown, dashboard());
+    let by_default = Rendered::with(&["controller.metrics.dashboards.enabled=true"]);
+    let map = by_default.named("ConfigMap", "release-headgate-dashboards");
+    assert_eq!(map["metadata"]["labels"]["grafana_dashboard"], "1");
 }
 
 fn alerts() -> Vec<Expression> {

@@ -10,7 +10,7 @@ use crate::rendered::{Rendered, ci, helm, root, template, value_files};
 #[test]
 fn what_each_file_of_values_gives_is_known_to_kubernetes() {
     let files = value_files();
-    assert_eq!(files.len(), 11, "{files:?}");
+    assert_eq!(files.len(), 10 + 3, "{files:?}");
     for file in &files {
         let lint = helm(&["lint", "--strict", "charts/headgate", "--values", file.to_str().unwrap()]);
         assert!(lint.status.success(), "{}: {}", file.display(), String::from_utf8_lossy(&lint.stdout));

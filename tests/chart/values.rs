@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use serde_json::Value;
 
-use crate::rendered::{ci, parse, read, root, template};
+use crate::rendered::{ci, parse, read, root, template, value_files};
 
 const README: &str = "charts/headgate/README.md";
 const BEGIN: &str = "<!-- values: `make golden` writes this table -->\n";
@@ -88,6 +88,19 @@ fn compare(path: &str, value: &Value, schema: &Value, described: &[String], wron
             None => wrong.push(format!("{path}: only values.yaml has it")),
         }
     }
+}
+
+/// What no file sets is rendered by no test, and seen by no schema of Kubernetes.
+#[test]
+fn every_value_is_set_by_some_file() {
+    let files: Vec<Value> =
+        value_files().iter().map(|file| parse(&std::fs::read_to_string(file).unwrap()).remove(0)).collect();
+    let text = read("charts/headgate/values.yaml");
+    let paths = described(&text).into_iter().map(|(path, _)| path);
+    let is_set =
+        |path: &String| files.iter().any(|file| file.pointer(&format!("/{}", path.replace('.', "/"))).is_some());
+    let never: Vec<_> = paths.filter(|path| !is_set(path)).collect();
+    assert!(never.is_empty(), "{never:#?}");
 }
 
 #[test]
