@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Gets what the tests need beyond Rust, where it can: a C compiler, curl, nghttp2's clients, what makes network
-# namespaces, and a Python environment with a websocket, a gRPC and an HTTP/2 library in target/test-tools; Helm with what
-# the chart is checked against; and what tests/cluster makes a Kubernetes node of. Says what is missing otherwise, but for
+# namespaces, judges of HTTP and TLS, and a Python environment with libraries for websockets, gRPC and HTTP/2 in
+# target/test-tools; Helm with what the chart is checked against; and what tests/cluster makes a Kubernetes node of. Says what is missing otherwise, but for
 # the node, whose tests say that. Does nothing the second time.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 environment=target/test-tools
-packages=(websockets grpcio h2)
+packages=(websockets grpcio h2 sslyze)
 missing=()
 
 have() { command -v "$1" >/dev/null 2>&1; }
@@ -37,7 +37,7 @@ component() {
 
 python_can_make_environments() { python3 -c 'import ensurepip, venv' >/dev/null 2>&1; }
 
-imports() { "$environment/bin/python" -c 'import websockets, grpc, h2' >/dev/null 2>&1; }
+imports() { "$environment/bin/python" -c 'import websockets, grpc, h2, sslyze' >/dev/null 2>&1; }
 
 python_environment() {
     imports && return
@@ -70,7 +70,10 @@ need unshare util-linux
 need curl curl
 need nghttp nghttp2-client
 need h2load nghttp2-client
+need slowhttptest slowhttptest
+need testssl testssl.sh openssl
 python_environment
+tests/foreign/tools.sh || missing+=("what tests/foreign builds (it says why above)")
 tests/chart/tools.sh || missing+=("what tests/chart needs (it says why above)")
 node_programs
 

@@ -85,11 +85,8 @@ pub fn check(parts: &Parts, tls: bool, max_fields: usize) -> Result<Checked, Pro
 }
 
 fn check_framing(headers: &HeaderMap, version: Version) -> Result<(), ProxyError> {
-    // On HTTP/1 `framing` has read it; h2 knows that it is a number, but not whether a body can have it.
-    if version == Version::HTTP_2
-        && let Some(value) = headers.get(CONTENT_LENGTH)
-    {
-        framing::length(value.as_bytes())?;
+    if version == Version::HTTP_2 {
+        check_http2_values(headers)?;
     }
     let mut expectations = headers.get_all(EXPECT).iter();
     match (expectations.next(), expectations.next()) {
@@ -98,6 +95,20 @@ fn check_framing(headers: &HeaderMap, version: Version) -> Result<(), ProxyError
         (Some(one), None) if one.as_bytes().eq_ignore_ascii_case(b"100-continue") => Ok(()),
         _ => Err(ProxyError::ExpectationFailed),
     }
+}
+
+/// What `framing` judges on HTTP/1.
+fn check_http2_values(headers: &HeaderMap) -> Result<(), ProxyError> {
+    // h2 knows that it is a number, but not whether a body can have it.
+    if let Some(value) = headers.get(CONTENT_LENGTH) {
+        framing::length(value.as_bytes())?;
+    }
+    let padded = |value: &HeaderValue| matches!(value.as_bytes(), [b' ' | b'\t', ..] | [.., b' ' | b'\t']);
+    if headers.values().any(padded) {
+        // RFC 9113 §8.2.1.
+        return Err(ProxyError::BadRequest("a blank before or behind the value of a field"));
+    }
+    Ok(())
 }
 
 fn check_method(parts: &Parts) -> Result<Option<Connect>, ProxyError> {

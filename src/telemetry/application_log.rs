@@ -14,8 +14,9 @@ pub enum LogFormat {
     Json,
 }
 
-/// What they say of the API server is told by the watches, once and with the way out. A filter that names them wins.
-const QUIET: &str = "kube_client=off,kube_runtime=off";
+/// What kube's crates say of the API server is told by the watches, once and with the way out; what h2 says, any client can
+/// make it say again and again. A filter that names them wins.
+const QUIET: &str = "kube_client=off,kube_runtime=off,h2=off";
 
 /// Installs the process's subscriber; `filter` is a level or an env-filter directive list.
 pub fn init(filter: &str, format: LogFormat) -> Result<(), String> {

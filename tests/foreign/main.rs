@@ -7,7 +7,10 @@ mod support;
 
 mod curl;
 mod grpc;
+mod h2spec;
 mod http2_websocket;
 mod nghttp2;
+mod slowhttptest;
+mod tls;
 mod tools;
 mod websocket;

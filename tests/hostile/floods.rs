@@ -271,6 +271,36 @@ fn resets_within_answers_give_their_window_back() {
     until("the end of what nobody wants", || (backend.open() <= 1).then_some(()));
 }
 
+/// Else clients could fill the disk with them.
+#[test]
+fn nothing_that_a_client_does_is_a_line_of_the_application_log() {
+    let backend = Backend::answering("ok");
+    let proxy = Headgate::before(&backend);
+    let before = proxy.stderr();
+    let mut frames = Frames::connect(proxy.http);
+    frames.send(PING, ACK, 0, b"invalid\0");
+    frames.get(1, "a.example", "/");
+    assert_eq!(frames.status(1), 200);
+    for (kind, stream, payload) in
+        [(SETTINGS, 1, &b""[..]), (WINDOW_UPDATE, 0, &[0; 4]), (DATA, 9, b"x"), (200, 0, b"x")]
+    {
+        let mut frames = Frames::connect(proxy.http);
+        frames.send(kind, 0, stream, payload);
+        frames.get(1, "a.example", "/");
+        refused(&mut frames);
+    }
+    for text in ["\x16\x03\x01\0\x05hello", "GET / HTTP/1.1\r\n\r\n", "\x15\x03\x01\0\x02\x01\0"] {
+        for address in [proxy.http, proxy.https] {
+            let mut client = Client::connect(address);
+            client.send(text);
+            client.shutdown_write();
+            client.rest();
+        }
+    }
+    assert_eq!(get(proxy.http, "a.example", "/").status, 200);
+    assert_eq!(proxy.stderr(), before);
+}
+
 /// A backend that speaks HTTP/2 and, once it is asked, sends `flood` for ever.
 fn flooding(listener: TcpListener, flood: Vec<u8>) {
     std::thread::spawn(move || {
