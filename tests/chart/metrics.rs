@@ -2,12 +2,15 @@
 //! says in `tests/cluster`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
 use std::sync::LazyLock;
 
 use serde_json::{Value, json};
+use tempfile::NamedTempFile;
 
 use crate::rendered::{Rendered, ci, read};
 use crate::support::objects::{policy, tls_site};
+use crate::support::tools::tool;
 use crate::support::{Backend, Headgate, TestCertificate, get, ports::ClosedPort};
 
 /// Only a process in a cluster has them, by these labels.
@@ -113,6 +116,53 @@ fn the_dashboard_is_where_the_sidecar_looks() {
     let by_default = Rendered::with(&["controller.metrics.dashboards.enabled=true"]);
     let map = by_default.named("ConfigMap", "release-headgate-dashboards");
     assert_eq!(map["metadata"]["labels"]["grafana_dashboard"], "1");
+}
+
+/// Where there is none, an expression is to say so.
+#[test]
+fn no_expression_makes_data_up() {
+    let made_up: Vec<_> = [alerts(), panels()].concat().into_iter().filter(|(_, of)| of.contains("vector(")).collect();
+    assert!(made_up.is_empty(), "{made_up:#?}");
+}
+
+#[test]
+fn each_panel_says_what_it_shows() {
+    let dashboard = dashboard();
+    let panels = dashboard["panels"].as_array().unwrap();
+    let says = |value: &Value| value.as_str().is_some_and(|text| !text.is_empty());
+    for panel in panels.iter().filter(|panel| panel["type"] != "row") {
+        assert_eq!(panel["datasource"], json!({ "type": "prometheus", "uid": "${datasource}" }), "{panel:#}");
+        assert!(says(&panel["title"]) && says(&panel["description"]), "{panel:#}");
+        assert!(says(&panel["fieldConfig"]["defaults"]["unit"]), "{panel:#}");
+        let targets = panel["targets"].as_array().unwrap();
+        let is_named = |target: &Value| panel["type"] != "timeseries" || says(&target["legendFormat"]);
+        assert!(!targets.is_empty() && targets.iter().all(is_named), "{panel:#}");
+    }
+}
+
+/// What Grafana's own schema finds wrong with a dashboard.
+fn wrong(dashboard: &str) -> String {
+    let file = NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), dashboard).unwrap();
+    let output = Command::new(tool("grafana-schema")).arg(file.path()).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn the_dashboard_is_of_grafanas_schema() {
+    let text = read("charts/headgate/dashboards/headgate.json");
+    assert_eq!(wrong(&text), "");
+    for (right, slip, complaint) in [
+        ("\"schemaVersion\"", "\"schemaversion\"", "unexpected field 'schemaversion'"),
+        ("\"showLegend\"", "\"legend\"", "unexpected field 'legend'"),
+        ("\"min\": 0", "\"least\": 0", "unexpected field 'least'"),
+        ("\"expr\"", "\"query\"", "unexpected field 'query'"),
+    ] {
+        assert!(text.contains(right), "{right}");
+        let found = wrong(&text.replace(right, slip));
+        assert!(found.contains(complaint), "{slip}: {found}");
+    }
 }
 
 fn alerts() -> Vec<Expression> {

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Gets what the tests of the chart need, once, into ~/.cache/headgate/tools: Helm, the OpenAPI document of Kubernetes, the
-# definitions of the Prometheus Operator and what reads a file as kind does, all from Go modules. Needs Go.
+# definitions of the Prometheus Operator, and what reads a file as kind does and a dashboard as Grafana does, all from Go
+# modules. Needs Go.
 set -euo pipefail
 cd "$(dirname "$0")"
 
-HELM=v4.3.1 KUBERNETES=v1.35.4 OPERATOR=v0.85.0 KIND=v0.33.0
+HELM=v4.3.1 KUBERNETES=v1.35.4 OPERATOR=v0.91.0 KIND=v0.33.0 GRAFANA=v0.0.22
 tools=${XDG_CACHE_HOME:-$HOME/.cache}/headgate/tools
 
 module() { # PATH@VERSION: prints where it is
@@ -36,15 +37,15 @@ operator() {
         cat "$file"
     done
 }
-kind_config() {
-    local folder
-    folder=$(mktemp -d)
-    cp -r --no-preserve=mode "$(module "sigs.k8s.io/kind@$KIND")/." "$folder"
-    mkdir "$folder/pkg/kind-config"
-    cp kind.go "$folder/pkg/kind-config/main.go"
-    (cd "$folder" && go build -o kind-config ./pkg/kind-config)
-    cat "$folder/kind-config"
-    rm -r "$folder"
+built_in() { # PATH@VERSION FOLDER FILE: a program of ours, in a copy of the module, so that it may use all of it
+    local copy
+    copy=$(mktemp -d)
+    cp -r --no-preserve=mode "$(module "$1")/." "$copy"
+    mkdir "$copy/$2"
+    cp "$3" "$copy/$2/main.go"
+    (cd "$copy" && go build -o program "./$2")
+    cat "$copy/program"
+    rm -r "$copy"
 }
 
 command -v go >/dev/null || { echo "the tests of the chart need Go (1.21 or newer, https://go.dev/dl)" >&2; exit 1; }
@@ -52,7 +53,9 @@ mkdir -p "$tools"
 exec 9>"$tools/lock"
 flock 9
 put helm "$HELM" helm
-put kind-config "$KIND $(sha256sum <kind.go)" kind_config
-chmod +x "$tools"/{helm,kind-config}
+put kind-config "$KIND $(sha256sum <kind.go)" built_in "sigs.k8s.io/kind@$KIND" pkg/kind-config kind.go
+put grafana-schema "$GRAFANA $(sha256sum <dashboard.go)" \
+    built_in "github.com/grafana/grafana-foundation-sdk/go@$GRAFANA" grafana-schema dashboard.go
+chmod +x "$tools"/{helm,kind-config,grafana-schema}
 put kubernetes.json "$KUBERNETES" kubernetes
 put prometheus-operator.yaml "$OPERATOR" operator
