@@ -5,6 +5,7 @@
 #                              headgate.test/busybox:1; waits for another run.
 #                              Prints `ready STATE` once the node is Ready: the folder of kubeconfig, log/ and all else
 #   cluster.sh stop|start NAME one of the components, with STATE in the environment
+#   cluster.sh load NAME       into the node: NAME.tar of what `build.sh monitoring` builds, with STATE in the environment
 # Also in STATE's cluster: nsenter --net=/run/netns/headgate-node|headgate-client COMMAND.
 set -euo pipefail
 HERE=$(cd "$(dirname "$0")" && pwd)
@@ -230,7 +231,10 @@ down() (
 
 run() { # BINARY
     needs
-    KUBE=$("$HERE/kube.sh") || fail "Kubernetes could not be built; what is needed stands above"
+    local monitoring
+    # Before there is a node that would have to share the processors.
+    KUBE=$("$HERE/build.sh" kube) && monitoring=$("$HERE/build.sh" monitoring) ||
+        fail "Kubernetes or Prometheus could not be built; what is needed stands above"
     exec 9<>$LOCK
     flock --nonblock 9 || { echo "cluster: waiting for the end of another run" >&2; flock 9; }
     STATE=$(cat $LOCK)
@@ -242,6 +246,7 @@ run() { # BINARY
     trap down EXIT
     trap 'exit 130' INT TERM HUP PIPE
     ln -s "$KUBE" "$STATE/kube"
+    ln -s "$monitoring" "$STATE/monitoring"
     up "$1"
     echo "ready $STATE"
     while read -r; do :; done
@@ -250,5 +255,6 @@ run() { # BINARY
 case ${1:-} in
     run) run "$2" ;;
     stop | start) KUBE=$STATE/kube KUBECONFIG=$STATE/kubeconfig "$@" ;;
-    *) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 2 ;;
+    load) load "$STATE/monitoring/$2.tar" ;;
+    *) sed -n '2,10s/^# \{0,1\}//p' "$0"; exit 2 ;;
 esac

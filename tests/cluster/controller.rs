@@ -27,7 +27,13 @@ impl Controller {
     /// Installs it and waits until it is ready. Its class has the namespace's name.
     #[track_caller]
     pub(crate) fn start(namespace: &Namespace) -> Self {
-        succeed(&helm(namespace, &["install", "headgate", CHART, "--wait", "--timeout=90s"], Some(&values(namespace))));
+        Self::with(namespace, &values(namespace))
+    }
+
+    /// The same with these values.
+    #[track_caller]
+    pub(crate) fn with(namespace: &Namespace, values: &Value) -> Self {
+        succeed(&helm(namespace, &["install", "headgate", CHART, "--wait", "--timeout=90s"], Some(values)));
         let ports = namespace.object(&["service", "headgate"])["spec"]["ports"].clone();
         let node = node_address(namespace);
         let port = |at: usize| SocketAddr::new(node, ports[at]["nodePort"].as_u64().unwrap().try_into().unwrap());

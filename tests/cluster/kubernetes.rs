@@ -59,7 +59,7 @@ impl Cluster {
     }
 
     fn named(kubeconfig: PathBuf) -> Result<Self, String> {
-        let kube = Command::new(format!("{SCRIPTS}/kube.sh")).stderr(Stdio::inherit()).output().unwrap();
+        let kube = Command::new(format!("{SCRIPTS}/build.sh")).arg("kube").stderr(Stdio::inherit()).output().unwrap();
         if !kube.status.success() {
             return Err("kubectl could not be built".to_owned());
         }
@@ -201,6 +201,12 @@ impl Node {
         let process = processes.into_iter().find(|process| is_it(process)).unwrap();
         let pid = process.file_name().unwrap().to_str().unwrap().parse().unwrap();
         kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
+    }
+
+    /// Gives it an image that is built for it.
+    #[track_caller]
+    pub(crate) fn load(&self, image: &str) {
+        self.script("load", image);
     }
 
     #[track_caller]

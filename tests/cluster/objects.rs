@@ -39,7 +39,8 @@ fn container(service: &str) -> Value {
     })
 }
 
-fn service(name: &str) -> Value {
+/// For the pods of the Deployment that is named like it.
+pub(crate) fn service(name: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Service",
         "metadata": { "name": name },

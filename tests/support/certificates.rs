@@ -1,6 +1,7 @@
 //! Certificates made for a test: self-signed or an authority's, told apart by their DER.
 
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use rcgen::{CertificateParams, CertifiedIssuer, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -60,6 +61,14 @@ impl TestCertificate {
     /// RSA for these DNS names, self-signed.
     pub fn rsa_for_names(names: &[&str]) -> Self {
         Self::with_algorithm(names, &rcgen::PKCS_RSA_SHA256)
+    }
+
+    /// As [`TestCertificate::for_names`], valid for so long from now on.
+    pub fn ending(names: &[&str], after: Duration) -> Self {
+        let mut params = params(names);
+        params.not_after = (SystemTime::now() + after).into();
+        let key = KeyPair::generate().unwrap();
+        Self::new(&params.self_signed(&key).unwrap(), &key)
     }
 
     fn with_algorithm(names: &[&str], algorithm: &'static rcgen::SignatureAlgorithm) -> Self {
