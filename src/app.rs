@@ -39,7 +39,7 @@ use lookups::Lookups;
 use pace::Pace;
 use signals::{Asked, Signals};
 use source::Source;
-pub use source::{report_settings, scope};
+pub use source::{client, report_settings, scope};
 use tasks::Tasks;
 
 /// How long the last lines of the access log may take to be written.
@@ -53,6 +53,9 @@ pub fn serve(mut config: Config, file: Option<Settings>) -> anyhow::Result<()> {
     init_application_log(&config.log_filter, config.log_format).map_err(anyhow::Error::msg)?;
     if !config.meaningless.is_empty() {
         tracing::warn!("{}: passed over, since they mean nothing for a plain proxy", config.meaningless.join(", "));
+    }
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
     }
     descriptors::fit(&mut config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -103,7 +106,10 @@ impl Process {
     async fn start(config: Config, file: Option<Settings>) -> anyhow::Result<Self> {
         // First, so that a signal that comes during the start is not lost.
         let signals = Signals::install().context("cannot take signals")?;
-        let metrics = Metrics::new(config.workers);
+        let metrics = Metrics::with(config.workers, config.metrics.clone());
+        for name in metrics.excluded_in_vain() {
+            tracing::warn!("--exclude-metrics {name}: there is no metric of that name");
+        }
         let access_log = AccessLog::open(config.access_log.clone(), config.access_log_format).map_err(no_access_log)?;
         metrics.watch_access_log(access_log.clone());
         let source = Source::open(&config, file).await?;
@@ -116,8 +122,14 @@ impl Process {
         let readiness = Readiness::new();
         let pending = vec![readiness.wait_for("the objects to serve"), readiness.wait_for("the listeners")];
         let site = Site::new(&config.limits, config.https_redirect_port, config.plain_port());
-        let admin =
-            admin::State::new(control.published(), metrics.clone(), readiness.clone(), config.debug_remote, site);
+        let admin = admin::State::new(
+            control.published(),
+            metrics.clone(),
+            readiness.clone(),
+            config.debug_remote,
+            config.health_check_path.clone(),
+            site,
+        );
         let (admin_address, admin_listener) = bind_admin(&config)?;
         tasks.spawn("the admin port", admin::serve(admin_listener, admin.clone()));
         if !source.is_whole() {
@@ -291,8 +303,8 @@ fn no_access_log(error: io::Error) -> anyhow::Error {
 }
 
 fn bind_admin(config: &Config) -> anyhow::Result<(SocketAddr, TcpListener)> {
-    let by = ChangedBy { address: config.bind_address_by, port: "--healthz-port" };
-    let (address, listeners) = listener::bind(config.bind_address, config.healthz_port, 1, by)?;
+    let by = ChangedBy { address: config.healthz_host_by, port: "--healthz-port" };
+    let (address, listeners) = listener::bind(config.healthz_host, config.healthz_port, 1, by)?;
     let listener = listeners.into_iter().next().expect("one was asked for");
     Ok((address, TcpListener::from_std(listener)?))
 }

@@ -5,6 +5,7 @@
 
 mod args;
 pub mod duration;
+mod foreign;
 mod limits;
 pub mod number;
 pub mod size;
@@ -17,9 +18,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args as _, Command};
+use http::Uri;
 
 use crate::snapshot::Reference;
-use crate::telemetry::{LogFormat, access_log};
+use crate::telemetry::{LogFormat, access_log, metrics};
 use crate::translate::Options;
 
 pub use args::{
@@ -42,6 +44,12 @@ pub struct Config {
     /// What set the port of HTTP, or the one of a plain proxy, whatever it speaks.
     pub http_port_by: &'static str,
     pub healthz_port: u16,
+    /// `--healthz-host`; else `bind_address`.
+    pub healthz_host: IpAddr,
+    /// What set it, for messages.
+    pub healthz_host_by: &'static str,
+    /// `--health-check-path`.
+    pub health_check_path: String,
     /// Number of data plane threads.
     pub workers: usize,
     /// `--https-redirect-port`: put into redirects if given.
@@ -56,12 +64,15 @@ pub struct Config {
     /// `--log-level`.
     pub log_filter: String,
     pub log_format: LogFormat,
+    pub metrics: metrics::Settings,
     pub limits: Limits,
     /// Connections to backends that the process holds at most; set by `app` from the limit of open files.
     pub backend_connections: usize,
     pub translate: Options,
     /// Flags that were given and mean nothing for a plain proxy, if this is one.
     pub meaningless: Vec<String>,
+    /// What flags of ingress-nginx ask for in vain.
+    pub warnings: Vec<String>,
 }
 
 /// Where it comes from what is served.
@@ -72,7 +83,7 @@ pub enum Source {
     /// `--config`: a file with `[[backends]]`.
     File(PathBuf),
     /// The API server of a cluster.
-    Cluster(Cluster),
+    Cluster(Box<Cluster>),
 }
 
 /// Which cluster, and what of it.
@@ -80,6 +91,10 @@ pub enum Source {
 pub struct Cluster {
     /// `--kubeconfig`; `None`: the one that this process is a pod of.
     pub kubeconfig: Option<PathBuf>,
+    /// `--apiserver-host`.
+    pub server: Option<Uri>,
+    /// `--certificate-authority`.
+    pub authority: Option<PathBuf>,
     /// `--watch-namespace`.
     pub namespace: Option<String>,
     /// `--watch-namespace-selector`.
@@ -122,7 +137,7 @@ impl Config {
     /// Settles the flags. `plain`: what the file of `--config` says, if it has `[[backends]]`. `available_cpus` counts
     /// where `--workers` is not given.
     pub fn resolve(args: Args, plain: Option<PlainPort>, available_cpus: usize) -> Result<Config, UsageError> {
-        let Args { source, objects, listen, traffic, logs, limits, origin } = args;
+        let Args { source, objects, listen, traffic, logs, metrics, limits, foreign, origin } = args;
         let (http_port, https_port) = match plain {
             None => (Some(listen.http_port), Some(listen.https_port)),
             Some(PlainPort::Http) => (Some(listen.http_port), None),
@@ -145,6 +160,12 @@ impl Config {
             https_port,
             http_port_by,
             healthz_port: listen.healthz_port,
+            healthz_host: listen.healthz_host.unwrap_or(listen.bind_address),
+            healthz_host_by: match listen.healthz_host {
+                Some(_) => "--healthz-host",
+                None => set_by("--bind-address", "bind_address"),
+            },
+            health_check_path: listen.health_check_path,
             workers: listen.workers.map_or(available_cpus, usize::from),
             https_redirect_port: traffic.https_redirect_port,
             server_header: traffic.server_header,
@@ -155,10 +176,16 @@ impl Config {
             access_log_format: logs.access_log_format,
             log_filter: logs.log_level,
             log_format: logs.log_format,
+            metrics: metrics::Settings {
+                status_classes: metrics.report_status_classes.unwrap_or(false),
+                time_buckets: metrics.time_buckets,
+                excluded: metrics.exclude_metrics.into_iter().collect(),
+            },
             limits,
             backend_connections: usize::MAX,
             translate,
             meaningless: plain.map(|_| meaningless(&origin.given)).unwrap_or_default(),
+            warnings: foreign.warnings,
         })
     }
 
@@ -175,11 +202,14 @@ impl Config {
 impl Source {
     /// `plain`: the file of `--config` has `[[backends]]`.
     pub fn of(args: SourceArgs, plain: bool) -> Result<Source, UsageError> {
-        let SourceArgs { dir, config, kubeconfig, cluster } = args;
+        let SourceArgs { dir, config, kubeconfig, apiserver_host, certificate_authority, cluster } = args;
         let named = [
             dir.as_ref().map(|dir| format!("--dir {}", dir.display())),
             config.as_ref().filter(|_| plain).map(|config| format!("the [[backends]] of {}", config.display())),
-            kubeconfig.as_ref().map(|kubeconfig| format!("--kubeconfig {}", kubeconfig.display())),
+            kubeconfig
+                .as_ref()
+                .map(|kubeconfig| format!("--kubeconfig {}", kubeconfig.display()))
+                .or_else(|| apiserver_host.as_ref().map(|server| format!("--apiserver-host {server}"))),
         ];
         if let [one, other, ..] = Vec::from_iter(named.into_iter().flatten()).as_slice() {
             return Err(UsageError(format!("{one} and {other} cannot both be served: leave one of them out")));
@@ -187,13 +217,15 @@ impl Source {
         match (dir, config) {
             (Some(dir), _) => Ok(Source::Folder(dir)),
             (None, Some(config)) if plain => Ok(Source::File(config)),
-            (None, _) if kubeconfig.is_none() && !is_pod() => Err(UsageError(
+            (None, _) if kubeconfig.is_none() && apiserver_host.is_none() && !is_pod() => Err(UsageError(
                 "nothing to serve: name a folder of YAML with --dir PATH, a file that has [[backends]] with --config \
                  FILE, or a cluster with --kubeconfig FILE (this process is not a pod of one)"
                     .into(),
             )),
-            (None, _) => Ok(Source::Cluster(Cluster {
+            (None, _) => Ok(Source::Cluster(Box::new(Cluster {
                 kubeconfig,
+                server: apiserver_host,
+                authority: certificate_authority,
                 namespace: cluster.watch_namespace,
                 namespace_selector: cluster.watch_namespace_selector,
                 mass_delete_hold: cluster.mass_delete_hold,
@@ -203,7 +235,7 @@ impl Source {
                 update_status_on_shutdown: cluster.update_status_on_shutdown.unwrap_or(true),
                 election_id: (!cluster.disable_leader_election.unwrap_or(false)).then_some(cluster.election_id),
                 election_ttl: cluster.election_ttl,
-            })),
+            }))),
         }
     }
 
@@ -253,6 +285,7 @@ pub fn options(
         refuse_local_endpoints: cluster.is_some(),
         own_endpoints: Vec::new(),
         external_name: objects.enable_svc_external_name.unwrap_or(!disabled),
+        no_catch_all: objects.disable_catch_all.unwrap_or(false),
         annotations_prefix,
         default_certificate: objects.default_ssl_certificate.clone(),
         default_backend: objects.default_backend_service.clone(),

@@ -33,6 +33,8 @@ pub struct State {
     readiness: Arc<Readiness>,
     /// `--debug-remote`: `/debug/*` answers all peers, not only those on loopback.
     debug_remote: bool,
+    /// `--health-check-path`: answered as `/healthz` is.
+    health_check_path: String,
     /// For `/debug/explain`.
     site: Site,
     findings: Mutex<Findings>,
@@ -57,6 +59,7 @@ impl State {
         metrics: Arc<Metrics>,
         readiness: Arc<Readiness>,
         debug_remote: bool,
+        health_check_path: String,
         site: Site,
     ) -> Arc<Self> {
         let findings =
@@ -66,6 +69,7 @@ impl State {
             metrics,
             readiness,
             debug_remote,
+            health_check_path,
             site,
             findings: Mutex::new(findings),
             documents: Arc::new(Semaphore::new(DOCUMENTS)),

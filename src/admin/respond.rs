@@ -48,7 +48,7 @@ pub(super) async fn respond<B>(state: Arc<State>, peer: SocketAddr, request: Req
     if (path == "/debug" || path.starts_with("/debug/")) && !may_debug(&state, peer) {
         return plain(StatusCode::FORBIDDEN, "only from the process's own host, or with --debug-remote".into());
     }
-    let Some(resource) = resource(path) else {
+    let Some(resource) = resource(path, &state.health_check_path) else {
         return plain(StatusCode::NOT_FOUND, "not found; what is there: /".into());
     };
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
@@ -72,7 +72,10 @@ pub(super) async fn respond<B>(state: Arc<State>, peer: SocketAddr, request: Req
     }
 }
 
-fn resource(path: &str) -> Option<Resource> {
+fn resource(path: &str, health_check_path: &str) -> Option<Resource> {
+    if path == health_check_path {
+        return Some(Resource::Alive);
+    }
     PATHS.iter().find(|(known, ..)| *known == path).map(|(_, resource, _)| *resource)
 }
 

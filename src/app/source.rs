@@ -13,7 +13,9 @@ use crate::config::{self, Config};
 use crate::snapshot::Reference;
 use crate::source::file::{ConfigFile, Settings};
 use crate::source::folder::{Folder, OpenError, SourceProblem};
-use crate::source::kubernetes::{Cluster, Figures, Findings, Publish, ReportSettings, Reporter, Scope, connect};
+use crate::source::kubernetes::{
+    Cluster, Figures, Findings, NoCluster, Publish, ReportSettings, Reporter, Scope, connect,
+};
 use crate::telemetry::{Metrics, WatchedKind};
 use crate::translate::{Objects, Options, Report};
 
@@ -34,7 +36,7 @@ impl Source {
                 Ok(Source::File(ConfigFile::open(path, server, plain)?))
             }
             config::Source::Cluster(cluster) => {
-                let client = connect(cluster.kubeconfig.as_deref()).await.context("the cluster cannot be served")?;
+                let client = client(cluster).await.context("the cluster cannot be served")?;
                 let settings = report_settings(cluster, &client, &config.translate);
                 let watched = Cluster::open(&client, &scope(cluster, &config.translate));
                 let reporter = Reporter::start(client, &watched, settings);
@@ -160,6 +162,11 @@ impl Source {
             _ => {}
         }
     }
+}
+
+/// A client of the cluster that flags name.
+pub async fn client(cluster: &config::Cluster) -> Result<Client, NoCluster> {
+    connect(cluster.kubeconfig.as_deref(), cluster.server.as_ref(), cluster.authority.as_deref()).await
 }
 
 /// Who tells owners what, and how.

@@ -63,7 +63,7 @@ pub(super) fn served(source: SourceArgs, file: Option<Settings>, meaning: &Meani
 
 /// What the objects of a cluster mean.
 async fn cluster(named: &Cluster, options: &Options) -> anyhow::Result<Translation> {
-    let client = kubernetes::connect(named.kubeconfig.as_deref()).await.context("nothing can be told")?;
+    let client = app::client(named).await.context("nothing can be told")?;
     let mut cluster = kubernetes::Cluster::open(&client, &app::scope(named, options));
     let mut translator = Translator::default();
     let read = async {

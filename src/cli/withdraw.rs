@@ -26,7 +26,7 @@ pub(super) fn run(args: config::Args) -> anyhow::Result<()> {
 }
 
 async fn withdraw(config: &Config, named: &config::Cluster) -> anyhow::Result<()> {
-    let client = kubernetes::connect(named.kubeconfig.as_deref()).await.context("no addresses can be taken back")?;
+    let client = app::client(named).await.context("no addresses can be taken back")?;
     let settings = app::report_settings(named, &client, &config.translate);
     let mut cluster = Cluster::open(&client, &app::scope(named, &config.translate));
     let work = async {

@@ -7,14 +7,16 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Arg, Command};
+use http::Uri;
 use ipnet::IpNet;
 
+use super::foreign::Foreign;
 use super::{Limits, duration, number, values};
 use crate::snapshot::Reference;
-use crate::telemetry::{LogFormat, access_log};
+use crate::telemetry::{LogFormat, TimeBuckets, access_log};
 
 /// The value name by which [`for_every_flag`] knows a boolean.
-const BOOLEAN: &str = "BOOL";
+pub(super) const BOOLEAN: &str = "BOOL";
 
 /// Flags of `serve`.
 #[derive(clap::Args, Clone, Debug)]
@@ -30,7 +32,11 @@ pub struct Args {
     #[command(flatten)]
     pub logs: LogArgs,
     #[command(flatten)]
+    pub metrics: MetricsArgs,
+    #[command(flatten)]
     pub limits: Limits,
+    #[command(flatten)]
+    pub foreign: Foreign,
     /// Written by `cli`.
     #[arg(skip)]
     pub origin: Origin,
@@ -82,6 +88,14 @@ pub struct SourceArgs {
     /// Serve the objects of the cluster whose API server this file names; within a pod it is found without
     #[arg(long, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
+
+    /// The address of the API server (PROTOCOL://ADDRESS:PORT), in place of what the file or the pod says
+    #[arg(long, value_name = "URL", value_parser = values::api_server)]
+    pub apiserver_host: Option<Uri>,
+
+    /// The authorities that the certificate of --apiserver-host is verified by (PEM)
+    #[arg(long, value_name = "FILE")]
+    pub certificate_authority: Option<PathBuf>,
 
     #[command(flatten)]
     pub cluster: ClusterArgs,
@@ -164,6 +178,10 @@ pub struct ObjectArgs {
     #[arg(long, value_name = "NAMESPACE/NAME", value_parser = values::reference)]
     pub configmap: Option<Reference>,
 
+    /// Serve no Ingress that has a defaultBackend [default: false]
+    #[arg(long, value_name = BOOLEAN, value_parser = values::boolean)]
+    pub disable_catch_all: Option<bool>,
+
     /// The prefix of the annotations that are read
     #[arg(long, value_name = "PREFIX", default_value = "nginx.ingress.kubernetes.io")]
     pub annotations_prefix: String,
@@ -197,6 +215,14 @@ pub struct ListenArgs {
     #[arg(long, value_name = "PORT", default_value = "10254", value_parser = number::port)]
     pub healthz_port: u16,
 
+    /// The address of that port, in place of --bind-address
+    #[arg(long, value_name = "IP", value_parser = values::bind_address)]
+    pub healthz_host: Option<IpAddr>,
+
+    /// One more path of that port that answers as /healthz does
+    #[arg(long, value_name = "PATH", default_value = "/healthz", value_parser = values::health_check_path)]
+    pub health_check_path: String,
+
     /// Answer /debug/ to all peers, not to loopback only [default: false]
     #[arg(long, value_name = BOOLEAN, value_parser = values::boolean)]
     pub debug_remote: Option<bool>,
@@ -205,8 +231,8 @@ pub struct ListenArgs {
     #[arg(long, value_name = "NUMBER", value_parser = number::within::<u16>(1..=1024))]
     pub workers: Option<u16>,
 
-    /// After SIGTERM: how long new connections are still taken while /readyz already fails
-    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration::parse)]
+    /// After SIGTERM: how long new connections are still taken while /readyz already fails; a bare number: seconds
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration::parse_or_seconds)]
     pub shutdown_grace_period: Duration,
 
     /// After that: how long requests and tunnels in flight may take to end
@@ -270,4 +296,21 @@ pub struct LogArgs {
     /// The form of the application log
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub log_format: LogFormat,
+}
+
+/// What `/metrics` holds.
+#[derive(clap::Args, Clone, Debug)]
+#[command(next_help_heading = "Metrics")]
+pub struct MetricsArgs {
+    /// Count requests by the class of their status (2xx), not by the status [default: false]
+    #[arg(long, value_name = BOOLEAN, value_parser = values::boolean)]
+    pub report_status_classes: Option<bool>,
+
+    /// Upper bounds of the histogram of request durations, in seconds, ascending
+    #[arg(long, value_name = "SECONDS,...", default_value = "0.005,0.01,0.025,0.05,0.1,0.25,0.5,1,2.5,5,10", value_parser = values::time_buckets)]
+    pub time_buckets: TimeBuckets,
+
+    /// Metrics that are left out, by their whole names
+    #[arg(long, visible_alias = "exclude-socket-metrics", value_name = "NAME,...", value_delimiter = ',', value_parser = values::metric_name)]
+    pub exclude_metrics: Vec<String>,
 }

@@ -39,6 +39,11 @@ pub fn parse(text: &str) -> Result<Duration, InvalidDuration> {
     Ok(Duration::from_nanos(nanoseconds))
 }
 
+/// The same, and whole seconds without a unit, as a flag of ingress-nginx has them.
+pub fn parse_or_seconds(text: &str) -> Result<Duration, InvalidDuration> {
+    text.parse().map(Duration::from_secs).or_else(|_| parse(text))
+}
+
 /// Reads a duration that bounds something, so that nothing would mean "never".
 pub fn parse_bound(text: &str) -> Result<Duration, InvalidDuration> {
     match parse(text)? {

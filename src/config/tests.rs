@@ -105,7 +105,7 @@ fn every_flag_can_be_given_in_the_environment() {
         let flag = arg.get_long().expect("every argument is a long flag");
         let variable = arg.get_env().unwrap_or_else(|| panic!("--{flag} has no variable")).to_string_lossy();
         assert_eq!(variable, format!("HEADGATE_{}", flag.to_uppercase().replace('-', "_")));
-        assert_eq!(arg.get_short(), None, "--{flag}");
+        assert_eq!(arg.get_short(), Some('v').filter(|_| flag == "v"), "--{flag}");
     }
 }
 

@@ -4,11 +4,12 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use http::HeaderValue;
+use http::{HeaderValue, Uri};
 use ipnet::IpNet;
 
 use super::duration;
 use crate::snapshot::{HostName, Reference};
+use crate::telemetry::TimeBuckets;
 use crate::telemetry::access_log::Target;
 
 /// Go's booleans, as flags of Kubernetes components have them.
@@ -54,6 +55,37 @@ pub(super) fn status_address(text: &str) -> Result<String, String> {
     let is_name = HostName::parse(text).is_ok();
     let is_address = text.parse::<IpAddr>().is_ok();
     if is_name || is_address { Ok(text.into()) } else { Err("neither an IP address nor a host name".into()) }
+}
+
+/// `--apiserver-host`. As with `kubectl --server`, without a protocol it is http.
+pub(super) fn api_server(text: &str) -> Result<Uri, String> {
+    let whole = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+    let uri = whole.parse::<Uri>().ok().filter(|uri| matches!(uri.scheme_str(), Some("http" | "https")));
+    uri.filter(|uri| uri.host().is_some_and(|host| !host.is_empty()))
+        .ok_or_else(|| "not the address of a server; write it as https://10.0.0.1:6443".into())
+}
+
+/// `--health-check-path`. What has another meaning there keeps it.
+pub(super) fn health_check_path(text: &str) -> Result<String, String> {
+    let is_path = text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#".contains(&byte));
+    let is_taken = matches!(text, "/" | "/readyz" | "/metrics" | "/debug") || text.starts_with("/debug/");
+    match is_path && !is_taken {
+        true => Ok(text.into()),
+        false => Err("write a path that has no other meaning on that port, as /ping".into()),
+    }
+}
+
+/// `--time-buckets`.
+pub(super) fn time_buckets(text: &str) -> Result<TimeBuckets, String> {
+    let bounds = text.split(',').map(|bound| bound.trim().parse().ok()).collect::<Option<Vec<f64>>>();
+    let complaint = || "write 1 to 50 times in seconds, ascending, as 0.005,0.1,1,10".into();
+    bounds.and_then(|bounds| TimeBuckets::new(&bounds)).ok_or_else(complaint)
+}
+
+/// `--exclude-metrics`.
+pub(super) fn metric_name(text: &str) -> Result<String, String> {
+    let is_name = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    if is_name { Ok(text.into()) } else { Err("not the name of a metric; write it as proxy_retries_total".into()) }
 }
 
 /// A network, or one address.

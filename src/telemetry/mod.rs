@@ -2,13 +2,13 @@
 
 pub mod access_log;
 mod application_log;
-mod metrics;
+pub mod metrics;
 mod seldom;
 
 pub use access_log::AccessLog;
 pub use application_log::{LogFormat, init as init_application_log};
 pub use metrics::{
-    BackendError, ControlMetrics, EndpointLabels, Metrics, Refusal, RouteLabels, RouteMetrics, RouteShard, TlsVersion,
-    WatchedKind, WorkerShard,
+    BackendError, ControlMetrics, EndpointLabels, Metrics, Refusal, RouteLabels, RouteMetrics, RouteShard, TimeBuckets,
+    TlsVersion, WatchedKind, WorkerShard,
 };
 pub use seldom::Seldom;

@@ -28,6 +28,8 @@ const ACME_CHALLENGE: &str = "/.well-known/acme-challenge/";
 pub(super) struct Parsed {
     pub age: Age,
     pub class: ClassName,
+    /// It has a `defaultBackend`.
+    pub has_default: bool,
     /// The hosts of its rules, also those without a claim.
     pub hosts: BTreeMap<HostPattern, Vec<Claim>>,
     pub tls: Vec<TlsEntry>,
@@ -84,6 +86,7 @@ pub(super) fn parse(owner: &Reference, ingress: &Ingress, options: &Options, def
     Parsed {
         age: Age::of(owner, &ingress.metadata),
         class,
+        has_default: spec.default_backend.is_some(),
         hosts,
         tls: tls::entries(owner, spec.tls.as_deref().unwrap_or_default(), &mut problems),
         ssl_redirect,

@@ -25,6 +25,8 @@ pub struct Options {
     pub own_endpoints: Vec<SocketAddr>,
     /// `--enable-svc-external-name`.
     pub external_name: bool,
+    /// `--disable-catch-all`: an Ingress that has a default backend is not served.
+    pub no_catch_all: bool,
     /// `--annotations-prefix`, without the slash.
     pub annotations_prefix: String,
     /// `--default-ssl-certificate`.
@@ -57,6 +59,7 @@ impl Default for Options {
             refuse_local_endpoints: false,
             own_endpoints: Vec::new(),
             external_name: false,
+            no_catch_all: false,
             annotations_prefix: "nginx.ingress.kubernetes.io".into(),
             default_certificate: None,
             default_backend: None,

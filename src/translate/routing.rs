@@ -127,11 +127,13 @@ impl Routing {
     fn judge(&mut self, name: Reference, Rules { options, policies }: Rules<'_>) -> Option<Change> {
         let before = self.standings.remove(&name);
         let was = before.as_ref().and_then(Standing::served).cloned();
-        let standing = self.ingresses.find(&name).map(|parsed| match self.classes.refuses(&parsed.class, options) {
-            Some(problem) => Standing::Refused(problem),
-            None => {
-                let attached = attached(parsed, &self.classes, policies, options);
-                Standing::Served(Served::of(parsed.clone(), attached, before))
+        let standing = self.ingresses.find(&name).map(|parsed| {
+            match self.classes.refuses(&parsed.class, options).or_else(|| refused(parsed, options)) {
+                Some(problem) => Standing::Refused(problem),
+                None => {
+                    let attached = attached(parsed, &self.classes, policies, options);
+                    Standing::Served(Served::of(parsed.clone(), attached, before))
+                }
             }
         });
         let now = standing.as_ref().and_then(Standing::served).cloned();
@@ -223,6 +225,15 @@ impl Served {
         let treated = before.filter(|before| **before == fresh).unwrap_or_else(|| Arc::new(fresh));
         Served { parsed, attached, treated }
     }
+}
+
+/// Why it is not served though its class is ours.
+fn refused(parsed: &Parsed, options: &Options) -> Option<Problem> {
+    (options.no_catch_all && parsed.has_default).then(|| {
+        let message =
+            "the Ingress has a defaultBackend, and --disable-catch-all is given: it is not served; remove one of both";
+        Problem::new("spec.defaultBackend", Reason::Unsupported, message)
+    })
 }
 
 fn attached(parsed: &Parsed, classes: &Classes, policies: &Policies, options: &Options) -> Attached {

@@ -129,9 +129,14 @@ impl Cluster {
         serde_json::from_str(&self.kubectl(&[&["get", "--output=json"], arguments].concat())).unwrap()
     }
 
-    pub(crate) fn run(&self, arguments: &[&str], input: &[Value]) -> Output {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut kubectl = Command::new(&self.kubectl);
         kubectl.env("KUBECONFIG", &self.kubeconfig).args(arguments);
+        kubectl
+    }
+
+    pub(crate) fn run(&self, arguments: &[&str], input: &[Value]) -> Output {
+        let mut kubectl = self.command(arguments);
         kubectl.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut kubectl = kubectl.spawn().unwrap();
         kubectl.stdin.take().unwrap().write_all(to_yaml(input).as_bytes()).unwrap();

@@ -83,7 +83,7 @@ impl Site {
         let namespace = Namespace::alone();
         namespace.cluster.node();
         let runtime = Runtime::new().unwrap();
-        let api = runtime.block_on(connect(Some(&namespace.cluster.kubeconfig))).unwrap();
+        let api = runtime.block_on(connect(Some(&namespace.cluster.kubeconfig), None, None)).unwrap();
         let any = SocketAddr::new(OUTSIDE, 0);
         let backends = ["one", "other"].map(|body| Backend::answering_at(any, body));
         let site = Site { namespace, runtime, api, backends };

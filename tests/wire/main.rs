@@ -18,6 +18,7 @@ mod explain;
 mod explain_any;
 mod failures;
 mod folder;
+mod foreign_flags;
 mod forwarded;
 mod generations;
 mod h2c;

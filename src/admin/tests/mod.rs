@@ -82,5 +82,5 @@ fn state(debug_remote: bool) -> Arc<State> {
     published.publish(Arc::new(snapshot()));
     let readiness = Readiness::new();
     readiness.wait_for("listeners").done();
-    State::new(published, metrics, readiness, debug_remote, Site::default())
+    State::new(published, metrics, readiness, debug_remote, "/ping".into(), Site::default())
 }

@@ -4,10 +4,13 @@
 //! A route without a request yet shows `proxy_requests_in_flight 0` only, which keeps 5,000 quiet routes cheap for the
 //! server that scrapes them. The reasons of backend errors appear together, with the first error.
 
+use std::collections::BTreeMap;
+
 use prometheus::TextEncoder;
 use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
 
-use super::counter::{BOUNDS, HistogramTotal};
+use super::Settings;
+use super::counter::{HistogramTotal, TimeBuckets};
 use super::route::{BackendError, RouteLabels, RouteTotal};
 use super::worker::{LISTENERS, Refusal, TlsVersion, WorkerTotal};
 
@@ -24,6 +27,7 @@ pub(super) fn text(families: Vec<MetricFamily>) -> String {
 /// The metrics of routes, in the order of `routes`.
 #[derive(Debug, Default)]
 pub(super) struct RouteFamilies {
+    settings: Settings,
     requests: Vec<Metric>,
     in_flight: Vec<Metric>,
     durations: Vec<Metric>,
@@ -35,19 +39,22 @@ pub(super) struct RouteFamilies {
 }
 
 impl RouteFamilies {
+    pub(super) fn of(settings: &Settings) -> Self {
+        RouteFamilies { settings: settings.clone(), ..RouteFamilies::default() }
+    }
+
     pub(super) fn add(&mut self, labels: &RouteLabels, total: &RouteTotal) {
         let route =
             pairs(&[("namespace", &labels.namespace), ("ingress", &labels.ingress), ("service", &labels.service)]);
         self.in_flight.push(gauge_of(route.clone(), total.in_flight as f64));
         if total.durations.count() > 0 {
-            self.durations.push(histogram_of(route.clone(), &total.durations));
+            self.durations.push(histogram_of(route.clone(), &self.settings.time_buckets, &total.durations));
             self.received.push(counter_of(route.clone(), total.received));
             self.sent.push(counter_of(route.clone(), total.sent));
         }
-        for (pair, count) in &total.requests {
-            let status = pair.status().map_or_else(|| "_OTHER".to_owned(), |status| status.to_string());
-            let request = pairs(&[("method", pair.method()), ("status", &status)]);
-            self.requests.push(counter_of([route.clone(), request].concat(), *count));
+        for ((method, status), count) in self.by_status(total) {
+            let request = pairs(&[("method", method), ("status", &status)]);
+            self.requests.push(counter_of([route.clone(), request].concat(), count));
         }
         if total.retries > 0 {
             self.retries.push(counter_of(route.clone(), total.retries));
@@ -61,6 +68,19 @@ impl RouteFamilies {
                 self.backend_errors.push(counter_of([route.clone(), reason].concat(), count));
             }
         }
+    }
+
+    fn by_status(&self, total: &RouteTotal) -> BTreeMap<(&'static str, String), u64> {
+        let mut counts = BTreeMap::new();
+        for (pair, count) in &total.requests {
+            let status = match pair.status() {
+                Some(status) if self.settings.status_classes => format!("{}xx", status / 100),
+                Some(status) => status.to_string(),
+                None => "_OTHER".to_owned(),
+            };
+            *counts.entry((pair.method(), status)).or_default() += count;
+        }
+        counts
     }
 
     pub(super) fn families(self) -> Vec<MetricFamily> {
@@ -164,9 +184,9 @@ fn counter_of(labels: Vec<LabelPair>, value: u64) -> Metric {
     metric
 }
 
-fn histogram_of(labels: Vec<LabelPair>, total: &HistogramTotal) -> Metric {
+fn histogram_of(labels: Vec<LabelPair>, bounds: &TimeBuckets, total: &HistogramTotal) -> Metric {
     let mut below = 0;
-    let buckets = BOUNDS.iter().zip(total.buckets).map(|(bound, count)| {
+    let buckets = bounds.seconds.iter().zip(&total.buckets).map(|(bound, count)| {
         below += count;
         let mut bucket = Bucket::default();
         bucket.set_upper_bound(*bound);

@@ -15,8 +15,10 @@ mod tally;
 mod tests;
 mod worker;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+
+use prometheus::proto::MetricFamily;
 
 use super::AccessLog;
 use encode::RouteFamilies;
@@ -24,13 +26,26 @@ use worker::WorkerTotal;
 
 pub use cluster::WatchedKind;
 pub use control::ControlMetrics;
+pub use counter::TimeBuckets;
 pub use endpoints::EndpointLabels;
 pub use route::{BackendError, RouteLabels, RouteMetrics, RouteShard};
 pub use worker::{Refusal, TlsVersion, WorkerShard};
 
+/// What is counted how, and shown.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Settings {
+    /// `--report-status-classes`.
+    pub status_classes: bool,
+    /// `--time-buckets`.
+    pub time_buckets: TimeBuckets,
+    /// `--exclude-metrics`.
+    pub excluded: BTreeSet<String>,
+}
+
 /// All metrics of the process.
 #[derive(Debug)]
 pub struct Metrics {
+    settings: Settings,
     workers: Box<[WorkerShard]>,
     unrouted: Arc<RouteMetrics>,
     routes: Mutex<Routes>,
@@ -51,8 +66,14 @@ struct Routes {
 impl Metrics {
     /// `workers`: the number of shards.
     pub fn new(workers: usize) -> Arc<Self> {
-        let unrouted = Arc::new(RouteMetrics::new(RouteLabels::default(), workers));
+        Self::with(workers, Settings::default())
+    }
+
+    /// The same, counted and shown as `settings` say.
+    pub fn with(workers: usize, settings: Settings) -> Arc<Self> {
+        let unrouted = Arc::new(RouteMetrics::new(RouteLabels::default(), workers, &settings.time_buckets));
         let metrics = Metrics {
+            settings,
             workers: (0..workers).map(|_| WorkerShard::default()).collect(),
             unrouted: unrouted.clone(),
             routes: Mutex::default(),
@@ -72,7 +93,7 @@ impl Metrics {
             if routes.by_labels.len() >= routes.prune_at {
                 routes.alive();
             }
-            let made = Arc::new(RouteMetrics::new(labels.clone(), self.workers.len()));
+            let made = Arc::new(RouteMetrics::new(labels.clone(), self.workers.len(), &self.settings.time_buckets));
             routes.by_labels.insert(labels.clone(), Arc::downgrade(&made));
             made
         })
@@ -100,7 +121,20 @@ impl Metrics {
 
     /// Prometheus text format, version 0.0.4. Takes milliseconds with thousands of routes; delays no worker.
     pub fn encode(&self) -> String {
-        let mut routes = RouteFamilies::default();
+        let mut families = self.families();
+        families.retain(|family| !self.settings.excluded.contains(family.name()));
+        encode::text(families)
+    }
+
+    /// The names of `--exclude-metrics` that no metric has.
+    pub fn excluded_in_vain(&self) -> Vec<&str> {
+        let families = self.families();
+        let is_known = |name: &&str| families.iter().any(|family| family.name() == *name);
+        self.settings.excluded.iter().map(String::as_str).filter(|name| !is_known(name)).collect()
+    }
+
+    fn families(&self) -> Vec<MetricFamily> {
+        let mut routes = RouteFamilies::of(&self.settings);
         for route in self.with_routes(Routes::alive) {
             routes.add(route.labels(), &route.total());
         }
@@ -108,7 +142,7 @@ impl Metrics {
         let mut families = routes.families();
         families.extend(encode::process_families(&WorkerTotal::of(&self.workers), dropped));
         families.extend(self.control.families());
-        encode::text(families)
+        families
     }
 
     fn with_routes<T>(&self, visit: impl FnOnce(&mut Routes) -> T) -> T {

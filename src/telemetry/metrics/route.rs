@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use super::counter::{Counter, Histogram, HistogramTotal};
+use super::counter::{Counter, Histogram, HistogramTotal, TimeBuckets};
 use super::tally::{Pair, Tally};
 
 /// Labels of the `proxy_*` metrics; `""` where there is none.
@@ -21,10 +21,11 @@ pub struct RouteMetrics {
     labels: RouteLabels,
     /// One per worker, made by that worker's first request: a route without traffic costs a few words.
     shards: Box<[OnceLock<Box<RouteShard>>]>,
+    time_buckets: TimeBuckets,
 }
 
 /// One worker's part of [`RouteMetrics`]; only that worker writes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 #[repr(align(64))] // no cache line is shared with another worker's shard
 pub struct RouteShard {
     /// Requests whose head was read. Less the finished ones: in flight.
@@ -64,13 +65,14 @@ pub(super) struct RouteTotal {
 }
 
 impl RouteMetrics {
-    pub(super) fn new(labels: RouteLabels, workers: usize) -> Self {
-        RouteMetrics { labels, shards: (0..workers).map(|_| OnceLock::new()).collect() }
+    pub(super) fn new(labels: RouteLabels, workers: usize, time_buckets: &TimeBuckets) -> Self {
+        let shards = (0..workers).map(|_| OnceLock::new()).collect();
+        RouteMetrics { labels, shards, time_buckets: time_buckets.clone() }
     }
 
     /// The part that `worker` (0-based) writes.
     pub fn shard(&self, worker: usize) -> &RouteShard {
-        self.shards[worker].get_or_init(Box::default)
+        self.shards[worker].get_or_init(|| Box::new(RouteShard::new(&self.time_buckets)))
     }
 
     pub fn labels(&self) -> &RouteLabels {
@@ -99,6 +101,19 @@ impl RouteMetrics {
 }
 
 impl RouteShard {
+    fn new(time_buckets: &TimeBuckets) -> Self {
+        RouteShard {
+            started: Counter::default(),
+            durations: Histogram::new(time_buckets),
+            received: Counter::default(),
+            sent: Counter::default(),
+            retries: Counter::default(),
+            rate_limited: Counter::default(),
+            requests: Tally::default(),
+            backend_errors: <[Counter; BackendError::ALL.len()]>::default(),
+        }
+    }
+
     /// The head was read: one more in flight.
     pub fn started(&self) {
         self.started.add(1);
