@@ -2,7 +2,7 @@
 
 DEMO := target/demo/headgate
 
-.PHONY: help build test e2e figures lint fmt golden crds manifests image kind-up kind-load deploy undeploy run soak bench
+.PHONY: help build test e2e hostile figures lint fmt golden crds manifests image kind-up kind-load deploy undeploy run soak bench
 
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 IMAGE := headgate:$(VERSION)
@@ -26,6 +26,10 @@ test: ## Install what the tests need, then run everything
 e2e: ## The tests in a real Kubernetes, in their long forms
 	tests/tools.sh
 	E2E_LONG=1 cargo test --locked --test cluster
+
+hostile: ## Which of the known cases of hostile traffic and faults hold, with the measured figures (minutes)
+	tests/tools.sh
+	tests/hostile/report.py
 
 figures: ## How soon changes in a cluster are live, and what that takes (optimised build, minutes)
 	tests/tools.sh

@@ -72,6 +72,7 @@ need nghttp nghttp2-client
 need h2load nghttp2-client
 need slowhttptest slowhttptest
 need testssl testssl.sh openssl
+[ -n "$(find /usr/lib /usr/lib64 -name libfaketime.so.1 2>/dev/null)" ] || debian libfaketime || missing+=("libfaketime (Debian: libfaketime)")
 python_environment
 tests/foreign/tools.sh || missing+=("what tests/foreign builds (it says why above)")
 tests/chart/tools.sh || missing+=("what tests/chart needs (it says why above)")

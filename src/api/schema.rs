@@ -78,6 +78,14 @@ pub(super) fn path(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "string", "minLength": 1, "maxLength": 1024, "pattern": "^/[!$-;=?-_a-~]*$"})
 }
 
+/// A name that an object can have (RFC 1123 subdomain).
+pub(super) fn object_name(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string", "minLength": 1, "maxLength": 253,
+        "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
+    })
+}
+
 /// A DNS name in lower case, perhaps with a port.
 pub(super) fn host(_: &mut SchemaGenerator) -> Schema {
     json_schema!({

@@ -1,4 +1,4 @@
-//! What an API server accepts as a host or a path of an Ingress.
+//! What an API server accepts as a host or a path of an Ingress, and as a name of an object.
 
 use std::net::IpAddr;
 
@@ -25,6 +25,11 @@ pub(super) fn path_complaint(kind: PathKind, text: &str) -> Option<&'static str>
         return Some("contains an escaped /");
     }
     None
+}
+
+/// An object can have this name, so that it may be asked for.
+pub(super) fn is_object_name(text: &str) -> bool {
+    is_dns_subdomain(text)
 }
 
 /// RFC 1123 with the length of DNS: labels of `a-z 0-9 -` that start and end with a letter or digit.

@@ -25,8 +25,14 @@ pub(super) fn entries(owner: &Reference, tls: &[IngressTLS], problems: &mut Vec<
         let field = format!("spec.tls[{index}]");
         let listed = entry.hosts.as_ref().filter(|hosts| !hosts.is_empty());
         let hosts = listed.map(|hosts| hosts_of(hosts, &field, problems));
-        let name = entry.secret_name.as_deref().filter(|name| !name.is_empty());
-        let secret = name.map(|name| Reference::new(&owner.namespace, name));
+        let named = entry.secret_name.as_deref().filter(|name| !name.is_empty());
+        let secret = named.filter(|name| names::is_object_name(name));
+        if let Some(none) = named.filter(|_| secret.is_none()) {
+            let message =
+                format!("{} is no name of a Secret: the default certificate is served; correct it", quoted(none));
+            problems.push(Problem::new(format!("{field}.secretName"), Reason::Invalid, message));
+        }
+        let secret = secret.map(|name| Reference::new(&owner.namespace, name));
         entries.push(TlsEntry { field, hosts, secret });
     }
     entries

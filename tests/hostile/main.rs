@@ -7,10 +7,13 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod attacks;
 mod bodies;
 mod cases;
+mod faults;
 mod floods;
 mod guardian;
+mod hellos;
 mod mutations;
 mod upgrades;
 mod watched;

@@ -27,7 +27,7 @@ pub struct Builder {
     /// Where the ports are.
     ports: &'static [&'static str],
     flags: Vec<String>,
-    environment: Vec<(&'static str, &'static str)>,
+    environment: Vec<(&'static str, String)>,
     /// Becomes the binary.
     command: Command,
 }
@@ -225,8 +225,8 @@ impl Builder {
         self.flag("--config", path.to_str().unwrap())
     }
 
-    pub fn environment(mut self, name: &'static str, value: &'static str) -> Self {
-        self.environment.push((name, value));
+    pub fn environment(mut self, name: &'static str, value: &str) -> Self {
+        self.environment.push((name, value.to_owned()));
         self
     }
 

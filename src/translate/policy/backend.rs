@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rustls_pki_types::ServerName;
 
+use super::super::names::is_object_name;
 use super::super::problem::quoted;
 use super::client::MOST;
 use super::values::{self, Flaw, Read};
@@ -160,6 +161,10 @@ pub(super) fn tls(namespace: &str, tls: &api::BackendTls) -> Read<Tls> {
     let secret = |name, secret: &Option<api::SecretRef>| match secret {
         Some(secret) if secret.name.is_empty() => {
             Err(Flaw::new(format!("spec.backendTLS.{name}.name"), "the Secret has no name", "name one"))
+        }
+        Some(secret) if !is_object_name(&secret.name) => {
+            let what = format!("{} is no name of a Secret", quoted(&secret.name));
+            Err(Flaw::new(format!("spec.backendTLS.{name}.name"), what, "correct it"))
         }
         secret => Ok(secret.as_ref().map(|secret| Reference::new(namespace, &secret.name))),
     };

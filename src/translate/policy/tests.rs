@@ -94,6 +94,7 @@ fn texts_are_what_the_schema_has() {
     refused("healthCheck: {path: /, interval: x}", "healthCheck.interval");
     refused("healthCheck: {path: /, timeout: x}", "healthCheck.timeout");
     refused("backendTLS: {caSecret: {name: ''}}", "backendTLS.caSecret.name");
+    refused("backendTLS: {caSecret: {name: other/ca}}", "backendTLS.caSecret.name");
     refused("backendTLS: {clientCertSecret: {name: ''}}", "backendTLS.clientCertSecret.name");
     for name in ["a b", "-a.example", "*.example", "[2001:db8::1]", "a:443"] {
         refused(&format!("backendTLS: {{serverName: '{name}'}}"), "backendTLS.serverName");

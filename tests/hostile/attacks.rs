@@ -1,0 +1,255 @@
+//! Attacks under way while others are served: their slowest requests take hardly longer than without it, and what the
+//! attack makes us hold is bounded. One at a time, for time is measured.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::support::frames::{END_HEADERS, END_STREAM, Frames, HEADERS, RST_STREAM, encode};
+use crate::support::objects::{self, Objects};
+use crate::support::tls::Tls;
+use crate::support::wait::until;
+use crate::support::{Backend, Client, Headgate, get};
+
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// Those who are not to notice: each asks once a turn.
+const OTHERS: usize = 16;
+const TURN: Duration = Duration::from_millis(200);
+
+/// What a backend takes for a request. Far from what threads of a busy machine wait for a CPU.
+const WORK: Duration = Duration::from_millis(150);
+
+/// How long requests are measured, before the attack and within it: 320 of them, of which the slowest three are left out.
+const WINDOW: Duration = Duration::from_secs(4);
+
+/// A busy machine makes requests slower, and an attack that is felt makes them slow each time: so often it is asked.
+const TRIES: usize = 3;
+
+/// How much slower the slowest may be: twice where this is all that the machine does (`make hostile`).
+fn slower() -> u32 {
+    if std::env::var_os("HOSTILE_LONG").is_some() { 2 } else { 10 }
+}
+
+/// Attackers at a time.
+const ATTACKERS: usize = 1000;
+
+/// What one of them may make the process keep: 64 MiB for 1,000.
+const LITTLE: u64 = 64 << 10;
+
+/// Where it has sent as much itself, or asked for a long answer.
+const MORE: u64 = 256 << 10;
+
+/// The 99th percentile of what a request takes, for a while.
+fn slowest(proxy: &Headgate) -> Duration {
+    let end = Instant::now() + WINDOW;
+    let mut took: Vec<Duration> = std::thread::scope(|scope| {
+        let others: Vec<_> = (0..OTHERS)
+            .map(|other| {
+                scope.spawn(move || {
+                    let mut took = Vec::new();
+                    std::thread::sleep(TURN * other as u32 / OTHERS as u32);
+                    while Instant::now() < end {
+                        let start = Instant::now();
+                        assert_eq!(get(proxy.http, "fine.example", "/").status, 200);
+                        took.push(start.elapsed());
+                        std::thread::sleep(TURN.saturating_sub(start.elapsed()));
+                    }
+                    took
+                })
+            })
+            .collect();
+        others.into_iter().flat_map(|other| other.join().unwrap()).collect()
+    });
+    took.sort();
+    took[took.len() * 99 / 100]
+}
+
+/// The sites: `fine.example`, and `a.example` before `victim`.
+fn sites(victim: &Backend) -> (Objects, Backend) {
+    let fine = Backend::scripted(|exchange| {
+        std::thread::sleep(WORK);
+        exchange.reply("200 OK", "fine")
+    });
+    let mut sites = objects::site("a.example", &[victim.address]);
+    sites.extend(objects::site("fine.example", &[fine.address]));
+    (sites, fine)
+}
+
+/// Measures, attacks, measures again; each attacker may make the process keep `each` bytes. `attack` returns once it is under way, with what goes on by itself
+/// until it is dropped.
+#[track_caller]
+fn unnoticed<T>(victim: &Backend, each: u64, attack: impl FnOnce(&Headgate, &Arc<AtomicBool>) -> T) {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let (sites, _fine) = sites(victim);
+    let proxy = Headgate::serve(&sites);
+    let calm = slowest(&proxy);
+    let resident = proxy.resident();
+    let over = Arc::new(AtomicBool::new(false));
+    let attack = attack(&proxy, &over);
+    let attacked = (0..TRIES).map(|_| slowest(&proxy)).find(|attacked| *attacked <= calm * slower());
+    let grown = proxy.resident().saturating_sub(resident);
+    let admin = Instant::now();
+    assert_eq!(get(proxy.admin, "admin", "/healthz").status, 200);
+    let admin = admin.elapsed();
+    over.store(true, SeqCst);
+    drop(attack);
+    if let Some(attacked) = attacked {
+        println!("p99 {calm:?} before, {attacked:?} within; {} KiB more; health in {admin:?}", grown >> 10);
+    }
+    assert!(attacked.is_some(), "p99 {calm:?} before the attack, more than {} times that within", slower());
+    assert!(grown <= each * ATTACKERS as u64, "{} KiB more", grown >> 10);
+    assert!(admin < Duration::from_secs(1), "{admin:?}");
+    assert_eq!(get(proxy.http, "fine.example", "/").status, 200);
+}
+
+fn hold() -> Backend {
+    Backend::scripted(|exchange| exchange.until_abandoned())
+}
+
+/// So many connections, each of which sent `first`.
+fn connections(address: SocketAddr, count: usize, first: &[u8]) -> Vec<TcpStream> {
+    let connect = |_| {
+        let mut stream = TcpStream::connect(address).ok()?;
+        stream.write_all(first).ok()?;
+        Some(stream)
+    };
+    (0..count).filter_map(connect).collect()
+}
+
+/// Sends `piece` on each of them every second until it is over.
+fn drip(mut streams: Vec<TcpStream>, piece: &'static [u8], over: &Arc<AtomicBool>) {
+    let over = over.clone();
+    std::thread::spawn(move || {
+        while !over.load(SeqCst) {
+            streams.retain_mut(|stream| stream.write_all(piece).is_ok());
+            std::thread::sleep(Duration::from_secs(1));
+        }
+    });
+}
+
+/// Does it again and again, so many times a second, until it is over.
+fn again(address: SocketAddr, each_second: u32, over: &Arc<AtomicBool>, one: impl Fn(SocketAddr) + Send + 'static) {
+    let over = over.clone();
+    std::thread::spawn(move || {
+        let start = Instant::now();
+        for number in 1.. {
+            if over.load(SeqCst) {
+                return;
+            }
+            one(address);
+            std::thread::sleep((Duration::from_secs(1) * number / each_second).saturating_sub(start.elapsed()));
+        }
+    });
+}
+
+#[test]
+fn slow_heads() {
+    unnoticed(&hold(), LITTLE, |proxy, over| {
+        drip(connections(proxy.http, ATTACKERS, b"GET / HTTP/1.1\r\nHost: a.example\r\nX: "), b"y", over);
+    });
+}
+
+#[test]
+fn slow_bodies() {
+    unnoticed(&hold(), LITTLE, |proxy, over| {
+        let head = b"POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 1000000\r\n\r\n";
+        drip(connections(proxy.http, ATTACKERS / 2, head), b"y", over);
+    });
+}
+
+#[test]
+fn large_heads_that_never_end() {
+    unnoticed(&hold(), MORE, |proxy, _| {
+        let head = format!("GET / HTTP/1.1\r\nHost: a.example\r\nX: {}", "y".repeat(60_000));
+        connections(proxy.http, ATTACKERS, head.as_bytes())
+    });
+}
+
+#[test]
+fn resets() {
+    unnoticed(&hold(), LITTLE, |proxy, over| {
+        for address in [proxy.http, proxy.https] {
+            again(address, 500, over, |address| Client::connect(address).reset());
+        }
+    });
+}
+
+#[test]
+fn handshakes() {
+    unnoticed(&hold(), LITTLE, |proxy, over| {
+        again(proxy.https, 100, over, |address| drop(Tls::to("a.example").connect(address)));
+        // And those that end in the middle.
+        connections(proxy.https, ATTACKERS, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
+    });
+}
+
+#[test]
+fn rapid_resets() {
+    unnoticed(&hold(), LITTLE, |proxy, over| {
+        again(proxy.http, 20, over, |address| {
+            let block = encode(&[(":method", "GET"), (":scheme", "http"), (":authority", "a.example"), (":path", "/")]);
+            let mut frames = Frames::connect(address);
+            for stream in (1..400).step_by(2) {
+                let opened = frames.try_send(HEADERS, END_STREAM | END_HEADERS, stream, &block);
+                if opened.and_then(|()| frames.try_send(RST_STREAM, 0, stream, &8u32.to_be_bytes())).is_err() {
+                    return;
+                }
+            }
+        });
+    });
+}
+
+/// Sends without end.
+fn endless() -> Backend {
+    Backend::scripted(|exchange| {
+        exchange.send("HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n")?;
+        loop {
+            exchange.send([b'x'; 16 << 10])?;
+        }
+    })
+}
+
+/// Waits until the process has handed out all that its clients take.
+#[track_caller]
+fn settled(proxy: &Headgate) {
+    until("the answers to stand still", || {
+        let before = proxy.cpu_ticks();
+        std::thread::sleep(Duration::from_millis(500));
+        (proxy.cpu_ticks() - before < 10).then_some(())
+    });
+}
+
+/// Ten clients ask for 100 endless answers each, with windows of one byte.
+#[test]
+fn windows_of_one_byte() {
+    unnoticed(&endless(), MORE, |proxy, _| {
+        let client = |_| {
+            let mut frames = Frames::with_settings(proxy.http, &[(4, 1)]);
+            (0..100).for_each(|number| frames.get(2 * number + 1, "a.example", "/"));
+            frames
+        };
+        let clients: Vec<_> = (0..ATTACKERS / 100).map(client).collect();
+        settled(proxy);
+        clients
+    });
+}
+
+/// They take one byte a second.
+#[test]
+fn slow_readers_within_256_mebibytes() {
+    unnoticed(&endless(), MORE, |proxy, over| {
+        let mut streams = connections(proxy.http, ATTACKERS / 2, b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n");
+        settled(proxy);
+        assert!(proxy.resident() < 256 << 20, "{} KiB", proxy.resident() >> 10);
+        let over = over.clone();
+        std::thread::spawn(move || {
+            while !over.load(SeqCst) {
+                streams.retain_mut(|stream| stream.read(&mut [0]).is_ok_and(|read| read > 0));
+                std::thread::sleep(Duration::from_secs(1));
+            }
+        });
+    });
+}

@@ -1,0 +1,81 @@
+#!/usr/bin/env python3
+"""Runs every test that tests/hostile/cases.yaml names and prints which cases held. Fails if one did not."""
+
+import os
+import re
+import subprocess
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+HERE = Path(__file__).parent
+CASE = re.compile(r'^  ([A-Z0-9]+-\d+): \{ case: (.*?), (shown|not): (.*) \}$')
+
+
+def cases():
+    """The groups of the list: each a title and its cases as (id, what, tests or None, reason)."""
+    groups = []
+    for line in (HERE / "cases.yaml").read_text().splitlines():
+        if match := CASE.match(line):
+            case, what, key, value = match.groups()
+            named = re.findall(r'"([^"]+)"', value) if key == "shown" else None
+            groups[-1][1].append((case, what, named, value.strip('"')))
+        elif line and line[0] not in "# ":
+            groups.append((line.rstrip(":"), []))
+    return groups
+
+
+def run(target, names):
+    """Outcome by test, of tests of one target, each alone: what is measured must not disturb another. A golden fixture is
+    one of many that one test goes through."""
+    option = ["--lib"] if target == "lib" else ["--test", target]
+    profile = ["--release"] if target == "soak" else []
+    names = [] if target == "golden" else ["--exact", *names]
+    command = ["cargo", "test", "--locked", *profile, *option, "--", "--test-threads=1", "--nocapture", *names]
+    print("::", *command[:7], f"({len(names)} tests)" if names else "", file=sys.stderr, flush=True)
+    run = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "HOSTILE_LONG": "1", "E2E_LONG": "1"})
+    # What a test prints stands between its name and its outcome.
+    outcomes, figures = {}, {}
+    for name, said, outcome in re.findall(r"^test (\S+) \.\.\. (.*?)(ok|FAILED)$", run.stdout, re.MULTILINE | re.DOTALL):
+        outcomes[name] = outcome == "ok"
+        figures[name] = " ".join(line for line in said.splitlines() if line.startswith("p99 "))
+    return run.returncode == 0, outcomes, figures, run.stdout + run.stderr
+
+
+def main():
+    groups = cases()
+    wanted = defaultdict(set)
+    for _, rows in groups:
+        for _, _, tests, _ in rows:
+            for test in tests or []:
+                target, name = test.split("::", 1)
+                wanted[target].add(name)
+    results, measured, logs = {}, {}, []
+    for target, names in sorted(wanted.items()):
+        whole, outcomes, figures, log = run(target, sorted(names))
+        for name in names:
+            # Targets of one file have no modules.
+            held = whole if target == "golden" else outcomes.get(name, False)
+            results[f"{target}::{name}"] = held
+            measured[f"{target}::{name}"] = figures.get(name, "")
+        if not whole:
+            logs.append(log[-20_000:])
+    count = defaultdict(int)
+    for title, rows in groups:
+        print(f"\n{title}")
+        for case, what, tests, reason in rows:
+            if tests is None:
+                verdict, note = "not applicable", reason
+            else:
+                failed = [test for test in tests if not results[test]]
+                verdict = "NOT HELD" if failed else "held"
+                note = ", ".join(failed) or "; ".join(filter(None, (measured[test] for test in tests)))
+            count[verdict] += 1
+            print(f"  {case:8} {verdict:14} {what}" + (f" ({note})" if note else ""))
+    print(f"\n{count['held']} held, {count['NOT HELD']} not held, {count['not applicable']} not applicable")
+    if count["NOT HELD"]:
+        print(*logs, sep="\n", file=sys.stderr)
+        sys.exit(1)
+
+
+main()
