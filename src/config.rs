@@ -284,6 +284,7 @@ pub fn options(
         class_by_name: cluster.is_none_or(|cluster| cluster.ingress_class_by_name.unwrap_or(false)),
         refuse_local_endpoints: cluster.is_some(),
         own_endpoints: Vec::new(),
+        watch_namespace: cluster.and_then(|cluster| cluster.watch_namespace.clone()),
         external_name: objects.enable_svc_external_name.unwrap_or(!disabled),
         no_catch_all: objects.disable_catch_all.unwrap_or(false),
         annotations_prefix,

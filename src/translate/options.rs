@@ -23,6 +23,8 @@ pub struct Options {
     pub refuse_local_endpoints: bool,
     /// Where this process is reached itself, which would be an endless circle as an endpoint.
     pub own_endpoints: Vec<SocketAddr>,
+    /// `--watch-namespace`: what is elsewhere is not among the objects.
+    pub watch_namespace: Option<String>,
     /// `--enable-svc-external-name`.
     pub external_name: bool,
     /// `--disable-catch-all`: an Ingress that has a default backend is not served.
@@ -58,6 +60,7 @@ impl Default for Options {
             class_by_name: true,
             refuse_local_endpoints: false,
             own_endpoints: Vec::new(),
+            watch_namespace: None,
             external_name: false,
             no_catch_all: false,
             annotations_prefix: "nginx.ingress.kubernetes.io".into(),

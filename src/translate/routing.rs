@@ -120,7 +120,7 @@ impl Routing {
             moved = self.routed.certificates.replace(fresh);
         }
         self.routed.hosts.update(&changes, &self.routed.certificates.tls, moved);
-        self.routed.reports = self.reports(rules.policies);
+        self.routed.reports = self.reports(rules);
     }
 
     /// Finds out what becomes of an Ingress now. `None`: the same as before.
@@ -163,9 +163,9 @@ impl Routing {
         }
     }
 
-    fn reports(&self, policies: &Policies) -> Reports {
+    fn reports(&self, Rules { options, policies }: Rules<'_>) -> Reports {
         let mut reports = self.class_reports.clone();
-        report_classes(&self.classes, policies, &mut reports);
+        report_classes(&self.classes, policies, options, &mut reports);
         for name in &self.told {
             let problems = self.standings[name].problems();
             reports.extend(&ObjectRef::new(ObjectKind::Ingress, name), problems.iter().cloned());
@@ -239,7 +239,8 @@ fn refused(parsed: &Parsed, options: &Options) -> Option<Problem> {
 fn attached(parsed: &Parsed, classes: &Classes, policies: &Policies, options: &Options) -> Attached {
     let class = classes.policy(&parsed.class, options).map(|(class, policy)| match policy {
         Ok(name) => policies.find(name).cloned().ok_or_else(|| {
-            format!("ProxyPolicy {name}, which IngressClass {class} names, does not exist: 503 is answered; create it")
+            let (why, way_out) = absence(name, options);
+            format!("ProxyPolicy {name}, which IngressClass {class} names, {why}: 503 is answered; {way_out}")
         }),
         Err(why) => Err(format!("{why}: 503 is answered; correct the class")),
     });
@@ -247,13 +248,25 @@ fn attached(parsed: &Parsed, classes: &Classes, policies: &Policies, options: &O
 }
 
 /// Classes that name a policy which is not there.
-fn report_classes(classes: &Classes, policies: &Policies, reports: &mut Reports) {
+fn report_classes(classes: &Classes, policies: &Policies, options: &Options, reports: &mut Reports) {
     for (class, name) in classes.policies().filter(|(_, name)| policies.find(name).is_none()) {
         let object = ObjectRef { kind: ObjectKind::IngressClass, namespace: String::new(), name: class.to_owned() };
+        let (why, way_out) = absence(name, options);
         let message = format!(
-            "ProxyPolicy {name} does not exist: the Ingresses of the class answer 503, since it is not known what guards \
-             them; create it, or remove the parameters"
+            "ProxyPolicy {name} {why}: the Ingresses of the class answer 503, since it is not known what guards them; \
+             {way_out}, or remove the parameters"
         );
         reports.add(object, Problem::new("spec.parameters", Reason::TargetNotFound, message));
+    }
+}
+
+/// Why a policy that a class names is not among the objects, and the way out.
+fn absence(name: &Reference, options: &Options) -> (String, String) {
+    match &options.watch_namespace {
+        Some(watched) if *watched != name.namespace => (
+            format!("is not in namespace {watched}, the only one that --watch-namespace lets be read"),
+            "let the class name one there".to_owned(),
+        ),
+        _ => ("does not exist".to_owned(), "create it".to_owned()),
     }
 }
