@@ -132,7 +132,7 @@ impl Process {
         );
         let (admin_address, admin_listener) = bind_admin(&config)?;
         tasks.spawn("the admin port", admin::serve(admin_listener, admin.clone()));
-        if !source.is_whole() {
+        if !source.missing().is_empty() {
             tracing::info!(admin = %admin_address, "the ports for traffic are opened once the cluster was read");
         }
         let mut process = Process {
@@ -222,7 +222,9 @@ impl Process {
 
     /// What is to be served. `None`: that is not known yet, and it will be noticed when it is.
     fn translate(&mut self, now: Instant) -> Option<Translation> {
-        if !self.source.is_whole() {
+        let missing = self.source.missing();
+        if !missing.is_empty() {
+            self.wait_for_objects(&missing.join(", "));
             return None;
         }
         self.lookups.pass(now);
@@ -230,8 +232,18 @@ impl Process {
         let translation = self.control.translate(&self.source.wanted(self.resolver.addresses()))?;
         self.source.want_secrets(&translation.secrets);
         let are_known = is_known(&translation.secrets);
+        if !are_known {
+            self.wait_for_objects("Secret");
+        }
         let may_wait = self.lookups.may_wait(&translation.secrets, are_known, now);
         (are_known || self.proxy.is_some() && !may_wait).then_some(translation)
+    }
+
+    /// Lets `/readyz` say so.
+    fn wait_for_objects(&self, kinds: &str) {
+        if let Some(objects) = self.pending.first() {
+            objects.is_for(format!("the objects to serve (not listed yet: {kinds})"));
+        }
     }
 
     /// Opens the ports for traffic: something is published.

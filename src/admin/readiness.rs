@@ -1,5 +1,7 @@
 //! Whether the process should get traffic: not before all that was waited for is done, not after it began to leave.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What `/readyz` answers from.
@@ -8,9 +10,9 @@ pub struct Readiness(Mutex<Conditions>);
 
 #[derive(Debug, Default)]
 struct Conditions {
-    /// Something was ever waited for. Before that the process has only begun to start.
-    begun: bool,
-    waiting_for: Vec<&'static str>,
+    /// By number, in the order in which they came.
+    waiting_for: BTreeMap<usize, Cow<'static, str>>,
+    next: usize,
     leaving: bool,
 }
 
@@ -20,7 +22,7 @@ struct Conditions {
 #[must_use = "dropped undone, the process is never ready"]
 pub struct Pending {
     readiness: Arc<Readiness>,
-    what: &'static str,
+    number: usize,
 }
 
 impl Readiness {
@@ -31,9 +33,10 @@ impl Readiness {
     /// The process is not ready before `what` is done. To be called for everything before the first of it is done.
     pub fn wait_for(self: &Arc<Self>, what: &'static str) -> Pending {
         let mut conditions = self.conditions();
-        conditions.begun = true;
-        conditions.waiting_for.push(what);
-        Pending { readiness: self.clone(), what }
+        let number = conditions.next;
+        conditions.next += 1;
+        conditions.waiting_for.insert(number, what.into());
+        Pending { readiness: self.clone(), number }
     }
 
     /// The process is not ready any more and will not be again.
@@ -47,10 +50,11 @@ impl Readiness {
         if conditions.leaving {
             return Err("shutting down".to_owned());
         }
-        if !conditions.begun {
+        // Before anything was ever waited for the process has only begun to start.
+        if conditions.next == 0 {
             return Err("starting".to_owned());
         }
-        match conditions.waiting_for.as_slice() {
+        match Vec::from_iter(conditions.waiting_for.values().map(AsRef::as_ref)).as_slice() {
             [] => Ok(()),
             waiting => Err(format!("waiting for {}", waiting.join(", "))),
         }
@@ -62,11 +66,15 @@ impl Readiness {
 }
 
 impl Pending {
-    pub fn done(self) {
-        let mut conditions = self.readiness.conditions();
-        if let Some(place) = conditions.waiting_for.iter().position(|what| *what == self.what) {
-            conditions.waiting_for.remove(place);
+    /// Says more of what has to happen.
+    pub fn is_for(&self, what: String) {
+        if let Some(waiting) = self.readiness.conditions().waiting_for.get_mut(&self.number) {
+            *waiting = what.into();
         }
+    }
+
+    pub fn done(self) {
+        self.readiness.conditions().waiting_for.remove(&self.number);
     }
 }
 
@@ -86,6 +94,8 @@ mod tests {
         assert_eq!(reason(&readiness), "waiting for listeners, first tables");
         listeners.done();
         assert_eq!(reason(&readiness), "waiting for first tables");
+        tables.is_for("tables of Ingresses".to_owned());
+        assert_eq!(reason(&readiness), "waiting for tables of Ingresses");
         tables.done();
         assert_eq!(readiness.check(), Ok(()));
     }

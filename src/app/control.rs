@@ -28,6 +28,10 @@ pub(super) struct Control {
     news: News,
     metrics: Arc<Metrics>,
     published: Arc<Published>,
+    /// Of the newest translation.
+    reports: Arc<[Report]>,
+    /// How many hosts and backends were told of.
+    told: (usize, usize),
 }
 
 /// What a change led to.
@@ -48,7 +52,8 @@ impl Control {
     /// Nothing is published yet.
     pub(super) fn new(options: Options, metrics: Arc<Metrics>) -> Self {
         let published = Published::new(self_made_certificate(), metrics.clone());
-        Control { options, translator: Translator::default(), news: News::default(), metrics, published }
+        let (translator, news) = (Translator::default(), News::default());
+        Control { options, translator, news, metrics, published, reports: Arc::default(), told: (0, 0) }
     }
 
     pub(super) fn published(&self) -> Arc<Published> {
@@ -73,11 +78,11 @@ impl Control {
         if published {
             self.account_for_tables();
         }
-        self.account_for(&reports);
-        Outcome { reports: reports.into(), policies, served, names, published }
+        self.account_for(reports);
+        Outcome { reports: self.reports.clone(), policies, served, names, published }
     }
 
-    fn account_for_tables(&self) {
+    fn account_for_tables(&mut self) {
         let tables = self.published.load();
         let Snapshot { hosts, backends, secrets, settings, .. } = &*tables.snapshot;
         let generation = tables.generation;
@@ -94,13 +99,23 @@ impl Control {
                 .iter()
                 .map(|(secret, certificate)| (secret.namespace.clone(), secret.name.clone(), certificate.not_after)),
         );
-        tracing::info!(generation, hosts = hosts.len(), backends = backends.len(), "published");
+        // Endpoints come and go all the time.
+        let (hosts, backends) = (hosts.len(), backends.len());
+        match std::mem::replace(&mut self.told, (hosts, backends)) == (hosts, backends) {
+            true => tracing::debug!(generation, hosts, backends, "published"),
+            false => tracing::info!(generation, hosts, backends, "published"),
+        }
     }
 
-    fn account_for(&mut self, reports: &[Report]) {
-        let problems = reports.iter().flat_map(|report| &report.problems);
+    /// Those that are as before keep their `Arc`, and cost nothing.
+    fn account_for(&mut self, reports: Vec<Report>) {
+        if *self.reports == *reports {
+            return;
+        }
+        self.reports = reports.into();
+        let problems = self.reports.iter().flat_map(|report| &report.problems);
         self.metrics.control().set_problems(problems.map(|problem| format!("{:?}", problem.reason)));
-        self.news.tell(reports);
+        self.news.tell(&self.reports);
     }
 }
 
@@ -118,4 +133,30 @@ fn timed<T>(metrics: &Metrics, translate: impl FnOnce() -> T) -> T {
     let translated = translate();
     metrics.control().translated(started.elapsed());
     translated
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{from_value, json};
+
+    use super::*;
+
+    #[test]
+    fn reports_that_are_as_before_are_the_same_ones() {
+        let mut control = Control::new(Options::default(), Metrics::new(1));
+        let mut reports = |objects: &Objects| {
+            let translation = control.translate(&Wanted::Objects(objects.clone())).unwrap();
+            control.publish(translation).reports
+        };
+        let mut objects = Objects::default();
+        let ingress = json!({"spec": {"defaultBackend": {"service": {"name": "none", "port": {"number": 80}}}}});
+        objects.ingresses.insert(Reference::new("n", "i"), Arc::new(from_value(ingress).unwrap()));
+        let first = reports(&objects);
+        assert_eq!(first.len(), 1);
+        let class = json!({"spec": {"controller": "other"}});
+        objects.ingress_classes.insert("other".into(), Arc::new(from_value(class).unwrap()));
+        assert!(Arc::ptr_eq(&first, &reports(&objects)));
+        objects.ingresses.clear();
+        assert_eq!(reports(&objects).len(), 0);
+    }
 }

@@ -18,15 +18,23 @@ impl News {
     /// `reports` are all of the newest translation.
     pub(super) fn tell(&mut self, reports: &[Report]) {
         let (new, gone) = self.since_last(reports);
-        for (object, Problem { field, reason, message, .. }) in new {
-            match reason {
-                // Meant for somebody else, most likely.
-                Reason::OtherClass => tracing::info!(%object, field, ?reason, "{message}"),
-                _ => tracing::warn!(%object, field, ?reason, "{message}"),
+        // Meant for somebody else, most likely: in a shared cluster these are many.
+        let is_other = |(_, problem): &&Finding| problem.reason == Reason::OtherClass;
+        if let Some((object, problem)) = new.iter().find(is_other) {
+            let objects = new.iter().filter(is_other).count();
+            tracing::info!(objects, first = %object, "of other classes: {}", problem.message);
+        }
+        for finding @ (object, Problem { field, reason, message, .. }) in &new {
+            match is_other(&finding) {
+                true => tracing::debug!(%object, field, ?reason, "{message}"),
+                false => tracing::warn!(%object, field, ?reason, "{message}"),
             }
         }
-        for (object, Problem { field, reason, message, .. }) in gone {
-            tracing::info!(%object, field, ?reason, "no longer: {message}");
+        for finding @ (object, Problem { field, reason, message, .. }) in &gone {
+            match is_other(&finding) {
+                true => tracing::debug!(%object, field, ?reason, "no longer: {message}"),
+                false => tracing::info!(%object, field, ?reason, "no longer: {message}"),
+            }
         }
     }
 

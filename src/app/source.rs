@@ -58,11 +58,11 @@ impl Source {
         }
     }
 
-    /// All of it was read at least once, but for Secrets.
-    pub(super) fn is_whole(&self) -> bool {
+    /// The kinds that were not read yet, but for Secrets.
+    pub(super) fn missing(&self) -> Vec<&'static str> {
         match self {
-            Source::Folder(_) | Source::File(_) => true,
-            Source::Cluster(cluster, _) => cluster.missing().is_empty(),
+            Source::Folder(_) | Source::File(_) => Vec::new(),
+            Source::Cluster(cluster, _) => cluster.missing(),
         }
     }
 

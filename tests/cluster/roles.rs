@@ -157,6 +157,15 @@ impl Outside {
             assert_eq!(served(&mut process), 200, "without {grant:?}");
         }
         let admin = bound(&process.wait_for_line("opened once"), "admin").unwrap();
+        if grant.verb == "list" {
+            // But for how its plural is made.
+            let is_it = |kind: &str| grant.resource.starts_with(&kind.to_lowercase()[..kind.len() - 1]);
+            until(&format!("{grant:?} as what is waited for"), || {
+                let text = get(admin, "admin", "/readyz").text();
+                let (_, kinds) = text.rsplit_once("listed yet: ")?;
+                is_it(kinds.split_once(')')?.0).then_some(())
+            });
+        }
         let told = || get(admin, "admin", "/debug/problems").text().contains("grant it");
         until(&format!("the lack of {grant:?} among the problems"), || told().then_some(()));
         role.restore(namespace);
