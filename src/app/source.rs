@@ -174,7 +174,10 @@ pub fn report_settings(cluster: &config::Cluster, client: &Client, options: &Opt
     let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
     let namespace = variable("POD_NAMESPACE").unwrap_or_else(|| client.default_namespace().to_owned());
     let publish = Publish { service: cluster.publish_service.clone(), addresses: cluster.publish_addresses.clone() };
+    // Of others the account may not have the right.
+    let event_namespaces = cluster.namespace.clone().map(|watched| [watched, namespace.clone()]);
     ReportSettings {
+        event_namespaces,
         controller: options.controller_class.clone(),
         identity: variable("POD_NAME").unwrap_or_else(|| format!("headgate-{:016x}", fastrand::u64(..))),
         lease: cluster.election_id.as_ref().map(|name| Reference::new(namespace, name.as_str())),

@@ -149,7 +149,8 @@ pub struct ClusterArgs {
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = values::election_ttl)]
     pub election_ttl: Duration,
 
-    /// Write status and Events without an election; for one replica [default: false]
+    /// Write status and Events without an election, for one replica; addresses that change while it does not run are not
+    /// taken back [default: false]
     #[arg(long, value_name = BOOLEAN, value_parser = values::boolean)]
     pub disable_leader_election: Option<bool>,
 }

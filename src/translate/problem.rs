@@ -70,6 +70,8 @@ pub enum ObjectKind {
     Secret,
     ConfigMap,
     ProxyPolicy,
+    /// Of a cluster; nothing of it is looked at but its name.
+    Namespace,
     /// One of `[[backends]]` in a configuration file.
     Backend,
 }

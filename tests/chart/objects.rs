@@ -203,6 +203,8 @@ fn roles_of_one_namespace() {
     assert_eq!(rendered.flag("watch-namespace"), Some("shop"));
     let own = &rendered.named("Role", "release-headgate")["rules"][1];
     assert_eq!((&own["resources"], &own["resourceNames"]), (&json!(["services"]), &json!(["release-headgate"])));
+    // Problems of its ConfigMap.
+    assert_eq!(rendered.named("Role", "release-headgate")["rules"][2]["resources"], json!(["events"]));
     let at_home = Rendered::of(&ci("namespaced"), &[r#"controller.scope.namespace="space""#]);
     assert_eq!(at_home.named("Role", "release-headgate")["rules"][1]["resources"], json!(["leases"]));
     let with_class = Rendered::of(&ci("namespaced"), &["controller.ingressClassResource.enabled=true"]);

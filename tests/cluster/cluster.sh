@@ -4,7 +4,8 @@
 #   cluster.sh run BINARY      until its stdin ends, with BINARY as image headgate.test/headgate:1, and a shell and wget as
 #                              headgate.test/busybox:1; waits for another run.
 #                              Prints `ready STATE` once the node is Ready: the folder of kubeconfig, log/ and all else
-#   cluster.sh stop|start NAME one of the components, with STATE in the environment
+#   cluster.sh stop|start|freeze|thaw NAME
+#                              one of the components, with STATE in the environment
 #   cluster.sh load NAME       into the node: NAME.tar of what `build.sh monitoring` builds, with STATE in the environment
 # Also in STATE's cluster: nsenter --net=/run/netns/headgate-node|headgate-client COMMAND.
 set -euo pipefail
@@ -175,6 +176,10 @@ stop() { # NAME [SIGNAL]
     timeout 10 tail --pid="$pid" -s 0.05 -f /dev/null || kill -KILL "$pid" 2>/dev/null || true
 }
 
+# Lets a component say nothing for a while.
+freeze() { kill -STOP "$(cat "$STATE/run/$1.pid")"; }
+thaw() { kill -CONT "$(cat "$STATE/run/$1.pid")"; }
+
 load() { ctr images import "$1" >/dev/null; }
 
 # A program under some paths, and the libraries that it is linked to, as an image.
@@ -254,7 +259,7 @@ run() { # BINARY
 
 case ${1:-} in
     run) run "$2" ;;
-    stop | start) KUBE=$STATE/kube KUBECONFIG=$STATE/kubeconfig "$@" ;;
+    stop | start | freeze | thaw) KUBE=$STATE/kube KUBECONFIG=$STATE/kubeconfig "$@" ;;
     load) load "$STATE/monitoring/$2.tar" ;;
-    *) sed -n '2,10s/^# \{0,1\}//p' "$0"; exit 2 ;;
+    *) sed -n '2,11s/^# \{0,1\}//p' "$0"; exit 2 ;;
 esac

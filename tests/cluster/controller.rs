@@ -42,10 +42,16 @@ impl Controller {
         Controller { http: port(0), https: port(1), admin: (pod.parse::<IpAddr>().unwrap(), 10254).into() }
     }
 
+    /// Of its pod.
+    #[track_caller]
+    pub(crate) fn metrics(&self) -> Metrics {
+        Metrics::parse(&get(self.admin, "admin", "/metrics").text())
+    }
+
     /// Of the tables that its pod uses.
     #[track_caller]
     pub(crate) fn generation(&self) -> u64 {
-        Metrics::parse(&get(self.admin, "admin", "/metrics").text()).value("headgate_generation", &[]) as u64
+        self.metrics().value("headgate_generation", &[]) as u64
     }
 
     pub(crate) fn is_ready(&self) -> bool {

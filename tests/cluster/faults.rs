@@ -7,7 +7,6 @@ use crate::namespace::Namespace;
 use crate::objects::ingress;
 use crate::serving::{HOST, answering, forgiving, self_signed, shop};
 use crate::support::client::get;
-use crate::support::metrics::Metrics;
 use crate::support::wait::{stays, until};
 
 /// How long the API server is away.
@@ -53,6 +52,26 @@ fn nobody_notices_that_the_api_server_is_away_and_comes_back() {
     namespace.kubectl(&["rollout", "status", "--timeout=5m", "deployment", "shop"]);
     until("a fourth pod", || (controller.generation() > generation).then_some(()));
     answering(&controller, 4);
+    load.end();
+}
+
+/// Also no connection ends, and no watch.
+#[test]
+fn an_api_server_that_hangs_is_told_in_time_and_the_leader_steps_down() {
+    let namespace = Namespace::alone();
+    let controller = shop(&namespace, 1, &self_signed());
+    let leads = || controller.metrics().value("headgate_leader", &[]) == 1.0;
+    let in_trouble = || controller.metrics().value("headgate_source_errors", &[]) > 0.0;
+    until("a leader", || (leads() && !in_trouble()).then_some(()));
+    let load = Load::start(HOST, Some(controller.http), Some(controller.https));
+
+    let frozen = namespace.cluster.node().freeze("kube-apiserver");
+    until("the trouble", || in_trouble().then_some(()));
+    until("the end of its lead", || (!leads()).then_some(()));
+    load.goes_on();
+    drop(frozen);
+    until("a leader again", || leads().then_some(()));
+    until("the end of the trouble", || (!in_trouble()).then_some(()));
     load.end();
 }
 
@@ -104,10 +123,7 @@ fn an_ingress_to_the_controller_itself_is_503_and_no_loop() {
     let controller = shop(&namespace, 1, &self_signed());
     namespace.apply(&[ingress(&namespace.name, "own.example", "headgate")]);
     let status = || get(controller.http, "own.example", "/").status;
-    let asked = || {
-        let metrics = Metrics::parse(&get(controller.admin, "admin", "/metrics").text());
-        metrics.value("proxy_requests_total", &[("ingress", "headgate")])
-    };
+    let asked = || controller.metrics().value("proxy_requests_total", &[("ingress", "headgate")]);
     until("503", || (status() == 503).then_some(()));
     let before = asked();
     assert_eq!([(); 20].map(|()| status()), [503; 20]);

@@ -194,6 +194,13 @@ impl Node {
         self.script("start", component);
     }
 
+    /// Lets a component take what is sent to it and say nothing, until that is dropped.
+    #[track_caller]
+    pub(crate) fn freeze<'a>(&'a self, component: &'a str) -> Frozen<'a> {
+        self.script("freeze", component);
+        Frozen { node: self, component }
+    }
+
     /// Kills the process of a pod whose environment has its name.
     #[track_caller]
     pub(crate) fn kill(&self, pod: &str) {
@@ -219,6 +226,19 @@ impl Node {
         let mut script = Command::new(format!("{SCRIPTS}/cluster.sh"));
         let status = script.args([command, component]).env("STATE", &self.state).status().unwrap();
         assert!(status.success(), "cluster.sh {command} {component}: {status}");
+    }
+}
+
+/// A component that says nothing.
+#[derive(Debug)]
+pub(crate) struct Frozen<'a> {
+    node: &'a Node,
+    component: &'a str,
+}
+
+impl Drop for Frozen<'_> {
+    fn drop(&mut self) {
+        self.node.script("thaw", self.component);
     }
 }
 

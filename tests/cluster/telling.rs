@@ -1,12 +1,16 @@
 //! What the controller tells those who wrote an object, in the API.
 
+use std::time::Duration;
+
 use serde_json::json;
 
+use crate::controller::{CHART, helm, succeed, values};
 use crate::namespace::Namespace;
 use crate::objects::ingress;
 use crate::serving::{HOST, forgiving, self_signed, shop};
+use crate::support::client::get;
 use crate::support::objects::policy;
-use crate::support::wait::until;
+use crate::support::wait::{stays, until};
 
 const PATIENCE: &str = "--timeout=30s";
 
@@ -51,4 +55,37 @@ fn an_ingress_that_cannot_be_served_gets_one_event() {
     });
     assert_eq!(events.lines().count(), 1, "{events}");
     assert!(events.contains("nowhere"), "{events}");
+}
+
+#[test]
+fn what_is_in_a_namespace_that_is_not_picked_any_more_is_given_back_and_left_alone() {
+    let namespace = Namespace::new();
+    let controller = shop(&namespace, 1, &self_signed());
+    let mut values = values(&namespace);
+    values["rbac"]["scope"] = false.into();
+    values["controller"]["scope"]["namespaceSelector"] = "headgate.test/picked=yes".into();
+    let label = |label: &str| namespace.cluster.kubectl(&["label", "namespace", &namespace.name, label]);
+    label("headgate.test/picked=yes");
+    succeed(&helm(&namespace, &["upgrade", "headgate", CHART, "--wait", "--timeout=90s"], Some(&values)));
+    namespace.rolled_out("headgate");
+    let shown = |name: &str| namespace.object(&["ingress", name])["status"]["loadBalancer"].clone();
+    let status = || get(controller.http, HOST, "/").status;
+    // Once the new pod leads.
+    namespace.apply(&[ingress(&namespace.name, "late.example", "late")]);
+    for name in ["shop", "late"] {
+        until("its address", || shown(name)["ingress"].is_array().then_some(()));
+    }
+    assert_eq!(status(), 200);
+
+    label("headgate.test/picked-");
+    until("the end of the host", || (status() == 404).then_some(()));
+    for name in ["shop", "late"] {
+        until("no address", || (shown(name) == json!({})).then_some(()));
+    }
+    // Whoever else picks the namespace tells what becomes of it.
+    namespace.apply(&[policy("shop", "Ingress", "shop", json!({ "timeouts": { "idle": "5s" } }))]);
+    stays("no word about it", Duration::from_secs(3), || {
+        namespace.object(&["pp", "shop"])["status"].is_null()
+            && !namespace.kubectl(&["events"]).contains("TargetNotFound")
+    });
 }

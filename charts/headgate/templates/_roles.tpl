@@ -52,6 +52,9 @@
   verbs: [list, watch]
 {{- end }}
 {{- end }}
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create, patch]
 {{- end }}
 {{- if not .Values.controller.disableLeaderElection }}
 - apiGroups: [coordination.k8s.io]

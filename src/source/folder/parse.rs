@@ -158,7 +158,7 @@ impl Reading<'_> {
             }
             ObjectKind::ProxyPolicy => self.policy(node, None),
             // No object has it.
-            ObjectKind::Backend => self.skipped(&node, of),
+            ObjectKind::Backend | ObjectKind::Namespace => self.skipped(&node, of),
         }
     }
 

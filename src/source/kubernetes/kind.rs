@@ -4,20 +4,21 @@ use std::fmt::Debug;
 use std::path::Path;
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::core::{ApiResource, DeserializeGuard, DynamicObject};
+use kube::core::{ApiResource, DeserializeGuard, DynamicObject, PartialObjectMeta};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, from_value, json};
 
 use super::part::{Name, Part};
+use super::store::Seen;
 use crate::api::ProxyPolicy;
 use crate::snapshot::Reference;
 use crate::source::folder::{Object, parse_documents};
-use crate::translate::{ByName, Illegible, ObjectKind, Objects, PolicyObject};
+use crate::translate::{ByName, Illegible, ObjectKind, PolicyObject};
 
 /// Written by `kubectl apply`, which nobody else needs; as large as the object itself.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -33,6 +34,8 @@ pub(super) enum OptionalIf {
     Undefined,
     /// Only one namespace is watched, and the kind has none; with `--ingress-class-by-name`.
     Namespaced,
+    /// No request depends on it.
+    Always,
 }
 
 /// One kind.
@@ -49,6 +52,8 @@ pub(super) trait Kind: Send + Sync + 'static {
     /// As roles name it.
     const RESOURCE: &'static str;
     const OPTIONAL_IF: OptionalIf = OptionalIf::Never;
+    /// So many may go at once without a doubt.
+    const FEW: usize = 20;
 
     fn api(client: &Client, part: &Part) -> Api<Self::Watched>;
 
@@ -60,7 +65,7 @@ pub(super) trait Kind: Send + Sync + 'static {
     fn metadata(kept: &Self::Kept) -> &ObjectMeta;
 
     /// Where it is kept.
-    fn all(objects: &mut Objects) -> &mut ByName<Self::Name, Self::Kept>;
+    fn all(seen: &mut Seen) -> &mut ByName<Self::Name, Self::Kept>;
 }
 
 /// Drops what nobody reads.
@@ -109,8 +114,8 @@ macro_rules! kinds {
                 &kept.metadata
             }
 
-            fn all(objects: &mut Objects) -> &mut ByName<$name, $object> {
-                &mut objects.$field
+            fn all(seen: &mut Seen) -> &mut ByName<$name, $object> {
+                &mut seen.objects.$field
             }
         }
     )*};
@@ -172,8 +177,44 @@ impl Kind for ProxyPolicies {
         &kept.policy.metadata
     }
 
-    fn all(objects: &mut Objects) -> &mut ByName<Reference, PolicyObject> {
-        &mut objects.policies
+    fn all(seen: &mut Seen) -> &mut ByName<Reference, PolicyObject> {
+        &mut seen.objects.policies
+    }
+}
+
+/// The namespaces that `--watch-namespace-selector` picks, of which no more than the name counts.
+pub(super) enum Namespaces {}
+
+impl Kind for Namespaces {
+    type Watched = PartialObjectMeta<Namespace>;
+    type Kept = ObjectMeta;
+    type Name = String;
+
+    const KIND: ObjectKind = ObjectKind::Namespace;
+    const NAME: &'static str = "Namespace";
+    const RESOURCE: &'static str = "namespaces";
+    // All that is in it goes with it.
+    const FEW: usize = 0;
+
+    fn api(client: &Client, part: &Part) -> Api<PartialObjectMeta<Namespace>> {
+        everywhere(part, client)
+    }
+
+    fn name(metadata: &ObjectMeta) -> String {
+        bare(metadata)
+    }
+
+    fn keep(watched: PartialObjectMeta<Namespace>) -> Result<ObjectMeta, String> {
+        let ObjectMeta { name, resource_version, .. } = watched.metadata;
+        Ok(ObjectMeta { name, resource_version, ..ObjectMeta::default() })
+    }
+
+    fn metadata(kept: &ObjectMeta) -> &ObjectMeta {
+        kept
+    }
+
+    fn all(seen: &mut Seen) -> &mut ByName<String, ObjectMeta> {
+        &mut seen.namespaces
     }
 }
 

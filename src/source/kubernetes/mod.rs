@@ -6,15 +6,15 @@
 //! Nothing is shown before every kind was listed once ([`Cluster::missing`]), and nothing is forgotten because the API
 //! server is away, slow or refuses: what was seen last counts until it says otherwise.
 //!
-//! `connect` finds the API server; `kind` says what is read of each kind, `part` which objects of it; `watch` follows one kind, `secrets` the
-//! Secrets that are asked for, `namespaces` those that a selector picks; `store` is what they write to; `guard` doubts a
-//! list that came back short; `trouble` remembers what cannot be read. `report` is the way back: it tells the owners of
-//! objects what became of them.
+//! `connect` finds the API server; `kind` says what is read of each kind, `part` which objects of it; `watch` asks for one
+//! kind and `following` takes what comes, `secrets` does so for the Secrets that are asked for; `store` is what they write
+//! to; `guard` doubts a list that came back short; `trouble` remembers what cannot be read. `report` is the way back: it
+//! tells the owners of objects what became of them.
 
 mod connect;
+mod following;
 mod guard;
 mod kind;
-mod namespaces;
 mod part;
 mod report;
 mod secrets;
@@ -78,7 +78,7 @@ pub struct WatchEnded(#[from] JoinError);
 impl Cluster {
     /// Begins to watch. Needs a runtime around it.
     pub fn open(client: &Client, scope: &Scope) -> Cluster {
-        let store = Arc::new(Store::default());
+        let store = Arc::new(Store::new(scope.namespace_selector.is_some()));
         let (wanted_secrets, wanted) = latest::channel(None);
         let mut cluster = Cluster { store, wanted_secrets, problems: Vec::new(), watches: JoinSet::new() };
         let store = &cluster.store.clone();
@@ -93,7 +93,7 @@ impl Cluster {
             cluster.spawn(watch::of::<kind::ConfigMaps>(client, Part::Object(name.clone()), scope, store));
         }
         if let Some(selector) = &scope.namespace_selector {
-            cluster.spawn(namespaces::watch(client, selector, store));
+            cluster.spawn(watch::of::<kind::Namespaces>(client, Part::Labelled(selector.clone()), scope, store));
         }
         let elsewhere = |name: &&Reference| !name.is_in(&main());
         if let Some(name) = scope.default_certificate.as_ref().filter(elsewhere) {
@@ -101,11 +101,11 @@ impl Cluster {
         }
         if let Some(name) = scope.default_backend.as_ref().filter(elsewhere) {
             cluster.spawn(watch::of::<kind::EndpointSlices>(client, Part::OfService(name.clone()), scope, store));
-        }
-        let services: BTreeSet<_> =
-            scope.default_backend.iter().chain(&scope.publish_service).filter(elsewhere).collect();
-        for name in services {
             cluster.spawn(watch::of::<kind::Services>(client, Part::Object(name.clone()), scope, store));
+        }
+        let is_watched = |name: &&Reference| scope.default_backend.as_ref() == Some(*name);
+        if let Some(name) = scope.publish_service.as_ref().filter(elsewhere).filter(|name| !is_watched(name)) {
+            cluster.spawn(watch::beside::<kind::Services>(client, Part::Object(name.clone()), scope, store));
         }
         cluster
     }

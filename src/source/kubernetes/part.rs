@@ -7,6 +7,7 @@ use kube::runtime::watcher;
 use kube::{Api, Client, Resource};
 
 use crate::snapshot::Reference;
+use crate::translate::{ObjectKind, ObjectRef};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Part {
@@ -17,22 +18,30 @@ pub(super) enum Part {
     Object(Reference),
     /// The EndpointSlices of a Service that a flag names.
     OfService(Reference),
+    /// Those with these labels, of a kind without namespaces.
+    Labelled(String),
 }
 
 /// The name of an object within its kind.
 pub(super) trait Name: Ord + Clone + Send + Sync + 'static {
     /// Whether an object of this name can be one of `part`. Parts of one kind have none in common.
     fn is_in(&self, part: &Part) -> bool;
+
+    fn of(&self, kind: ObjectKind) -> ObjectRef;
 }
 
 impl Name for Reference {
     fn is_in(&self, part: &Part) -> bool {
         match part {
-            Part::All => true,
+            Part::All | Part::Labelled(_) => true,
             Part::Namespace(namespace) => self.namespace == *namespace,
             Part::Object(name) => self == name,
             Part::OfService(service) => self.namespace == service.namespace,
         }
+    }
+
+    fn of(&self, kind: ObjectKind) -> ObjectRef {
+        ObjectRef::new(kind, self)
     }
 }
 
@@ -40,6 +49,10 @@ impl Name for Reference {
 impl Name for String {
     fn is_in(&self, _: &Part) -> bool {
         true
+    }
+
+    fn of(&self, kind: ObjectKind) -> ObjectRef {
+        ObjectRef { kind, namespace: String::new(), name: self.clone() }
     }
 }
 
@@ -56,7 +69,7 @@ impl Part {
 
     pub(super) fn namespace(&self) -> Option<&str> {
         match self {
-            Part::All => None,
+            Part::All | Part::Labelled(_) => None,
             Part::Namespace(namespace) => Some(namespace),
             Part::Object(name) | Part::OfService(name) => Some(&name.namespace),
         }
@@ -68,6 +81,7 @@ impl Part {
             Part::All | Part::Namespace(_) => config,
             Part::Object(name) => config.fields(&format!("metadata.name={}", name.name)),
             Part::OfService(name) => config.labels(&format!("kubernetes.io/service-name={}", name.name)),
+            Part::Labelled(selector) => config.labels(selector),
         }
     }
 }
@@ -76,7 +90,7 @@ impl Part {
 impl fmt::Display for Part {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Part::All | Part::Namespace(_) => Ok(()),
+            Part::All | Part::Namespace(_) | Part::Labelled(_) => Ok(()),
             Part::Object(name) | Part::OfService(name) => write!(f, " {name}"),
         }
     }
@@ -93,6 +107,7 @@ mod tests {
             (Part::All, (true, true), None, None, ""),
             (Part::Namespace("a".into()), (true, false), None, None, ""),
             (Part::Object(there.clone()), (false, true), Some("metadata.name=x"), None, " b/x"),
+            (Part::Labelled("a=b".into()), (true, true), None, Some("a=b"), ""),
             (Part::OfService(there.clone()), (false, true), None, Some("kubernetes.io/service-name=x"), " b/x"),
         ] {
             assert_eq!((here.is_in(&part), there.is_in(&part)), both, "{part:?}");

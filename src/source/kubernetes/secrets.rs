@@ -18,11 +18,12 @@ use kube::{Api, Client};
 use tokio::sync::watch as latest;
 
 use super::Scope;
-use super::kind::Secrets;
+use super::following::Following;
+use super::kind::{Kind, Secrets};
 use super::part::{Name, Part};
 use super::store::Store;
 use super::trouble::chain;
-use super::watch::{Following, OVER, Rests, events};
+use super::watch::{config, events};
 use crate::snapshot::Reference;
 
 /// More than these are not fetched one by one.
@@ -46,10 +47,9 @@ pub(super) fn watch(
         let (names, part) = (names.clone(), part.clone());
         move |name: &Reference| name.is_in(&part) && now(&names).contains(name)
     };
-    let mut following = Following::<Secrets>::new(part.clone(), scope, store.clone(), is_wanted);
+    let mut following = Following::<Secrets>::new(part.clone(), scope, store.clone(), Secrets::OPTIONAL_IF, is_wanted);
     let (client, store) = (client.clone(), store.clone());
     async move {
-        let mut rests = Rests::default();
         // Nothing is asked for before it is known what for.
         set(&names, next(&mut wanted).await);
         loop {
@@ -58,39 +58,31 @@ pub(super) fn watch(
             let mut listing = Some(now(&names));
             loop {
                 let event = tokio::select! {
-                    event = events.next() => event,
+                    event = following.next(&mut events) => event,
                     newest = next(&mut wanted) => {
                         let fresh: Vec<Reference> = newest.difference(&now(&names)).cloned().collect();
                         set(&names, newest.clone());
-                        forget_all_but(&newest, &part, &store);
+                        following.forget_unwanted();
+                        store.narrow_known_secrets(&newest);
                         if listing.is_none() && !look_up(&client, &fresh, &part, &mut following, &store, newest).await {
                             break;
                         }
                         // Else the end of the list sees to it.
                         continue;
                     }
-                    () = following.expiry() => { following.ask_again(); break }
-                    () = rests.over(OVER) => { following.recovered(); rests.end(); continue }
                 };
-                match event {
-                    Some(Ok(Event::Init)) => {
-                        listing = Some(now(&names));
-                        following.take(Event::Init);
+                let Some(event) = event else { break };
+                let is_whole = matches!(event, Event::InitDone);
+                if matches!(event, Event::Init) {
+                    listing = Some(now(&names));
+                }
+                following.take(event);
+                if is_whole {
+                    let (asked, newest) = (listing.take().unwrap_or_default(), now(&names));
+                    let late: Vec<Reference> = newest.difference(&asked).cloned().collect();
+                    if !look_up(&client, &late, &part, &mut following, &store, newest).await {
+                        break;
                     }
-                    Some(Ok(Event::InitDone)) => {
-                        following.take(Event::InitDone);
-                        let (asked, newest) = (listing.take().unwrap_or_default(), now(&names));
-                        let late: Vec<Reference> = newest.difference(&asked).cloned().collect();
-                        if !look_up(&client, &late, &part, &mut following, &store, newest).await {
-                            break;
-                        }
-                    }
-                    Some(Ok(event)) => following.take(event),
-                    Some(Err(error)) => {
-                        following.failed(&error);
-                        rests.rest().await;
-                    }
-                    None => pending().await,
                 }
             }
         }
@@ -105,13 +97,6 @@ async fn next(wanted: &mut latest::Receiver<Option<Wanted>>) -> Wanted {
         if let Some(wanted) = &*wanted.borrow_and_update() {
             return wanted.clone();
         }
-    }
-}
-
-fn forget_all_but(wanted: &Wanted, part: &Part, store: &Store) {
-    let is_kept = |name: &Reference| wanted.contains(name) || !name.is_in(part);
-    if store.ask::<Secrets, _>(|all| !all.keys().all(is_kept)) {
-        store.change::<Secrets>(|all| all.retain(|name, _| is_kept(name)));
     }
 }
 
@@ -133,8 +118,8 @@ async fn look_up(
         let api: Api<DeserializeGuard<Secret>> = Api::namespaced(client.clone(), &name.namespace);
         async move {
             // A list, which the account may ask for anyway.
-            let one = ListParams::default().fields(&format!("metadata.name={}", name.name));
-            let found = api.list(&one).await;
+            let one = config::<Secrets>(&Part::Object(name.clone()));
+            let found = api.list(&ListParams { field_selector: one.field_selector, ..ListParams::default() }).await;
             (name, found)
         }
     });
@@ -142,7 +127,7 @@ async fn look_up(
     let Ok(fetched) = tokio::time::timeout(PATIENCE, fetched).await else { return false };
     for (name, found) in fetched {
         match found {
-            Ok(found) => found.items.into_iter().for_each(|secret| following.take(Event::Apply(secret))),
+            Ok(found) => found.items.into_iter().for_each(|secret| following.apply(secret)),
             Err(error) => {
                 tracing::warn!(secret = %name, "cannot be fetched: {}", chain(&error));
                 return false;

@@ -3,13 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use k8s_openapi::api::networking::v1::Ingress;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use tokio::sync::Notify;
 
-use super::kind::{Kind, Secrets};
+use super::kind::{Ingresses, Kind, Namespaces, ProxyPolicies, Secrets};
 use super::trouble::Troubles;
 use crate::snapshot::Reference;
 use crate::source::folder::SourceProblem;
-use crate::translate::{ObjectRef, Objects, PolicyObject};
+use crate::translate::{ByName, ObjectRef, Objects, PolicyObject};
 
 #[derive(Debug, Default)]
 pub(super) struct Store {
@@ -28,42 +30,67 @@ pub struct Figures {
     pub errors: u64,
 }
 
+/// All that was seen.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    pub(super) objects: Objects,
+    /// Those that count, if only some do.
+    pub(super) namespaces: ByName<String, ObjectMeta>,
+}
+
 #[derive(Debug, Default)]
 struct State {
-    objects: Objects,
-    /// The namespaces that count; `None`: all.
-    namespaces: Option<BTreeSet<String>>,
-    /// Kinds that were not listed yet, and how many watches of them are at it.
-    missing: BTreeMap<&'static str, usize>,
+    seen: Seen,
+    /// Only Ingresses and policies of `seen.namespaces` count.
+    picks: bool,
+    /// Those, as long as nothing of it changes.
+    picked: Option<(ByName<Reference, Ingress>, ByName<Reference, PolicyObject>)>,
     /// All kinds that are watched.
-    errors: BTreeMap<&'static str, u64>,
+    watched: BTreeMap<&'static str, Watched>,
     /// The Secrets that were looked up, whether or not they exist.
     known_secrets: Arc<BTreeSet<Reference>>,
     troubles: Troubles,
 }
 
+/// The watches of a kind.
+#[derive(Debug)]
+struct Watched {
+    /// How many are waited for that did not list it yet.
+    missing: usize,
+    errors: u64,
+    count: fn(&mut Seen) -> usize,
+}
+
 impl Store {
+    /// `picks`: only Ingresses and policies of namespaces that are seen count.
+    pub(super) fn new(picks: bool) -> Self {
+        Store { state: Mutex::new(State { picks, ..State::default() }), changed: Notify::new() }
+    }
+
     pub(super) async fn changed(&self) {
         self.changed.notified().await;
     }
 
     /// The Ingresses and policies of namespaces that count, and all else, which is only looked at if they name it.
     pub(super) fn objects(&self) -> Objects {
-        let State { objects, namespaces, .. } = &*self.state();
-        let mut objects = objects.clone();
-        if let Some(namespaces) = namespaces {
-            objects.ingresses.retain(|name, _| namespaces.contains(&name.namespace));
-            // That of a class may be anywhere; what others are about is not seen.
-            let is_of_class = |policy: &PolicyObject| {
-                policy.policy.spec.target_refs.iter().any(|target| target.kind == "IngressClass")
-            };
-            objects.policies.retain(|name, policy| namespaces.contains(&name.namespace) || is_of_class(policy));
+        let State { seen, picks, picked, .. } = &mut *self.state();
+        let mut objects = seen.objects.clone();
+        if *picks {
+            (objects.ingresses, objects.policies) = picked.get_or_insert_with(|| seen.picked()).clone();
         }
         objects
     }
 
+    /// Those of all namespaces.
+    pub(super) fn ingresses(&self) -> ByName<Reference, Ingress> {
+        self.state().seen.objects.ingresses.clone()
+    }
+
+    /// The kinds that are waited for, but for Secrets.
     pub(super) fn missing(&self) -> Vec<&'static str> {
-        self.state().missing.keys().copied().filter(|kind| *kind != Secrets::NAME).collect()
+        let state = self.state();
+        let missing = state.watched.iter().filter(|(kind, watched)| watched.missing > 0 && **kind != Secrets::NAME);
+        missing.map(|(kind, _)| *kind).collect()
     }
 
     pub(super) fn problems(&self) -> Vec<SourceProblem> {
@@ -73,71 +100,69 @@ impl Store {
     /// The Secrets that were looked up; `None`: they were not listed yet.
     pub(super) fn known_secrets(&self) -> Option<Arc<BTreeSet<Reference>>> {
         let state = self.state();
-        (!state.missing.contains_key(Secrets::NAME)).then(|| state.known_secrets.clone())
+        let are_listed = state.watched.get(Secrets::NAME).is_none_or(|watched| watched.missing == 0);
+        are_listed.then(|| state.known_secrets.clone())
     }
 
-    /// `kind` is to be waited for.
-    pub(super) fn expect(&self, kind: &'static str) {
+    /// One more watch of the kind begins. `is_needed`: and is to be waited for.
+    pub(super) fn watch<K: Kind>(&self, is_needed: bool) {
         let mut state = self.state();
-        *state.missing.entry(kind).or_default() += 1;
-        state.errors.insert(kind, 0);
+        let none = Watched { missing: 0, errors: 0, count: |seen| K::all(seen).len() };
+        state.watched.entry(K::NAME).or_insert(none).missing += usize::from(is_needed);
     }
 
     /// One watch of `kind` has listed it, or it can be done without.
     pub(super) fn complete(&self, kind: &'static str) {
-        let missing = &mut self.state().missing;
-        match missing.get_mut(kind) {
-            Some(watches) if *watches > 1 => *watches -= 1,
-            _ => drop(missing.remove(kind)),
+        if let Some(watched) = self.state().watched.get_mut(kind) {
+            watched.missing = watched.missing.saturating_sub(1);
         }
         self.changed.notify_one();
     }
 
     /// A list or a watch of `kind` was not answered as asked.
     pub(super) fn count_error(&self, kind: &'static str) {
-        *self.state().errors.entry(kind).or_default() += 1;
+        if let Some(watched) = self.state().watched.get_mut(kind) {
+            watched.errors += 1;
+        }
     }
 
     pub(super) fn figures(&self) -> Vec<Figures> {
-        let State { objects, namespaces, missing, errors, troubles, .. } = &*self.state();
-        let count = |kind| match kind {
-            "Ingress" => objects.ingresses.len(),
-            "IngressClass" => objects.ingress_classes.len(),
-            "Service" => objects.services.len(),
-            "EndpointSlice" => objects.endpoint_slices.len(),
-            "Secret" => objects.secrets.len(),
-            "ConfigMap" => objects.config_maps.len(),
-            "ProxyPolicy" => objects.policies.len(),
-            _ => namespaces.as_ref().map_or(0, BTreeSet::len),
-        };
-        let figures = |(kind, errors): (&&'static str, &u64)| Figures {
+        let State { seen, watched, troubles, .. } = &mut *self.state();
+        let figures = |(kind, watched): (&&'static str, &Watched)| Figures {
             kind,
-            synced: !missing.contains_key(kind) && !troubles.of(kind),
-            objects: count(kind),
-            errors: *errors,
+            synced: watched.missing == 0 && !troubles.of(kind),
+            objects: (watched.count)(seen),
+            errors: watched.errors,
         };
-        errors.iter().map(figures).collect()
+        watched.iter().map(figures).collect()
     }
 
     /// Changes the objects of one kind.
     pub(super) fn change<K: Kind>(&self, change: impl FnOnce(&mut super::kind::Map<K>)) {
-        change(K::all(&mut self.state().objects));
+        let State { seen, picked, .. } = &mut *self.state();
+        change(K::all(seen));
+        if [Ingresses::NAME, ProxyPolicies::NAME, Namespaces::NAME].contains(&K::NAME) {
+            *picked = None;
+        }
         self.changed.notify_one();
     }
 
     /// Asks about the objects of one kind.
     pub(super) fn ask<K: Kind, T>(&self, question: impl FnOnce(&super::kind::Map<K>) -> T) -> T {
-        question(K::all(&mut self.state().objects))
-    }
-
-    pub(super) fn set_namespaces(&self, namespaces: BTreeSet<String>) {
-        self.state().namespaces = Some(namespaces);
-        self.changed.notify_one();
+        question(K::all(&mut self.state().seen))
     }
 
     pub(super) fn set_known_secrets(&self, known: Arc<BTreeSet<Reference>>) {
         self.state().known_secrets = known;
         self.changed.notify_one();
+    }
+
+    /// Of those that are not wanted any more nothing is known from now on.
+    pub(super) fn narrow_known_secrets(&self, wanted: &BTreeSet<Reference>) {
+        let known = &mut self.state().known_secrets;
+        if !known.is_subset(wanted) {
+            *known = Arc::new(known.intersection(wanted).cloned().collect());
+        }
     }
 
     /// What stops `kind`, or a part of it, from being read or written, if anything does. Told in the application
@@ -166,5 +191,19 @@ impl Store {
     /// Nothing is left half-written under this lock.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Seen {
+    /// The Ingresses and policies of the namespaces that count.
+    fn picked(&self) -> (ByName<Reference, Ingress>, ByName<Reference, PolicyObject>) {
+        let (mut ingresses, mut policies) = (self.objects.ingresses.clone(), self.objects.policies.clone());
+        let counts = |name: &Reference| self.namespaces.contains_key(&name.namespace);
+        // That of a class may be anywhere; what others are about is not seen.
+        let is_of_class =
+            |policy: &PolicyObject| policy.policy.spec.target_refs.iter().any(|target| target.kind == "IngressClass");
+        ingresses.retain(|name, _| counts(name));
+        policies.retain(|name, policy| counts(name) || is_of_class(policy));
+        (ingresses, policies)
     }
 }

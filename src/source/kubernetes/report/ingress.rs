@@ -8,7 +8,7 @@ use k8s_openapi::api::networking::v1::{Ingress, IngressLoadBalancerIngress};
 use serde_json::{Value, json};
 
 use crate::snapshot::Reference;
-use crate::translate::Objects;
+use crate::translate::{ByName, Objects};
 
 /// Where the addresses come from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,7 +31,10 @@ impl Publish {
         }
         let Some(name) = &self.service else { return Ok(Addresses::default()) };
         let service = objects.services.get(name).ok_or_else(|| {
-            format!("Service {name} of --publish-service does not exist: the addresses stay as they are; create it")
+            format!(
+                "Service {name} of --publish-service is not there, or may not be read: the addresses stay as they are; \
+                 create it, or see what else is told of it"
+            )
         })?;
         Ok(of_service(service))
     }
@@ -86,12 +89,12 @@ impl fmt::Display for Addresses {
 /// What to write: for each Ingress whose status is other than it should be, the status. `ours`: what we may have written
 /// before; other entries are left alone. An Ingress that is not ours is not looked at.
 pub(super) fn changes(
-    objects: &Objects,
+    all: &ByName<Reference, Ingress>,
     served: &BTreeSet<Reference>,
     ours: &Addresses,
     wanted: &Addresses,
 ) -> Vec<(Reference, Value)> {
-    let ingresses = served.iter().filter_map(|name| Some((name, objects.ingresses.get(name)?)));
+    let ingresses = served.iter().filter_map(|name| Some((name, all.get(name)?)));
     ingresses.filter_map(|(name, ingress)| Some((name.clone(), change(ingress, ours, wanted)?))).collect()
 }
 
@@ -154,7 +157,7 @@ mod tests {
     fn written(entries: Value, ours: &str, wanted: &str) -> Option<Value> {
         let objects = objects("ingress", json!({"status": {"loadBalancer": {"ingress": entries}}}));
         let served = BTreeSet::from([name()]);
-        let mut changes = changes(&objects, &served, &Addresses::parse(ours), &Addresses::parse(wanted));
+        let mut changes = changes(&objects.ingresses, &served, &Addresses::parse(ours), &Addresses::parse(wanted));
         let (of, status) = changes.pop()?;
         assert_eq!(of, name());
         Some(status["status"]["loadBalancer"]["ingress"].clone())
@@ -186,9 +189,9 @@ mod tests {
     #[test]
     fn an_ingress_that_is_not_ours_or_gone_is_not_written_to() {
         let (objects, wanted) = (objects("ingress", json!({})), Addresses::parse("10.0.0.1"));
-        assert_eq!(changes(&objects, &BTreeSet::new(), &wanted, &wanted), []);
+        assert_eq!(changes(&objects.ingresses, &BTreeSet::new(), &wanted, &wanted), []);
         let gone = BTreeSet::from([Reference::new("n", "gone")]);
-        assert_eq!(changes(&objects, &gone, &wanted, &wanted), []);
+        assert_eq!(changes(&objects.ingresses, &gone, &wanted, &wanted), []);
     }
 
     #[test]

@@ -3,8 +3,9 @@
 //!
 //! Every replica serves, one tells: the holder of the Lease (`lease`, `election`). It writes differences only, and leaves
 //! alone what others wrote. `ingress` has the addresses, `policy` the conditions, `events` the Events; each says what to
-//! write, purely, and `writer` writes it.
+//! write, purely, and `writer` writes it; `account` has what came of that.
 
+mod account;
 mod election;
 mod events;
 mod ingress;
@@ -58,6 +59,8 @@ pub struct Settings {
     pub identity: String,
     /// The Lease that elects who tells; `None`: this process does.
     pub lease: Option<Reference>,
+    /// `--watch-namespace` and that of this pod, if only Events of these may be written.
+    pub event_namespaces: Option<[String; 2]>,
     /// How long a holder counts that does not show itself.
     pub lease_ttl: Duration,
     /// The addresses of Ingresses; `None`: their status is left alone.

@@ -1,8 +1,9 @@
 //! Writes what is to be told: differences only, several at once, and what failed again.
 
 use std::collections::BTreeSet;
+use std::future::ready;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, stream};
 use k8s_openapi::api::events::v1::Event;
@@ -14,7 +15,7 @@ use serde_json::Value;
 
 use super::super::Cluster;
 use super::super::store::Store;
-use super::super::trouble::chain;
+use super::account::{Account, EVENTS, INGRESSES, POLICIES};
 use super::events::{self, Told};
 use super::lease::Lease;
 use super::{Findings, Publish, Settings, ingress, policy};
@@ -25,9 +26,6 @@ use crate::translate::Objects;
 /// Requests that are under way at once.
 const AT_ONCE: usize = 16;
 
-/// As roles name it.
-const EVENTS: &str = "events.events.k8s.io";
-
 /// How long the pods of the Service may take to be seen ending, when this one ends.
 const OTHERS: Duration = Duration::from_secs(2);
 
@@ -35,6 +33,7 @@ pub(super) struct Writer {
     client: Client,
     store: Arc<Store>,
     pub(super) settings: Settings,
+    account: Account,
     told: Told,
     /// The addresses that we may have written, also before this process led; `None`: not known yet.
     written: Option<ingress::Addresses>,
@@ -45,7 +44,8 @@ pub(super) struct Writer {
 impl Writer {
     pub(super) fn new(client: Client, cluster: &Cluster, settings: Settings) -> Writer {
         let store = cluster.store.clone();
-        Writer { client, store, settings, told: Told::default(), written: None, published: Arc::default() }
+        let account = Account::new(store.clone());
+        Writer { client, store, settings, account, told: Told::default(), written: None, published: Arc::default() }
     }
 
     /// Takes part in the election. `by_force`: and wins it.
@@ -66,18 +66,12 @@ impl Writer {
         let published = self.publish(&objects, &findings.served, lease).await;
         let statuses = policy::changes(&objects, &findings.policies, &self.settings.controller);
         let patched = run_all(statuses.into_iter().map(|change| self.patch_policy(change))).await;
-        let events = self.told.fresh(&objects, &findings.reports, &self.settings);
-        let mut all_posted = true;
-        let mut posts = stream::iter(events.into_iter().map(|(key, event)| async { (key, self.post(event).await) }))
-            .buffer_unordered(AT_ONCE);
-        let mut failed = Vec::new();
-        while let Some((key, posted)) = posts.next().await {
-            all_posted &= posted;
-            failed.extend((!posted).then_some(key));
-        }
-        drop(posts);
+        let events = self.told.fresh(&objects, &findings.reports, &self.settings, Instant::now());
+        let posts = events.into_iter().map(|(key, event)| async { (!self.post(event).await).then_some(key) });
+        let failed: Vec<_> = stream::iter(posts).buffer_unordered(AT_ONCE).filter_map(ready).collect().await;
         failed.iter().for_each(|key| self.told.forget(key));
-        published && patched && all_posted
+        self.account.tell();
+        published && patched && failed.is_empty()
     }
 
     /// Puts our addresses into the status of the Ingresses that are ours, and takes them out where one no longer is.
@@ -91,42 +85,42 @@ impl Writer {
         let Some(publish) = &self.settings.publish else { return true };
         let addresses = publish.addresses(objects);
         self.store.set_trouble(TROUBLE, addresses.as_ref().err().cloned());
-        let known = match self.written.take() {
-            Some(known) => Some(known),
-            None => lease.note().await.map(|note| ingress::Addresses::parse(&note)),
-        };
+        if self.written.is_none() {
+            self.written = lease.note().await.map(|note| ingress::Addresses::parse(&note));
+        }
         // Without it what an earlier leader wrote would be taken for somebody else's.
-        let Some(known) = known else { return false };
+        let Some(known) = self.written.clone() else { return false };
+        let none = ingress::Addresses::default();
+        // Also of namespaces that do not count any more.
+        let ingresses = self.store.ingresses();
         let lost = self.published.difference(served).cloned().collect();
         let Ok(addresses) = addresses else {
-            let taken = ingress::changes(objects, &lost, &known, &ingress::Addresses::default());
-            self.written = Some(known);
-            self.patch_ingresses(taken).await;
+            self.patch_ingresses(ingress::changes(&ingresses, &lost, &known, &none)).await;
             return false;
         };
         let both = known.with(&addresses);
         // First, so that whoever leads after us knows what to take back.
         if both != known && !lease.set_note(&both.to_string()).await {
-            self.written = Some(known);
             return false;
         }
-        let mut changes = ingress::changes(objects, &lost, &both, &ingress::Addresses::default());
-        changes.extend(ingress::changes(objects, served, &both, &addresses));
-        let done = self.patch_ingresses(changes).await;
-        if done {
-            self.published = served.clone();
+        self.written = Some(both.clone());
+        let mut changes = ingress::changes(&ingresses, &lost, &both, &none);
+        changes.extend(ingress::changes(&ingresses, served, &both, &addresses));
+        if !self.patch_ingresses(changes).await {
+            return false;
         }
-        let is_noted = both == addresses || done && lease.set_note(&addresses.to_string()).await;
-        self.written = Some(if is_noted { addresses } else { both });
-        done
+        self.published = served.clone();
+        if both == addresses || lease.set_note(&addresses.to_string()).await {
+            self.written = Some(addresses);
+        }
+        true
     }
 
     /// Takes our addresses out again.
     pub(super) async fn remove(&mut self, findings: &Findings) {
-        let objects = self.store.objects();
         let ours = self.published.union(&findings.served).cloned().collect();
         let written = self.written.clone().unwrap_or_default();
-        let changes = ingress::changes(&objects, &ours, &written, &ingress::Addresses::default());
+        let changes = ingress::changes(&self.store.ingresses(), &ours, &written, &ingress::Addresses::default());
         tracing::info!(ingresses = changes.len(), "the last replica ends: the addresses are taken out of their status");
         self.patch_ingresses(changes).await;
     }
@@ -141,20 +135,22 @@ impl Writer {
     }
 
     async fn patch_ingresses(&self, changes: Vec<(Reference, Value)>) -> bool {
-        run_all(changes.into_iter().map(|change| self.patch_ingress(change))).await
+        let done = run_all(changes.into_iter().map(|change| self.patch_ingress(change))).await;
+        self.account.tell();
+        done
     }
 
     async fn patch_ingress(&self, (name, status): (Reference, Value)) -> bool {
         let api: Api<Ingress> = Api::namespaced(self.client.clone(), &name.namespace);
-        let patched = api.patch_status(&name.name, &PatchParams::default(), &Patch::Merge(status)).await;
-        self.account("ingresses.networking.k8s.io/status", &name, patched.map(drop))
+        let (parameters, patch) = (PatchParams::default(), Patch::Merge(status));
+        self.account.write(INGRESSES, &name, api.patch_status(&name.name, &parameters, &patch)).await
     }
 
     async fn patch_policy(&self, (name, status): (Reference, Value)) -> bool {
         let resource = ApiResource::erase::<ProxyPolicy>(&());
         let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &name.namespace, &resource);
-        let patched = api.patch_status(&name.name, &PatchParams::default(), &Patch::Merge(status)).await;
-        self.account("proxypolicies.headgate.dev/status", &name, patched.map(drop))
+        let (parameters, patch) = (PatchParams::default(), Patch::Merge(status));
+        self.account.write(POLICIES, &name, api.patch_status(&name.name, &parameters, &patch)).await
     }
 
     async fn post(&self, event: Event) -> bool {
@@ -163,45 +159,16 @@ impl Writer {
             event.metadata.name.clone().unwrap_or_default(),
         );
         let api: Api<Event> = Api::namespaced(self.client.clone(), &name.namespace);
-        let posted = api.create(&PostParams::default(), &event).await;
-        let posted = match posted {
-            // Told before, by us or by an earlier leader: once more.
-            Err(kube::Error::Api(status)) if status.code == 409 => {
-                let again = Patch::Merge(events::again(&event));
-                api.patch(&name.name, &PatchParams::default(), &again).await
+        let post = async {
+            match api.create(&PostParams::default(), &event).await {
+                // Told before, by us or by an earlier leader: once more.
+                Err(kube::Error::Api(status)) if status.code == 409 => {
+                    api.patch(&name.name, &PatchParams::default(), &Patch::Merge(events::again(&event))).await
+                }
+                other => other,
             }
-            other => other,
         };
-        self.account(EVENTS, &name, posted.map(drop))
-    }
-
-    /// `true`: written, or there is nothing left to write to.
-    fn account(&self, resource: &'static str, name: &Reference, outcome: kube::Result<()>) -> bool {
-        let code = match &outcome {
-            Err(kube::Error::Api(status)) => status.code,
-            _ => 0,
-        };
-        match outcome {
-            Ok(()) => {
-                self.store.set_trouble(resource, None);
-                true
-            }
-            // Gone, or changed in the meantime, of which the watch will tell.
-            Err(_) if code == 404 => true,
-            // Nothing is written in a namespace that is being deleted.
-            Err(kube::Error::Api(status)) if status.message.contains("being terminated") => true,
-            Err(_) if code == 409 => false,
-            Err(_) if code == 403 => {
-                let verb = if resource == EVENTS { "create and patch" } else { "patch" };
-                let why = format!("the API server does not let this account write them; grant it {verb} on {resource}");
-                self.store.set_trouble(resource, Some(why));
-                false
-            }
-            Err(error) => {
-                tracing::warn!(resource, object = %name, "cannot be written: {}", chain(&error));
-                false
-            }
-        }
+        self.account.write(EVENTS, &name, post).await
     }
 }
 

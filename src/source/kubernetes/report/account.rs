@@ -1,0 +1,167 @@
+//! What becomes of requests that write. What is refused in a namespace is not asked for again at once, and what fails is
+//! told once for all that failed together.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::super::store::Store;
+use super::super::trouble::chain;
+use super::RESYNC;
+use crate::snapshot::Reference;
+
+/// As roles name what is written.
+pub(super) const EVENTS: &str = "events.events.k8s.io";
+pub(super) const INGRESSES: &str = "ingresses.networking.k8s.io/status";
+pub(super) const POLICIES: &str = "proxypolicies.headgate.dev/status";
+
+/// How long nothing is asked for that was refused.
+const REFUSED: Duration = Duration::from_secs(5);
+
+pub(super) struct Account {
+    store: Arc<Store>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Resources and namespaces in which they may not be written, and since when that is known.
+    refused: BTreeMap<(&'static str, String), Instant>,
+    /// What failed since it was told last: how many, and the first of them.
+    failed: usize,
+    first: Option<String>,
+}
+
+impl Account {
+    pub(super) fn new(store: Arc<Store>) -> Account {
+        Account { store, state: Mutex::default() }
+    }
+
+    /// `true`: `request` has written it, or there is nothing left to write to, or it will never be taken.
+    pub(super) async fn write<T>(
+        &self,
+        resource: &'static str,
+        name: &Reference,
+        request: impl Future<Output = kube::Result<T>>,
+    ) -> bool {
+        let place = (resource, name.namespace.clone());
+        if self.state().refused.get(&place).is_some_and(|since| since.elapsed() < REFUSED) {
+            return false;
+        }
+        let outcome = request.await;
+        let mut state = self.state();
+        let Err(error) = outcome else {
+            state.refused.remove(&place);
+            return true;
+        };
+        match &error {
+            // Gone, or nothing is written any more in a namespace that is being deleted.
+            kube::Error::Api(status) if status.code == 404 || status.message.contains("being terminated") => {
+                return true;
+            }
+            // Changed in the meantime, of which the watch will tell.
+            kube::Error::Api(status) if status.code == 409 => return false,
+            kube::Error::Api(status) if status.code == 403 => {
+                state.refused.insert(place, Instant::now());
+                return false;
+            }
+            _ => {}
+        }
+        state.failed += 1;
+        state.first.get_or_insert_with(|| format!("{resource} of {name}: {}", chain(&error)));
+        matches!(error, kube::Error::Api(status) if status.code == 422)
+    }
+
+    /// Says what has failed since it was said last, and what may not be written.
+    pub(super) fn tell(&self) {
+        let mut state = self.state();
+        if let Some(first) = state.first.take() {
+            let failed = std::mem::take(&mut state.failed);
+            tracing::warn!(failed, "cannot be written, first {first}");
+        }
+        // What was not asked for again for so long has nothing more to be written.
+        state.refused.retain(|_, since| since.elapsed() < RESYNC * 2);
+        let trouble = |resource| (resource, refusal(resource, state.refused.keys()));
+        let troubles = [EVENTS, INGRESSES, POLICIES].map(trouble);
+        drop(state);
+        troubles.into_iter().for_each(|(resource, trouble)| self.store.set_trouble(resource, trouble));
+    }
+
+    /// Nothing is left half-written under this lock.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What it means that they may not be written, if there are any.
+fn refusal<'a>(resource: &str, all: impl Iterator<Item = &'a (&'static str, String)>) -> Option<String> {
+    let mut namespaces = all.filter(|(refused, _)| *refused == resource).map(|(_, namespace)| namespace.as_str());
+    let first = namespaces.next()?;
+    let more = match namespaces.count() {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let verbs = if resource == EVENTS { "create and patch" } else { "patch" };
+    Some(format!(
+        "the API server does not let this account write them in namespace {first}{more}; grant it {verbs} on {resource}"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+
+    fn answer(code: u16, message: &str) -> kube::Result<()> {
+        Err(kube::Error::Api(Box::new(Status { code, message: message.into(), ..Status::default() })))
+    }
+
+    fn problems(account: &Account) -> Vec<String> {
+        account.tell();
+        account.store.problems().into_iter().map(|problem| problem.reason).collect()
+    }
+
+    #[tokio::test]
+    async fn what_can_never_be_written_is_done_and_what_failed_is_not() {
+        let account = Account::new(Arc::default());
+        for (outcome, expected) in [
+            (Ok(()), true),
+            (answer(404, ""), true),
+            (answer(403, "... because it is being terminated"), true),
+            (answer(422, ""), true),
+            (answer(409, ""), false),
+            (answer(500, ""), false),
+            (Err(kube::Error::LinesCodecMaxLineLengthExceeded), false),
+        ] {
+            let told = format!("{outcome:?}");
+            let written = account.write(EVENTS, &Reference::new("n", "e"), async { outcome }).await;
+            assert_eq!(written, expected, "{told}");
+        }
+        assert_eq!(account.state().failed, 3);
+        assert!(account.state().first.as_ref().unwrap().starts_with("events.events.k8s.io of n/e: "));
+        assert_eq!(problems(&account), [""; 0]);
+        assert_eq!(account.state().failed, 0);
+        assert_eq!(account.state().first, None);
+    }
+
+    #[tokio::test]
+    async fn what_is_refused_in_a_namespace_is_told_and_not_asked_for_again_at_once() {
+        let account = Account::new(Arc::default());
+        let name = |namespace: &str| Reference::new(namespace, "e");
+        assert!(!account.write(EVENTS, &name("a"), async { answer(403, "") }).await);
+        assert!(!account.write(EVENTS, &name("a"), async { panic!("it was asked for") as kube::Result<()> }).await);
+        assert!(account.write(EVENTS, &name("b"), async { Ok(()) }).await);
+        assert!(account.write(INGRESSES, &name("a"), async { Ok(()) }).await);
+        assert_eq!(problems(&account).len(), 1, "what goes well elsewhere does not hide it");
+        assert!(problems(&account)[0].ends_with("in namespace a; grant it create and patch on events.events.k8s.io"));
+        assert!(!account.write(EVENTS, &name("c"), async { answer(403, "") }).await);
+        assert!(problems(&account)[0].contains("namespace a and 1 more"));
+
+        let past = |span| Instant::now().checked_sub(span).unwrap();
+        account.state().refused.insert((EVENTS, "a".into()), past(REFUSED));
+        assert!(account.write(EVENTS, &name("a"), async { Ok(()) }).await);
+        account.state().refused.insert((EVENTS, "c".into()), past(RESYNC * 2));
+        assert_eq!(problems(&account), [""; 0]);
+    }
+}
