@@ -149,6 +149,12 @@ impl Config {
         let cluster = source.cluster.clone();
         let source = Source::of(source, plain.is_some())?;
         let mut translate = options(Some(&cluster).filter(|_| source.is_cluster()), &objects, &traffic)?;
+        let mut warnings = foreign.warnings;
+        if cluster.enable_topology_aware_routing == Some(true) {
+            translate.node = own_node().filter(|_| source.is_cluster());
+            let why = "--enable-topology-aware-routing has no effect: only a pod with NODE_NAME in its environment knows where it runs";
+            warnings.extend(translate.node.is_none().then(|| why.to_owned()));
+        }
         if source.is_cluster() {
             translate.own_endpoints = own_endpoints(&pod_addresses(), [http_port, https_port]);
         }
@@ -185,7 +191,7 @@ impl Config {
             backend_connections: usize::MAX,
             translate,
             meaningless: plain.map(|_| meaningless(&origin.given)).unwrap_or_default(),
-            warnings: foreign.warnings,
+            warnings,
         })
     }
 
@@ -255,6 +261,11 @@ fn own_endpoints(addresses: &str, ports: [Option<u16>; 2]) -> Vec<SocketAddr> {
     addresses.flat_map(|ip| ports.into_iter().flatten().map(move |port| SocketAddr::new(ip, port))).collect()
 }
 
+/// The node of a pod that the downward API gives it to.
+fn own_node() -> Option<String> {
+    std::env::var("NODE_NAME").ok().filter(|name| !name.is_empty())
+}
+
 /// Every pod has it from the kubelet.
 fn is_pod() -> bool {
     std::env::var_os("KUBERNETES_SERVICE_HOST").is_some()
@@ -285,6 +296,7 @@ pub fn options(
         refuse_local_endpoints: cluster.is_some(),
         own_endpoints: Vec::new(),
         watch_namespace: cluster.and_then(|cluster| cluster.watch_namespace.clone()),
+        node: None,
         external_name: objects.enable_svc_external_name.unwrap_or(!disabled),
         no_catch_all: objects.disable_catch_all.unwrap_or(false),
         annotations_prefix,

@@ -34,6 +34,9 @@ struct Case {
     watch_namespace: Option<String>,
     enable_svc_external_name: bool,
     disable_catch_all: bool,
+    /// Where hints count: the node that this process runs on, and its zone.
+    node: Option<String>,
+    zone: Option<String>,
     annotations_prefix: Option<String>,
     default_ssl_certificate: Option<String>,
     default_backend_service: Option<String>,
@@ -115,6 +118,10 @@ fn translated(path: &Path) -> String {
     assert!(view.notes.is_empty(), "{}: {:?}", path.display(), view.notes);
     let mut objects = view.objects;
     objects.addresses = case.resolved.iter().map(|(name, found)| (name.clone(), Arc::from(&found[..]))).collect();
+    if let (Some(node), Some(zone)) = (&case.node, &case.zone) {
+        let labels = serde_json::json!({ "metadata": { "labels": { "topology.kubernetes.io/zone": zone } } });
+        objects.nodes.insert(node.clone(), Arc::new(serde_json::from_value(labels).unwrap()));
+    }
     let mut translator = Translator::default();
     let translation = translator.translate(&objects, &case.options());
     let again = translator.translate(&objects, &case.options());
@@ -150,6 +157,7 @@ impl Case {
             watch_namespace: self.watch_namespace.clone(),
             external_name: self.enable_svc_external_name,
             no_catch_all: self.disable_catch_all,
+            node: self.node.clone(),
             annotations_prefix: self.annotations_prefix.clone().unwrap_or(standard.annotations_prefix),
             default_certificate: reference(&self.default_ssl_certificate),
             default_backend: reference(&self.default_backend_service),

@@ -193,6 +193,7 @@ pub fn scope(cluster: &config::Cluster, options: &Options) -> Scope {
         namespace: cluster.namespace.clone(),
         namespace_selector: cluster.namespace_selector.clone(),
         config_map: options.config_map.clone(),
+        node: options.node.clone(),
         default_certificate: options.default_certificate.clone(),
         default_backend: options.default_backend.clone(),
         publish_service: cluster.publish_service.clone(),

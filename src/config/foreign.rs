@@ -46,7 +46,6 @@ const FLAGS: &[(&str, Takes, &str)] = &[
         "certificates are served as the Secret has them; put the whole chain there",
     ),
     ("enable-ssl-passthrough", Bool(false), "TLS is not passed through; Ingresses with that annotation answer 503"),
-    ("enable-topology-aware-routing", Bool(false), "endpoints of all zones are used alike"),
     ("health-check-timeout", Value, NO_NGINX),
     ("internal-logger-address", Value, NO_NGINX),
     ("length-buckets", Value, NO_SIZES),

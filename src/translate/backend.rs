@@ -20,6 +20,7 @@ use super::policy::{self, Policies, Policy};
 use super::problem::{ObjectKind, ObjectRef, Problem, Reason};
 use super::reports::Reports;
 use super::service;
+use super::topology::Here;
 use crate::snapshot::{Backend, BackendId, Protocol, Reference, ServicePort};
 
 /// The backends of one moment.
@@ -56,6 +57,7 @@ pub(super) struct Sources<'a> {
     pub objects: &'a Objects,
     pub options: &'a Options,
     pub policies: &'a Policies,
+    pub here: Option<&'a Here>,
 }
 
 /// Why a Service port cannot be used.
@@ -203,7 +205,8 @@ fn internal(id: &BackendId, service: &Service, inputs: &Inputs<'_>, sources: Sou
     let (protocol, problem) = service::protocol(port, index);
     reports.extend(&object, service::unsupported(service));
     let port_name = port.name.as_deref().unwrap_or_default();
-    let gathered = endpoints::gather(port_name, inputs.slices, sources.options, &mut reports);
+    let rules = endpoints::Rules { options: sources.options, here: sources.here };
+    let gathered = endpoints::gather(port_name, inputs.slices, rules, &mut reports);
     let backend = Backend { protocol, endpoints: gathered.addresses, ..Backend::default() };
     let resolved = Resolved { backend: Arc::new(backend), reports, ..Resolved::default() };
     // What the cluster's own authorities write into certificates of Services.

@@ -1,6 +1,7 @@
 //! Gathers the addresses behind one Service port from its EndpointSlices.
 //!
-//! Ready endpoints serve. Those that terminate but still serve do so only while nothing is ready.
+//! Ready endpoints serve, of them the near ones where hints say so. Those that terminate but still serve do so only while
+//! nothing is ready.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
@@ -11,6 +12,7 @@ use k8s_openapi::api::discovery::v1::{Endpoint, EndpointPort, EndpointSlice};
 use super::options::Options;
 use super::problem::{ObjectKind, ObjectRef, Problem, Reason, quoted};
 use super::reports::Reports;
+use super::topology::{Here, Hints};
 use crate::snapshot::Reference;
 
 /// An EndpointSlice with its name.
@@ -29,6 +31,7 @@ pub(super) struct Gathered {
 #[derive(Default)]
 struct Gathering {
     ready: BTreeSet<SocketAddr>,
+    hints: Hints,
     draining: BTreeSet<SocketAddr>,
     /// Where this proxy is itself among them: what else has that port are its replicas, which would send a request back.
     own_ports: BTreeSet<u16>,
@@ -37,12 +40,22 @@ struct Gathering {
     reports: Reports,
 }
 
+/// Under what rules endpoints are gathered. `here`: where hints count, where this process runs.
+#[derive(Clone, Copy)]
+pub(super) struct Rules<'a> {
+    pub options: &'a Options,
+    pub here: Option<&'a Here>,
+}
+
 /// `port_name`: the Service port's; `""` if it has none. `slices`: those of the Service.
-pub(super) fn gather(port_name: &str, slices: &[Slice<'_>], options: &Options, reports: &mut Reports) -> Gathered {
+pub(super) fn gather(port_name: &str, slices: &[Slice<'_>], rules: Rules<'_>, reports: &mut Reports) -> Gathered {
     let mut gathering = Gathering::default();
     for (reference, slice) in slices {
         let object = ObjectRef::new(ObjectKind::EndpointSlice, reference);
-        gathering.take_slice(port_name, slice, &object, options);
+        gathering.take_slice(port_name, slice, &object, rules);
+    }
+    if let Some(near) = gathering.hints.near() {
+        gathering.ready = near;
     }
     reports.merge(&gathering.reports);
     let why_none = match (slices.is_empty(), gathering.port) {
@@ -72,7 +85,7 @@ pub(super) fn address_complaint(address: IpAddr, options: &Options) -> Option<&'
 }
 
 impl Gathering {
-    fn take_slice(&mut self, port_name: &str, slice: &EndpointSlice, object: &ObjectRef, options: &Options) {
+    fn take_slice(&mut self, port_name: &str, slice: &EndpointSlice, object: &ObjectRef, rules: Rules<'_>) {
         if let Some(problem) = family_problem(&slice.address_type) {
             return self.reports.add(object.clone(), problem);
         }
@@ -82,7 +95,7 @@ impl Gathering {
             }
             self.port = true;
             match number(port) {
-                Some(number) => self.take_endpoints(number, slice, object, options),
+                Some(number) => self.take_endpoints(number, slice, object, rules),
                 None => {
                     let message = "the port has no number from 1 to 65535: its endpoints are not used; correct it";
                     let problem = Problem::new(format!("ports[{index}].port"), Reason::Invalid, message);
@@ -92,16 +105,16 @@ impl Gathering {
         }
     }
 
-    fn take_endpoints(&mut self, port: u16, slice: &EndpointSlice, object: &ObjectRef, options: &Options) {
+    fn take_endpoints(&mut self, port: u16, slice: &EndpointSlice, object: &ObjectRef, rules: Rules<'_>) {
         for (index, endpoint) in slice.endpoints.iter().flatten().enumerate() {
             for (place, text) in endpoint.addresses.iter().enumerate() {
-                let complaint = match address(text, port, &slice.address_type, options) {
-                    Ok(address) if options.own_endpoints.contains(&address) => {
+                let complaint = match address(text, port, &slice.address_type, rules.options) {
+                    Ok(address) if rules.options.own_endpoints.contains(&address) => {
                         self.own_ports.insert(port);
                         format!("with port {port} is this proxy itself: nothing at that port is used, as it leads back")
                     }
                     Ok(address) => {
-                        self.take(endpoint, address);
+                        self.take(endpoint, address, rules.here);
                         continue;
                     }
                     Err(complaint) => format!("{complaint}: it is not used"),
@@ -113,7 +126,7 @@ impl Gathering {
         }
     }
 
-    fn take(&mut self, endpoint: &Endpoint, address: SocketAddr) {
+    fn take(&mut self, endpoint: &Endpoint, address: SocketAddr, here: Option<&Here>) {
         let condition = |read: fn(&k8s_openapi::api::discovery::v1::EndpointConditions) -> Option<bool>| {
             endpoint.conditions.as_ref().and_then(read)
         };
@@ -122,6 +135,9 @@ impl Gathering {
         let terminating = condition(|conditions| conditions.terminating).unwrap_or(false);
         if ready {
             self.ready.insert(address);
+            if let Some(here) = here {
+                self.hints.take(endpoint, address, here);
+            }
         } else if serving && terminating {
             self.draining.insert(address);
         }

@@ -29,6 +29,7 @@ mod service;
 mod settings;
 mod target;
 mod tls;
+mod topology;
 mod values;
 
 use std::collections::BTreeSet;
@@ -43,6 +44,7 @@ use policy::{Policies, StatusMemo, Statuses, Surroundings};
 use reports::Reports;
 use routing::{Routed, Routing};
 use settings::ProcessSettings;
+use topology::Here;
 
 pub use class::class_of;
 pub use objects::{ByName, Illegible, Objects, PolicyObject};
@@ -89,6 +91,7 @@ pub fn is_check_path(text: &str) -> bool {
 pub struct Translator {
     /// What the memos below were made under.
     options: Option<Options>,
+    here: Option<Here>,
     policies: Policies,
     routing: Routing,
     backends: Backends,
@@ -104,9 +107,14 @@ impl Translator {
         let process = settings::read(options, config_map.map(|config_map| config_map.as_ref()));
         let new_policies = self.policies.update(objects);
         let rerouted = self.routing.update(objects, options, &process.defaults, (&self.policies, new_policies));
+        let here = Here::of(objects, options);
+        if self.here != here {
+            self.here = here;
+            self.backends = Backends::default();
+        }
         let default_backend = backend::default_backend(objects, options);
         let used = used(self.routing.routed(), default_backend.as_ref());
-        self.backends.update(used, Sources { objects, options, policies: &self.policies });
+        self.backends.update(used, Sources { objects, options, policies: &self.policies, here: self.here.as_ref() });
         let mut of_backends = Reports::default();
         report_backends(self.routing.routed(), &self.backends, default_backend.as_ref(), &mut of_backends);
         let (classes, routed) = (self.routing.classes(), self.routing.routed());

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Node, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
 
@@ -25,6 +25,8 @@ pub struct Objects {
     pub secrets: ByName<Reference, Secret>,
     pub config_maps: ByName<Reference, ConfigMap>,
     pub policies: ByName<Reference, PolicyObject>,
+    /// The kind has no namespace.
+    pub nodes: ByName<String, Node>,
     /// Addresses of the host names in [`super::Translation::names_to_resolve`], sorted; absent: not resolved (yet).
     pub addresses: BTreeMap<String, Arc<[IpAddr]>>,
 }
@@ -83,6 +85,7 @@ impl fmt::Debug for Objects {
             .field("secrets", &self.secrets.len())
             .field("config_maps", &self.config_maps.len())
             .field("policies", &self.policies.len())
+            .field("nodes", &self.nodes.len())
             .field("addresses", &self.addresses)
             .finish()
     }

@@ -25,6 +25,8 @@ pub struct Options {
     pub own_endpoints: Vec<SocketAddr>,
     /// `--watch-namespace`: what is elsewhere is not among the objects.
     pub watch_namespace: Option<String>,
+    /// `--enable-topology-aware-routing`: the node that this process runs on.
+    pub node: Option<String>,
     /// `--enable-svc-external-name`.
     pub external_name: bool,
     /// `--disable-catch-all`: an Ingress that has a default backend is not served.
@@ -61,6 +63,7 @@ impl Default for Options {
             refuse_local_endpoints: false,
             own_endpoints: Vec::new(),
             watch_namespace: None,
+            node: None,
             external_name: false,
             no_catch_all: false,
             annotations_prefix: "nginx.ingress.kubernetes.io".into(),

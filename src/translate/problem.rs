@@ -72,6 +72,7 @@ pub enum ObjectKind {
     ProxyPolicy,
     /// Of a cluster; nothing of it is looked at but its name.
     Namespace,
+    Node,
     /// One of `[[backends]]` in a configuration file.
     Backend,
 }

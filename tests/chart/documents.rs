@@ -65,6 +65,21 @@ fn the_chart_has_the_version_of_the_package() {
     assert_eq!(chart["version"], env!("CARGO_PKG_VERSION"));
 }
 
+/// Artifact Hub shows nothing of a list that it cannot read.
+#[test]
+fn the_changes_of_the_chart_are_a_list_for_artifact_hub() {
+    let chart = parse(&read("charts/headgate/Chart.yaml")).remove(0);
+    let changes = parse(chart["annotations"]["artifacthub.io/changes"].as_str().unwrap()).remove(0);
+    let changes = changes.as_array().unwrap();
+    assert!(!changes.is_empty());
+    for change in changes {
+        let kinds = ["added", "changed", "deprecated", "removed", "fixed", "security"];
+        assert!(kinds.iter().any(|kind| change["kind"] == *kind), "{change}");
+        assert!(change["description"].as_str().is_some_and(|text| !text.is_empty()), "{change}");
+        assert_eq!(change.as_object().unwrap().len(), 2, "{change}");
+    }
+}
+
 /// What kind's own module makes of a file for it, or why it refuses it.
 fn kind(text: &str) -> Result<Value, String> {
     let file = NamedTempFile::new().unwrap();

@@ -26,3 +26,4 @@ mod propagation;
 mod roles;
 mod serving;
 mod telling;
+mod topology;

@@ -16,6 +16,9 @@ use crate::support::headgate::{Process, bound};
 use crate::support::objects::{policy, tls_secret, with_annotation};
 use crate::support::wait::until;
 
+/// As `cluster.sh` calls it.
+const NODE: &str = "node-1";
+
 /// One verb on one resource.
 #[derive(Clone, Debug, PartialEq)]
 struct Grant {
@@ -111,6 +114,7 @@ impl Outside {
         values["rbac"]["scope"] = false.into();
         values["controller"]["scope"]["namespaceSelector"] =
             format!("kubernetes.io/metadata.name={}", namespace.name).into();
+        values["controller"]["enableTopologyAwareRouting"] = true.into();
         values["controller"]["electionTTL"] = "3s".into();
         values["controller"]["replicaCount"] = 0.into();
         succeed(&helm(namespace, &["install", "headgate", CHART, "--wait", "--timeout=90s"], Some(&values)));
@@ -143,7 +147,7 @@ impl Outside {
             ["--http-port=0", "--https-port=0", "--healthz-port=0", "--bind-address=127.0.0.1"].map(str::to_owned),
         );
         flags.push(format!("--kubeconfig={}", self.kubeconfig.path().display()));
-        Process::start_in(&[("POD_NAME", "outside"), ("POD_NAMESPACE", &namespace.name)], &flags)
+        Process::start_in(&[("POD_NAME", "outside"), ("POD_NAMESPACE", &namespace.name), ("NODE_NAME", NODE)], &flags)
     }
 
     /// What lacks one of them says so, does the rest, and all of it when it is given back.
@@ -203,9 +207,10 @@ fn changes(namespace: &Namespace, grant: &Grant) {
             "namespaces" | "ingressclasses" => &namespace.name,
             "configmaps" => "headgate",
             "endpointslices" => "--all",
+            "nodes" => NODE,
             _ => "shop",
         };
-        namespace.kubectl(&["annotate", &grant.full(), name, "seen=yes"]);
+        namespace.kubectl(&["annotate", "--overwrite", &grant.full(), name, &format!("seen={}", namespace.name)]);
     }
 }
 

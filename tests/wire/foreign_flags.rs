@@ -118,6 +118,7 @@ fn a_wrong_value_is_refused_all_the_same() {
         ("--status-port", "--status-port"),
         ("--disable-catch-all=5", "true or false"),
         ("--report-status-classes=some", "true or false"),
+        ("--enable-topology-aware-routing=Auto", "true or false"),
         ("--health-check-path=ping", "as /ping"),
         ("--health-check-path=/readyz", "as /ping"),
         ("--health-check-path=/debug/x", "as /ping"),
@@ -182,4 +183,13 @@ fn metrics_are_counted_and_shown_as_flags_say() {
         unknown.len() == 1 && unknown[0].contains("nginx_ingress_controller_success: there is no metric"),
         "{told}"
     );
+}
+
+#[test]
+fn where_it_runs_only_a_pod_knows() {
+    let backend = Backend::answering("ok");
+    let proxy =
+        Headgate::with(&site("a.example", &[backend.address])).switch("--enable-topology-aware-routing").start();
+    assert_eq!(get(proxy.http, "a.example", "/").status, 200);
+    assert!(proxy.stderr().contains("--enable-topology-aware-routing has no effect: only a pod with NODE_NAME"));
 }

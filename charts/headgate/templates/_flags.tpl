@@ -65,6 +65,9 @@ election-id: {{ include "headgate.electionID" . }}
 election-ttl: {{ . }}
 {{- end }}
 {{- end }}
+{{- if $c.enableTopologyAwareRouting }}
+enable-topology-aware-routing: true
+{{- end }}
 {{- with $c.defaultBackendService }}
 default-backend-service: {{ . }}
 {{- end }}

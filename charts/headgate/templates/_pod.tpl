@@ -88,6 +88,10 @@ ports:
   valueFrom: {fieldRef: {fieldPath: metadata.namespace}}
 - name: POD_IPS
   valueFrom: {fieldRef: {fieldPath: status.podIPs}}
+{{- if .Values.controller.enableTopologyAwareRouting }}
+- name: NODE_NAME
+  valueFrom: {fieldRef: {fieldPath: spec.nodeName}}
+{{- end }}
 {{- with .Values.controller.extraEnvs }}
 {{ toYaml . }}
 {{- end }}

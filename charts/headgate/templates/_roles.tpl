@@ -35,6 +35,11 @@
   resources: [namespaces]
   verbs: [list, watch]
 {{- end }}
+{{- if .Values.controller.enableTopologyAwareRouting }}
+- apiGroups: [""]
+  resources: [nodes]
+  verbs: [list, watch]
+{{- end }}
 {{- end -}}
 
 {{/* What is in the controller's own namespace. The name of a Lease does not count when it is created. */}}

@@ -157,8 +157,8 @@ impl Reading<'_> {
                 self.typed(&node, kind, Object::ConfigMap);
             }
             ObjectKind::ProxyPolicy => self.policy(node, None),
-            // No object has it.
-            ObjectKind::Backend | ObjectKind::Namespace => self.skipped(&node, of),
+            // No object of a folder has it.
+            ObjectKind::Backend | ObjectKind::Namespace | ObjectKind::Node => self.skipped(&node, of),
         }
     }
 

@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::path::Path;
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -131,6 +131,7 @@ kinds! {
         by Reference(reference) from Part::api, in endpoint_slices;
     Secrets: Secret ("secrets", Never) by Reference(reference) from Part::api, in secrets;
     ConfigMaps: ConfigMap ("configmaps", Never) by Reference(reference) from Part::api, in config_maps;
+    Nodes: Node ("nodes", Never) by String(bare) from everywhere, in nodes;
 }
 
 /// ProxyPolicies, read from what they say rather than by their type: one that cannot be read whole must still guard.

@@ -50,6 +50,8 @@ pub struct Scope {
     pub namespace_selector: Option<String>,
     /// The one ConfigMap that counts.
     pub config_map: Option<Reference>,
+    /// The node that this process runs on, where that counts.
+    pub node: Option<String>,
     /// Objects that flags name, which may be in another namespace: a Secret, a Service that is forwarded to, and the one
     /// whose addresses are published.
     pub default_certificate: Option<Reference>,
@@ -94,6 +96,9 @@ impl Cluster {
         }
         if let Some(selector) = &scope.namespace_selector {
             cluster.spawn(watch::of::<kind::Namespaces>(client, Part::Labelled(selector.clone()), scope, store));
+        }
+        if let Some(node) = &scope.node {
+            cluster.spawn(watch::of::<kind::Nodes>(client, Part::Object(Reference::new("", node)), scope, store));
         }
         let elsewhere = |name: &&Reference| !name.is_in(&main());
         if let Some(name) = scope.default_certificate.as_ref().filter(elsewhere) {

@@ -67,6 +67,32 @@ fn an_endpoint_slice_that_is_gone_takes_its_endpoints_along() {
     assert_eq!(problems(&after), [("spec.ports[0]", Reason::NoEndpoints)]);
 }
 
+/// The node is told its zone, or the pod is moved.
+#[test]
+fn another_zone_has_other_endpoints() {
+    let mut objects = shop();
+    let mut hinted = slice("shop", &["10.0.0.1"]);
+    hinted["endpoints"] = json!([
+        {"addresses": ["10.0.0.1"], "hints": {"forZones": [{"name": "a"}]}},
+        {"addresses": ["10.0.0.2"], "hints": {"forZones": [{"name": "b"}]}},
+    ]);
+    put(&mut objects.endpoint_slices, "shop", hinted);
+    let options = Options { node: Some("one".into()), ..Options::default() };
+    let mut translator = Translator::default();
+    let mut endpoints = |zone: Option<&str>| {
+        let labels = zone.map(|zone| json!({"metadata": {"labels": {"topology.kubernetes.io/zone": zone}}}));
+        objects.nodes = ByName::default();
+        objects
+            .nodes
+            .extend(labels.map(|labels| ("one".to_owned(), Arc::new(serde_json::from_value(labels).unwrap()))));
+        let translation = translator.translate(&objects, &options);
+        backend(&translation, "shop").endpoints.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(endpoints(None), ["10.0.0.1:8080", "10.0.0.2:8080"]);
+    assert_eq!(endpoints(Some("a")), ["10.0.0.1:8080"]);
+    assert_eq!(endpoints(Some("b")), ["10.0.0.2:8080"]);
+}
+
 #[test]
 fn a_service_that_is_gone_leaves_its_routes() {
     let (before, after) = over_shop(|objects| {

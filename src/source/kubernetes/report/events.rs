@@ -128,6 +128,7 @@ fn regarding(objects: &Objects, object: &ObjectRef) -> Option<ObjectReference> {
         ObjectKind::Secret => ("v1", &objects.secrets.get(&name)?.metadata),
         ObjectKind::ConfigMap => ("v1", &objects.config_maps.get(&name)?.metadata),
         ObjectKind::ProxyPolicy => ("headgate.dev/v1alpha1", &objects.policies.get(&name)?.policy.metadata),
+        ObjectKind::Node => ("v1", &objects.nodes.get(&object.name)?.metadata),
         ObjectKind::Backend | ObjectKind::Namespace => return None,
     };
     Some(ObjectReference {
