@@ -121,6 +121,7 @@ fn every_flag_of_the_limits_has_its_edge() {
     let help = Command::new(env!("CARGO_BIN_EXE_headgate")).args(["serve", "--help"]).output().unwrap();
     let help = String::from_utf8(help.stdout).unwrap();
     let (_, limits) = help.split_once("\nLimits:\n").unwrap();
+    let (limits, _) = limits.split_once("\n\n").unwrap();
     let flags = limits.lines().filter_map(|line| line.trim().strip_prefix("--")?.split(' ').next());
     let flags: BTreeSet<String> = flags.map(|flag| format!("--{flag}")).collect();
     let known = AT_ONCE.iter().map(|edge| edge.of).chain(AFTERWARDS.iter().chain(TOO_LONG).copied());
