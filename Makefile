@@ -28,7 +28,7 @@ e2e: ## The tests in a real Kubernetes, in their long forms
 	E2E_LONG=1 cargo test --locked --test cluster
 
 hostile: ## Which of the known cases of hostile traffic and faults hold, with the measured figures (minutes)
-	tests/tools.sh
+	tests/tools.sh nginx haproxy
 	tests/hostile/report.py
 
 figures: ## How soon changes in a cluster are live, and what that takes (optimised build, minutes)

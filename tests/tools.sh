@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Gets what the tests need beyond Rust, where it can: a C compiler, curl, nghttp2's clients, what makes network
 # namespaces, judges of HTTP and TLS, and a Python environment with libraries for websockets, gRPC and HTTP/2 in
-# target/test-tools; Helm with what the chart is checked against; and what tests/cluster makes a Kubernetes node of. Says what is missing otherwise, but for
-# the node, whose tests say that. Does nothing the second time.
+# target/test-tools; Helm with what the chart is checked against; what tests/cluster makes a Kubernetes node of; and the
+# Debian packages named as arguments. Says what is missing otherwise, but for the node, whose tests say that. Does nothing
+# the second time.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -72,6 +73,7 @@ need nghttp nghttp2-client
 need h2load nghttp2-client
 need slowhttptest slowhttptest
 need testssl testssl.sh openssl
+for program in "$@"; do need "$program" "$program"; done
 [ -n "$(find /usr/lib /usr/lib64 -name libfaketime.so.1 2>/dev/null)" ] || debian libfaketime || missing+=("libfaketime (Debian: libfaketime)")
 python_environment
 tests/foreign/tools.sh || missing+=("what tests/foreign builds (it says why above)")

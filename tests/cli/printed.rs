@@ -26,6 +26,23 @@ fn the_explanation_in_the_readme_is_the_one_printed() {
     assert_eq!(headgate("explain --dir deploy/demo http://nowhere.localhost/").status.code(), Some(1));
 }
 
+#[test]
+fn the_bounds_in_the_page_on_security_are_those_that_ship() {
+    let help = answer("serve --help");
+    let mut rows = 0;
+    for row in include_str!("../../SECURITY.md").lines().filter(|line| line.contains("| `--")) {
+        let [_, flag, default] = row.trim_matches('|').split('|').map(str::trim).collect::<Vec<_>>()[..] else {
+            panic!("{row}")
+        };
+        let (_, about) =
+            help.split_once(&format!("{} <", flag.trim_matches('`'))).unwrap_or_else(|| panic!("no {flag}"));
+        let (_, shipped) = about.split_once("[default: ").unwrap();
+        assert_eq!(shipped.split(']').next(), Some(default), "{flag}");
+        rows += 1;
+    }
+    assert!(rows >= 16, "{rows} rows");
+}
+
 /// `make crds` rewrites the file.
 #[test]
 fn the_printed_definition_is_the_one_in_the_repository() {

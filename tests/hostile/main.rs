@@ -10,6 +10,7 @@ mod support;
 mod attacks;
 mod bodies;
 mod cases;
+mod differential;
 mod faults;
 mod floods;
 mod guardian;
