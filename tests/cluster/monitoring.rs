@@ -2,8 +2,8 @@
 //! monitors, every expression gives data, and each alert fires when its cause is there. A Grafana is not to be had here; the
 //! dashboard's questions are asked as it would ask them.
 //!
-//! In short form the alerts that fire are copies that wait for 1 s, while those of the chart are pending; `make e2e` waits
-//! for the chart's own.
+//! The alerts that fire are copies that wait for 1 s, while those of the chart are pending; in the long form these have to
+//! fire too.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -32,6 +32,25 @@ const DAY: Duration = Duration::from_secs(86_400);
 const CHARTS: &str = "headgate";
 const SOON: &str = "soon";
 
+/// Its name, a label if it has any to tell it from others, and what is in its summary.
+type Alert = (&'static str, Option<(&'static str, &'static str)>, &'static str);
+
+const OF_OBJECTS: [Alert; 7] = [
+    ("HeadgateServiceEmpty", Some(("reason", "NoEndpoints")), "have nobody behind them"),
+    ("HeadgateServiceEmpty", Some(("reason", "ServiceNotFound")), "have nobody behind them"),
+    ("HeadgateServiceEmpty", Some(("reason", "PortNotFound")), "have nobody behind them"),
+    ("HeadgateErrorRatio", Some(("ingress", "shop")), "/shop are 5xx"),
+    ("HeadgateSlow", Some(("ingress", "shop")), "/shop takes longer than 4."),
+    ("HeadgateCertificateExpires", Some(("secret", "ending")), "/ending expires in 1d 23h"),
+    ("HeadgateNoEndpoints", Some(("service", "sick")), "/sick is healthy"),
+];
+
+const OF_RIGHTS: [Alert; 3] = [
+    ("HeadgateLeaderMissing", None, "No replica"),
+    ("HeadgateSnapshotStale", Some(("kind", "Service")), "list of Service"),
+    ("HeadgateConfigApplyFailing", None, "cannot read"),
+];
+
 #[test]
 fn prometheus_finds_the_controller_and_each_alert_fires_for_its_cause() {
     let namespace = Namespace::new();
@@ -47,34 +66,14 @@ fn prometheus_finds_the_controller_and_each_alert_fires_for_its_cause() {
     until("a refusal", || (get(controller.http, "limited.example", "/").status == 429).then_some(()));
     dashboard_gives_data(&prometheus, &namespace);
 
-    let alerts = Alerts(&prometheus);
-    for reason in ["NoEndpoints", "ServiceNotFound", "PortNotFound"] {
-        alerts.fires("HeadgateServiceEmpty", &[("reason", reason)], "have nobody behind them");
-    }
-    let of = |name| [("namespace", &*namespace.name), name];
-    alerts.fires("HeadgateErrorRatio", &of(("ingress", "shop")), "% of the answers of Ingress");
-    alerts.fires("HeadgateSlow", &of(("ingress", "shop")), "takes longer than 4.");
-    alerts.fires("HeadgateCertificateExpires", &of(("secret", "ending")), "/ending expires in 1d 23h");
-    alerts.fires("HeadgateNoEndpoints", &of(("service", "sick")), "/sick is healthy");
-    // Its watches end within a minute, and it may not take them up.
-    namespace.kubectl(&["delete", "rolebinding", "headgate", "headgate-served"]);
-    alerts.fires("HeadgateLeaderMissing", &[], "No replica");
-    alerts.fires("HeadgateSnapshotStale", &[("kind", "Service")], "list of Service");
-    alerts.fires("HeadgateConfigApplyFailing", &[], "cannot read");
-    for rule in alerts.rules() {
-        assert_eq!(rule["state"], "firing", "an alert whose cause this test does not know: {rule:#}");
-    }
-
+    alerts_fire(&prometheus, &namespace);
     requests.end();
     namespace.kubectl(&["scale", "deployment", "headgate", "--replicas=0"]);
     until("an alert that there is no process", || {
-        let leader = alerts.rules().into_iter().find(|rule| rule["name"] == "HeadgateLeaderMissing")?;
+        let rules = prometheus.rules(SOON)?;
+        let leader = rules.iter().find(|rule| rule["name"] == "HeadgateLeaderMissing")?;
         (leader["alerts"][0]["value"] == "1e+00").then_some(())
     });
-}
-
-fn is_long() -> bool {
-    std::env::var_os("E2E_LONG").is_some()
 }
 
 /// Headgate with all that its chart has for monitoring, before a good backend and a certificate that lasts.
@@ -199,32 +198,34 @@ impl Requests {
     }
 }
 
-struct Alerts<'a>(&'a Prometheus);
-
-impl Alerts<'_> {
-    /// Waits until an alert with these labels fires that says so, and the chart's own one is at least pending.
-    #[track_caller]
-    fn fires(&self, name: &str, labels: &[(&str, &str)], says: &str) {
-        let is_it = |alert: &&Value| labels.iter().all(|(label, value)| alert["labels"][label] == *value);
-        let alert = |group: &str, states: &[&str]| {
-            let rule = self.0.rules(group)?.into_iter().find(|rule| rule["name"] == name)?;
-            let alerts = rule["alerts"].as_array()?;
-            alerts.iter().filter(is_it).find(|alert| states.iter().any(|state| alert["state"] == *state)).cloned()
-        };
-        let patience = Duration::from_secs(if is_long() { 900 } else { 90 });
-        let fires = within(patience, || alert(Self::group(), &["firing"]));
-        let fires =
-            fires.unwrap_or_else(|| panic!("{name} {labels:?} does not fire: {:#?}", self.0.rules(Self::group())));
-        assert!(fires["annotations"]["summary"].as_str().unwrap().contains(says), "{fires:#}");
-        until(&format!("the chart's {name}"), || alert(CHARTS, &["pending", "firing"]));
+/// Once the objects are there and requests fail, each alert about them fires; once the process may not read any more, the
+/// others do.
+fn alerts_fire(prometheus: &Prometheus, namespace: &Namespace) {
+    OF_OBJECTS.iter().for_each(|alert| fires(prometheus, SOON, alert));
+    // Its watches end within a minute, and it may not take them up.
+    namespace.kubectl(&["delete", "rolebinding", "headgate", "headgate-served"]);
+    OF_RIGHTS.iter().for_each(|alert| fires(prometheus, SOON, alert));
+    for rule in prometheus.rules(SOON).unwrap() {
+        assert_eq!(rule["state"], "firing", "an alert whose cause this test does not know: {rule:#}");
     }
-
-    /// The rules that this test sees to fire.
-    fn rules(&self) -> Vec<Value> {
-        self.0.rules(Self::group()).unwrap()
+    for rule in prometheus.rules(CHARTS).unwrap() {
+        assert_ne!(rule["state"], "inactive", "{rule:#}");
     }
-
-    fn group() -> &'static str {
-        if is_long() { CHARTS } else { SOON }
+    if std::env::var_os("E2E_LONG").is_some() {
+        OF_OBJECTS.iter().chain(&OF_RIGHTS).for_each(|alert| fires(prometheus, CHARTS, alert));
     }
+}
+
+/// Waits until an alert of the group fires.
+#[track_caller]
+fn fires(prometheus: &Prometheus, group: &str, (name, label, says): &Alert) {
+    let is_it = |alert: &&Value| label.is_none_or(|(label, value)| alert["labels"][label] == value);
+    // The chart's wait for up to 10 minutes.
+    let patience = Duration::from_secs(if group == CHARTS { 900 } else { 90 });
+    let alert = within(patience, || {
+        let rule = prometheus.rules(group)?.into_iter().find(|rule| rule["name"] == *name)?;
+        rule["alerts"].as_array()?.iter().filter(is_it).find(|alert| alert["state"] == "firing").cloned()
+    });
+    let alert = alert.unwrap_or_else(|| panic!("{name} {label:?} does not fire: {:#?}", prometheus.rules(group)));
+    assert!(alert["annotations"]["summary"].as_str().unwrap().contains(says), "{alert:#}");
 }
