@@ -5,6 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
+# The operator is the one that tests/cluster runs (monitoring/go.mod).
 HELM=v4.3.1 KUBERNETES=v1.35.4 OPERATOR=v0.91.0 KIND=v0.33.0 GRAFANA=v0.0.22
 tools=${XDG_CACHE_HOME:-$HOME/.cache}/headgate/tools
 

@@ -84,11 +84,16 @@ impl Cluster {
     }
 
     pub(crate) fn apply_crds(&self) {
-        let crds = concat!(env!("CARGO_MANIFEST_DIR"), "/crds");
-        self.kubectl(&["apply", "--server-side", "--filename", crds]);
+        self.define(concat!(env!("CARGO_MANIFEST_DIR"), "/crds"));
+    }
+
+    /// Applies definitions of kinds, from a file or a folder of them, and waits until they can be used.
+    #[track_caller]
+    pub(crate) fn define(&self, kinds: &str) {
+        self.kubectl(&["apply", "--server-side", "--filename", kinds]);
         // It fails at once where there are no conditions yet.
-        let established = ["wait", "--for=condition=Established", PATIENCE, "--filename", crds];
-        until("our kinds", || self.run(&established, &[]).status.success().then_some(()));
+        let established = ["wait", "--for=condition=Established", PATIENCE, "--filename", kinds];
+        until(kinds, || self.run(&established, &[]).status.success().then_some(()));
     }
 
     /// The inside of the node.

@@ -24,10 +24,7 @@ pub(crate) fn operator(namespace: &Namespace) {
     for image in ["operator", "prometheus-config-reloader", "prometheus"] {
         node.load(image);
     }
-    let kinds = tool("prometheus-operator.yaml");
-    let kinds = kinds.to_str().unwrap();
-    namespace.kubectl(&["apply", "--server-side", "--filename", kinds]);
-    namespace.kubectl(&["wait", "--for=condition=Established", PATIENCE, "--filename", kinds]);
+    namespace.cluster.define(tool("prometheus-operator.yaml").to_str().unwrap());
     let container = json!({
         "name": "operator", "image": "headgate.test/operator:1", "imagePullPolicy": "Never",
         "args": [
