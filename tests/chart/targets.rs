@@ -10,7 +10,8 @@ use crate::rendered::{Rendered, parse, read, root};
 
 /// The commands that `make` would run for a target.
 fn commands(target: &str) -> Vec<Vec<String>> {
-    let output = Command::new("make").args(["--dry-run", target]).current_dir(root()).output().unwrap();
+    let output =
+        Command::new("make").args(["--no-print-directory", "--dry-run", target]).current_dir(root()).output().unwrap();
     assert!(output.status.success(), "{target}: {}", String::from_utf8_lossy(&output.stderr));
     let words = |line: &str| line.split_whitespace().map(str::to_owned).collect();
     String::from_utf8(output.stdout).unwrap().lines().map(words).collect()
