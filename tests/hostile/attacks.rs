@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use socket2::{Domain, Socket, Type};
+
 use crate::support::frames::{END_HEADERS, END_STREAM, Frames, HEADERS, RST_STREAM, encode};
 use crate::support::objects::{self, Objects};
 use crate::support::tls::Tls;
@@ -109,10 +111,14 @@ fn hold() -> Backend {
     Backend::scripted(|exchange| exchange.until_abandoned())
 }
 
-/// So many connections, each of which sent `first`.
+/// So many connections, each of which sent `first` and makes room for little of what comes: what the system holds on the way
+/// is not what is looked at.
 fn connections(address: SocketAddr, count: usize, first: &[u8]) -> Vec<TcpStream> {
     let connect = |_| {
-        let mut stream = TcpStream::connect(address).ok()?;
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).ok()?;
+        socket.set_recv_buffer_size(4 << 10).ok()?;
+        socket.connect(&address.into()).ok()?;
+        let mut stream = TcpStream::from(socket);
         stream.write_all(first).ok()?;
         Some(stream)
     };
@@ -222,7 +228,7 @@ fn settled(proxy: &Headgate) {
     });
 }
 
-/// Ten clients ask for 100 endless answers each, with windows of one byte.
+/// Two clients ask for 100 endless answers each, with windows of one byte.
 #[test]
 fn windows_of_one_byte() {
     unnoticed(&endless(), MORE, |proxy, _| {
@@ -231,7 +237,7 @@ fn windows_of_one_byte() {
             (0..100).for_each(|number| frames.get(2 * number + 1, "a.example", "/"));
             frames
         };
-        let clients: Vec<_> = (0..ATTACKERS / 100).map(client).collect();
+        let clients: Vec<_> = (0..2).map(client).collect();
         settled(proxy);
         clients
     });
@@ -241,7 +247,7 @@ fn windows_of_one_byte() {
 #[test]
 fn slow_readers_within_256_mebibytes() {
     unnoticed(&endless(), MORE, |proxy, over| {
-        let mut streams = connections(proxy.http, ATTACKERS / 2, b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n");
+        let mut streams = connections(proxy.http, ATTACKERS / 5, b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n");
         settled(proxy);
         assert!(proxy.resident() < 256 << 20, "{} KiB", proxy.resident() >> 10);
         let over = over.clone();
