@@ -207,12 +207,12 @@ fn roles_of_one_namespace() {
     assert_eq!(rendered.named("Role", "release-headgate")["rules"][2]["resources"], json!(["events"]));
     let at_home = Rendered::of(&ci("namespaced"), &[r#"controller.scope.namespace="space""#]);
     assert_eq!(at_home.named("Role", "release-headgate")["rules"][1]["resources"], json!(["leases"]));
-    let with_class = Rendered::of(&ci("namespaced"), &["controller.ingressClassResource.enabled=true"]);
-    let rules = with_class.one("ClusterRole")["rules"].clone();
-    assert_eq!(
-        rules,
-        json!([{ "apiGroups": ["networking.k8s.io"], "resources": ["ingressclasses"], "verbs": ["list", "watch"] }])
-    );
+    // Without them it is told by the name alone what is served.
+    let classes =
+        json!([{ "apiGroups": ["networking.k8s.io"], "resources": ["ingressclasses"], "verbs": ["list", "watch"] }]);
+    for set in ["controller.ingressClassResource.enabled=true", "controller.ingressClassByName=false"] {
+        assert_eq!(Rendered::of(&ci("namespaced"), &[set]).one("ClusterRole")["rules"], classes, "{set}");
+    }
 }
 
 #[test]
