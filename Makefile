@@ -64,7 +64,7 @@ kind-up: ## Start a cluster with ports 80 and 443 of this machine (needs kind)
 kind-load: image ## Bring the image into it
 	kind load docker-image $(IMAGE)
 
-deploy: ## Install Headgate in the cluster of kind that kubectl is about
+deploy: kind-load ## Install Headgate, with its image, in the cluster of kind that kubectl is about
 	kubectl apply --server-side -f $(KIND)
 	kubectl --namespace headgate rollout restart deployment/headgate
 	kubectl --namespace headgate rollout status deployment/headgate --timeout 3m

@@ -45,7 +45,8 @@ fn deploy_waits_for_what_the_manifest_has_and_undeploy_takes_it_away() {
     assert_eq!(up, ["kind", "create", "cluster", "--config", "kind-config.yaml"]);
     assert!(root().join("kind-config.yaml").exists());
     let file = "deploy/kind/headgate.yaml";
-    let [apply, restart, wait] = commands("deploy").try_into().unwrap();
+    let [build, load, apply, restart, wait] = commands("deploy").try_into().unwrap();
+    assert_eq!(vec![build, load], commands("kind-load"), "else there is no image to start");
     assert_eq!(apply, ["kubectl", "apply", "--server-side", "-f", file]);
     assert_eq!(commands("undeploy"), [["kubectl", "delete", "--ignore-not-found", "-f", file]]);
     let workload = ["--namespace", "headgate", "rollout"];
