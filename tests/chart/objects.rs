@@ -145,6 +145,12 @@ fn the_published_address_is_that_of_the_service() {
 }
 
 #[test]
+fn an_address_that_only_the_cluster_can_reach_is_not_published() {
+    let bare = Rendered::of(&root().join("deploy/bare-metal/values.yaml"), &[]);
+    assert_eq!((bare.flag("publish-service"), bare.all("Job").count()), (None, 0));
+}
+
+#[test]
 fn ports_of_the_node() {
     let rendered = Rendered::of(&ci("daemonset-hostport"), &[]);
     assert_eq!(rendered.workload()["kind"], "DaemonSet");
