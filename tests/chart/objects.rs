@@ -88,6 +88,21 @@ fn pods_are_restricted() {
     }
 }
 
+/// Without it no file of values leads to a pod that can start.
+#[test]
+fn pods_that_read_the_cluster_have_a_token() {
+    for file in value_files() {
+        let rendered = Rendered::of(&file, &[]);
+        let jobs = rendered.all("Job").map(|job| &job["spec"]["template"]["spec"]);
+        for pod in jobs.chain([rendered.pod()]) {
+            let mounts = pod["containers"][0]["volumeMounts"].as_array().into_iter().flatten();
+            let mut places = mounts.map(|mount| &mount["mountPath"]);
+            let is_mounted = places.any(|place| place == "/var/run/secrets/kubernetes.io/serviceaccount");
+            assert_ne!(is_mounted, pod["automountServiceAccountToken"] == true, "{}", file.display());
+        }
+    }
+}
+
 /// Unless none were written, they are to stay, or nobody could be stopped from writing them again.
 #[test]
 fn addresses_are_taken_back_before_an_uninstall() {
