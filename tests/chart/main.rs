@@ -11,6 +11,7 @@ mod kubernetes;
 mod metrics;
 mod objects;
 mod rendered;
+mod roles;
 mod targets;
 mod values;
 

@@ -213,54 +213,6 @@ fn the_internal_service_differs_where_it_says_so() {
 }
 
 #[test]
-fn roles_of_one_namespace() {
-    let rendered = Rendered::of(&ci("namespaced"), &[]);
-    assert!(
-        rendered.iter().all(|object| object["metadata"]["namespace"].is_string()),
-        "nothing belongs to the cluster"
-    );
-    assert_eq!(rendered.named("Role", "release-headgate-served")["metadata"]["namespace"], "shop");
-    assert_eq!(rendered.named("RoleBinding", "release-headgate-served")["subjects"][0]["namespace"], "space");
-    assert_eq!(rendered.flag("watch-namespace"), Some("shop"));
-    let own = &rendered.named("Role", "release-headgate")["rules"][1];
-    assert_eq!((&own["resources"], &own["resourceNames"]), (&json!(["services"]), &json!(["release-headgate"])));
-    // Problems of its ConfigMap.
-    assert_eq!(rendered.named("Role", "release-headgate")["rules"][2]["resources"], json!(["events"]));
-    let at_home = Rendered::of(&ci("namespaced"), &[r#"controller.scope.namespace="space""#]);
-    assert_eq!(at_home.named("Role", "release-headgate")["rules"][1]["resources"], json!(["leases"]));
-    // Without them it is told by the name alone what is served.
-    let classes =
-        json!([{ "apiGroups": ["networking.k8s.io"], "resources": ["ingressclasses"], "verbs": ["list", "watch"] }]);
-    for set in ["controller.ingressClassResource.enabled=true", "controller.ingressClassByName=false"] {
-        assert_eq!(Rendered::of(&ci("namespaced"), &[set]).one("ClusterRole")["rules"], classes, "{set}");
-    }
-}
-
-#[test]
-fn roles_hold_no_verb_that_has_no_use() {
-    let may = |rendered: &Rendered, resource: &str| {
-        let roles = rendered.all("ClusterRole").chain(rendered.all("Role"));
-        roles
-            .flat_map(|role| role["rules"].as_array().unwrap())
-            .any(|rule| rule["resources"].as_array().unwrap().contains(&resource.into()))
-    };
-    let default = Rendered::with(&[]);
-    assert!(may(&default, "leases") && !may(&default, "namespaces"));
-    assert!(may(&Rendered::of(&ci("networkpolicy"), &[]), "namespaces"));
-    assert!(!may(&Rendered::with(&["controller.disableLeaderElection=true"]), "leases"));
-    assert!(!may(&Rendered::with(&["rbac.create=false"]), "services"));
-    let own = &default.one("Role")["rules"];
-    assert_eq!(
-        (&own[0]["resources"], &own[0]["resourceNames"]),
-        (&json!(["configmaps"]), &json!(["release-headgate"]))
-    );
-    assert_eq!(own[2]["resourceNames"], json!(["release-headgate-leader"]));
-    assert_eq!(default.flag("election-id"), Some("release-headgate-leader"));
-    let everything = default.all("ClusterRole").chain(default.all("Role")).map(Value::to_string).collect::<String>();
-    assert!(!everything.contains('*'), "{everything}");
-}
-
-#[test]
 fn classes_beside_the_first() {
     let rendered = Rendered::of(&ci("extra"), &[]);
     assert_eq!(rendered.names("IngressClass"), ["edge", "nginx"]);

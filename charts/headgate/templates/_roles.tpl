@@ -42,21 +42,42 @@
 {{- end }}
 {{- end -}}
 
+{{/* What flags name in the controller's own namespace, where another one is served. */}}
+{{- define "headgate.rulesOfNamed" -}}
+{{- $own := include "headgate.namespace" . -}}
+{{- $served := include "headgate.watchedNamespace" . -}}
+{{- $flags := merge (include "headgate.ownFlags" . | fromYaml) .Values.controller.extraArgs -}}
+{{- range $flag, $resource := dict "default-backend-service" "services" "default-ssl-certificate" "secrets" "publish-service" "services" }}
+{{- with get $flags $flag }}
+{{- $name := splitList "/" . }}
+{{- if eq (first $name) $served }}
+{{- else if ne (first $name) $own }}
+{{- fail (printf "--%s=%s: rbac.scope gives no rights there; it has to be in namespace %s or %s" $flag . $served $own) }}
+{{- else }}
+- apiGroups: [""]
+  resources: [{{ $resource }}]
+  resourceNames: [{{ last $name }}]
+  verbs: [list, watch]
+{{- if eq $flag "default-backend-service" }}
+- apiGroups: [discovery.k8s.io]
+  resources: [endpointslices]
+  verbs: [list, watch]
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
 {{/* What is in the controller's own namespace. The name of a Lease does not count when it is created. */}}
 {{- define "headgate.rulesOfOwn" -}}
 - apiGroups: [""]
   resources: [configmaps]
   resourceNames: [{{ include "headgate.fullname" . }}]
   verbs: [list, watch]
+{{- if .Values.rbac.scope }}
+{{- include "headgate.rulesOfNamed" . }}
+{{- end }}
 {{- if and .Values.rbac.scope (ne (include "headgate.watchedNamespace" .) (include "headgate.namespace" .)) }}
-{{- with include "headgate.publishService" . | trimPrefix (printf "%s/" (include "headgate.namespace" .)) }}
-{{- if not (contains "/" .) }}
-- apiGroups: [""]
-  resources: [services]
-  resourceNames: [{{ . }}]
-  verbs: [list, watch]
-{{- end }}
-{{- end }}
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create, patch]
