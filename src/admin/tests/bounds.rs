@@ -10,7 +10,7 @@ use super::*;
 use crate::admin::serve;
 use crate::telemetry::RouteLabels;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The address of a running admin port.
 async fn started(state: Arc<State>) -> SocketAddr {
