@@ -144,6 +144,15 @@ fn addresses_of_nodes_are_not_taken_for_clients() {
     assert_eq!(caps(&[r#"controller.config.use-proxy-protocol="true""#]), None);
     assert_eq!(caps(&["controller.extraArgs.use-proxy-protocol=true"]), None);
     assert_eq!(caps(&["controller.service.enabled=false"]), None);
+    let (outer, inner) =
+        (r#"controller.service.externalTrafficPolicy="Local""#, "controller.service.internal.enabled=true");
+    assert_eq!(caps(&[outer, inner]), None, "as the first has it");
+    let inner_of_nodes = r#"controller.service.internal.externalTrafficPolicy="Cluster""#;
+    assert_eq!(caps(&[outer, inner, inner_of_nodes]).as_deref(), Some("0"));
+    assert_eq!(caps(&[outer, inner_of_nodes]), None, "there is no such Service");
+    let inner_of_clients = r#"controller.service.internal.externalTrafficPolicy="Local""#;
+    assert_eq!(caps(&[inner, inner_of_clients]).as_deref(), Some("0"));
+    assert_eq!(caps(&["controller.service.external.enabled=false", inner, inner_of_clients]), None);
     assert_eq!(caps(&["controller.extraArgs.max-connections-per-address=50"]).as_deref(), Some("50"));
 }
 

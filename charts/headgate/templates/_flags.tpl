@@ -1,9 +1,12 @@
 {{/* The flags of `headgate serve`. */}}
 
-{{/* Whether connections come from the address of the client, and not from that of a node. */}}
+{{/* Whether all connections come from the address of the client, and none from that of a node. */}}
 {{- define "headgate.clientAddressIsReal" -}}
 {{- $service := .Values.controller.service -}}
-{{- $local := eq $service.externalTrafficPolicy "Local" -}}
+{{- $policies := list -}}
+{{- if $service.external.enabled }}{{ $policies = append $policies $service.externalTrafficPolicy }}{{ end -}}
+{{- if $service.internal.enabled }}{{ $policies = append $policies (dig "externalTrafficPolicy" $service.externalTrafficPolicy $service.internal) }}{{ end -}}
+{{- $local := without $policies "Local" | empty -}}
 {{- $proxied := eq "true" (include "headgate.proxyProtocol" .) -}}
 {{- or $local $proxied (not $service.enabled) -}}
 {{- end -}}
