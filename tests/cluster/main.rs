@@ -6,6 +6,7 @@
 mod support;
 
 mod access;
+mod apart;
 mod beside;
 mod conformance;
 mod controller;

@@ -18,7 +18,7 @@ pub(crate) struct Namespace {
     _using: Using,
 }
 
-/// One of the two is held.
+/// One of the two is held for the first namespace of a test.
 type Using = (Option<RwLockReadGuard<'static, ()>>, Option<RwLockWriteGuard<'static, ()>>);
 
 impl Namespace {
@@ -31,6 +31,12 @@ impl Namespace {
     #[track_caller]
     pub(crate) fn alone() -> Self {
         Self::using((None, Some(CLUSTER.write().unwrap_or_else(PoisonError::into_inner))))
+    }
+
+    /// A second one for the same test.
+    #[track_caller]
+    pub(crate) fn another(&self) -> Self {
+        Self::using((None, None))
     }
 
     #[track_caller]
