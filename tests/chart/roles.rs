@@ -39,6 +39,7 @@ fn roles_hold_no_verb_that_has_no_use() {
     let default = Rendered::with(&[]);
     assert!(may(&default, "leases") && !may(&default, "namespaces"));
     assert!(may(&Rendered::of(&ci("networkpolicy"), &[]), "namespaces"));
+    assert!(!may(&Rendered::with(&[r#"controller.scope.namespaceSelector="team=shop""#]), "namespaces"), "no scope");
     assert!(!may(&Rendered::with(&["controller.disableLeaderElection=true"]), "leases"));
     assert!(!may(&Rendered::with(&["rbac.create=false"]), "services"));
     let own = &default.one("Role")["rules"];

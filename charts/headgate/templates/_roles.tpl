@@ -30,7 +30,7 @@
 - apiGroups: [networking.k8s.io]
   resources: [ingressclasses]
   verbs: [list, watch]
-{{- if .Values.controller.scope.namespaceSelector }}
+{{- if and .Values.controller.scope.enabled .Values.controller.scope.namespaceSelector }}
 - apiGroups: [""]
   resources: [namespaces]
   verbs: [list, watch]
