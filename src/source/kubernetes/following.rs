@@ -109,6 +109,9 @@ impl<K: Kind> Following<K> {
                 Some(Err(error)) => {
                     self.failed(&error);
                     self.rests.rest().await;
+                    if is_lost(&error) {
+                        return None;
+                    }
                 }
                 None => pending().await,
             }
@@ -300,6 +303,11 @@ async fn expiry<N: Ord + Clone>(guard: &Guard<N>) {
         Some(until) => tokio::time::sleep_until(until.into()).await,
         None => pending().await,
     }
+}
+
+/// The place where the watch was to begin is refused, as too old (410) or as none (400). The watcher would ask for it for ever.
+fn is_lost(error: &watcher::Error) -> bool {
+    matches!(error, watcher::Error::WatchStartFailed(_)) && matches!(status(error), Some(400 | 410))
 }
 
 /// Versions are numbers that grow.

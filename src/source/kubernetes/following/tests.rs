@@ -160,3 +160,19 @@ fn of_secrets_that_are_not_wanted_nothing_is_known() {
     store.narrow_known_secrets(&set(&["b", "c"]));
     assert_eq!(*store.known_secrets().unwrap(), set(&["b"]));
 }
+
+/// The watcher lists again only where it is told so within a watch.
+#[tokio::test(start_paused = true)]
+async fn a_watch_whose_place_is_refused_begins_anew() {
+    let store = Arc::new(Store::default());
+    let mut following = following::<Ingresses>(&store);
+    let refused = |code: u16| {
+        let error = kube::Error::Api(Box::new(Status { code, ..Status::default() }));
+        Err(watcher::Error::WatchStartFailed(error))
+    };
+    for (code, anew) in [(400, true), (410, true), (403, false), (429, false), (500, false)] {
+        let mut events = futures_util::stream::iter([refused(code), Ok(Event::Init)]);
+        let next = following.next(&mut events).await;
+        assert_eq!(next.is_none(), anew, "{code}: {next:?}");
+    }
+}

@@ -113,7 +113,8 @@ fn change(ingress: &Ingress, ours: &Addresses, wanted: &Addresses) -> Option<Val
     Some(json!({"metadata": {"resourceVersion": version}, "status": {"loadBalancer": {"ingress": entries}}}))
 }
 
-/// Whether another pod than `pod` is behind the Service and ready.
+/// Whether another pod than `pod` is behind the Service and ready; also where that cannot be known, since its EndpointSlices
+/// are outside of the namespace that is watched.
 pub(super) fn has_other_pods(objects: &Objects, service: &Reference, pod: &str) -> bool {
     if !objects.services.contains_key(service) {
         return false;
@@ -124,6 +125,11 @@ pub(super) fn has_other_pods(objects: &Objects, service: &Reference, pod: &str) 
     let slices = objects.endpoint_slices.iter().filter(|(name, slice)| {
         name.namespace == service.namespace && slice.metadata.labels.as_ref().is_some_and(is_of_it)
     });
+    // A Service that selects pods has one, if only an empty one.
+    let mut slices = slices.peekable();
+    if slices.peek().is_none() {
+        return true;
+    }
     let mut endpoints = slices.flat_map(|(_, slice)| slice.endpoints.iter().flatten());
     endpoints.any(|endpoint| {
         let is_ready = endpoint.conditions.as_ref().and_then(|conditions| conditions.ready).unwrap_or(true);
@@ -219,11 +225,11 @@ mod tests {
     #[test]
     fn another_pod_counts_while_it_is_ready() {
         let mut objects = objects("service", json!({"spec": {}}));
-        assert!(!has_other_pods(&objects, &name(), "me"));
+        assert!(has_other_pods(&objects, &name(), "me"), "nothing is known of its pods");
         for (service, pod, ready, expected) in [
             ("i", "me", true, false),
             ("i", "other", false, false),
-            ("another", "other", true, false),
+            ("another", "other", true, true),
             ("i", "other", true, true),
         ] {
             let slice = json!({"addressType": "IPv4",
