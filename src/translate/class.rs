@@ -191,7 +191,7 @@ impl Classes {
         })
     }
 
-    fn ours(&self, name: &str, options: &Options) -> bool {
+    pub(super) fn ours(&self, name: &str, options: &Options) -> bool {
         options.class_by_name && name == options.ingress_class || self.ours.contains(name)
     }
 }

@@ -118,7 +118,7 @@ impl Translator {
         let mut of_backends = Reports::default();
         report_backends(self.routing.routed(), &self.backends, default_backend.as_ref(), &mut of_backends);
         let (classes, routed) = (self.routing.classes(), self.routing.routed());
-        let around = Surroundings { objects, classes, routed, backends: &of_backends };
+        let around = Surroundings { objects, classes, options, routed, backends: &of_backends };
         self.statuses.update(&self.policies, new_policies || rerouted, around);
         self.assemble(process, default_backend, &of_backends)
     }

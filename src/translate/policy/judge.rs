@@ -236,9 +236,10 @@ impl Surroundings<'_> {
             return Found::Here;
         }
         let message = match self.classes.exists(class) {
+            true if !self.classes.ours(class, self.options) => return Found::Foreign,
             true => format!(
-                "the parameters of IngressClass {class}, if it is ours, do not name this policy, so that it does not count \
-                 there; name it in them, with scope: Namespace"
+                "the parameters of IngressClass {class} do not name this policy, so that it does not count there; \
+                 name it in them, with scope: Namespace"
             ),
             false => format!("IngressClass {class} does not exist; create it or correct the name"),
         };

@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::super::class::Classes;
 use super::super::memo::Seen;
 use super::super::objects::Objects;
+use super::super::options::Options;
 use super::super::problem::ObjectRef;
 use super::super::reports::Reports;
 use super::super::routing::Routed;
@@ -24,7 +25,7 @@ pub struct PolicyStatus {
     pub policy: Reference,
     /// The generation of the object that this is about, where it has one.
     pub generation: Option<i64>,
-    /// One per target, in the order of the policy; Ingresses of other classes have none.
+    /// One per target, in the order of the policy; what is of other classes has none.
     pub ancestors: Vec<PolicyAncestor>,
 }
 
@@ -96,6 +97,7 @@ impl StatusMemo {
 pub(in crate::translate) struct Surroundings<'a> {
     pub objects: &'a Objects,
     pub classes: &'a Classes,
+    pub options: &'a Options,
     pub routed: &'a Routed,
     /// What is wrong with policies once backends are resolved.
     pub backends: &'a Reports,

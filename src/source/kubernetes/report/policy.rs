@@ -33,7 +33,7 @@ pub(super) fn changes(objects: &Objects, statuses: &[PolicyStatus], controller: 
 fn changed(existing: &[Ancestor], status: &PolicyStatus, controller: &str, now: &Time) -> Option<Vec<Ancestor>> {
     let (mine, foreign): (Vec<_>, Vec<_>) =
         existing.iter().partition(|ancestor| ancestor.controller_name == controller);
-    let wanted: Vec<Ancestor> = status
+    let mut wanted: Vec<Ancestor> = status
         .ancestors
         .iter()
         .take(MOST.saturating_sub(foreign.len()))
@@ -46,10 +46,17 @@ fn changed(existing: &[Ancestor], status: &PolicyStatus, controller: &str, now: 
             Ancestor { ancestor_ref: reference, controller_name: controller.to_owned(), conditions }
         })
         .collect();
-    if mine.iter().copied().eq(&wanted) {
-        return None;
-    }
-    Some(wanted.into_iter().chain(foreign.into_iter().cloned()).collect())
+    // `kubectl get` shows the first: each stays where it is.
+    let now = |ancestor: &Ancestor| {
+        if ancestor.controller_name != controller {
+            return Some(ancestor.clone());
+        }
+        let at = wanted.iter().position(|wanted| wanted.ancestor_ref == ancestor.ancestor_ref)?;
+        Some(wanted.remove(at))
+    };
+    let mut ancestors: Vec<Ancestor> = existing.iter().filter_map(now).collect();
+    ancestors.append(&mut wanted);
+    (ancestors != existing).then_some(ancestors)
 }
 
 fn reference(target: &PolicyAncestor, policy: &Reference) -> AncestorRef {
@@ -144,11 +151,26 @@ mod tests {
     fn entries_of_others_stay_and_leave_less_room_for_ours() {
         let others: Vec<Ancestor> = ["x", "y"].map(foreign).into();
         let told = changed(&others, &status(&[("a", true)]), OURS, &at(1)).unwrap();
-        assert_eq!(told[1..], others);
+        assert_eq!(told[..2], others);
         assert_eq!(changed(&told, &status(&[("a", true)]), OURS, &at(2)), None);
         assert_eq!(changed(&told, &status(&[]), OURS, &at(2)), Some(others));
         let many: Vec<Ancestor> = (0..15).map(|index| foreign(&index.to_string())).collect();
         let told = changed(&many, &status(&[("a", true), ("b", true)]), OURS, &at(1)).unwrap();
-        assert_eq!((told.len(), told[0].ancestor_ref.name.as_str()), (MOST, "a"));
+        assert_eq!((told.len(), told[15].ancestor_ref.name.as_str()), (MOST, "a"));
+    }
+
+    #[test]
+    fn an_entry_keeps_its_place() {
+        let names = |ancestors: &[Ancestor]| -> Vec<String> {
+            ancestors.iter().map(|ancestor| ancestor.ancestor_ref.name.clone()).collect()
+        };
+        let mut existing = changed(&[], &status(&[("a", true), ("b", true)]), OURS, &at(1)).unwrap();
+        existing.insert(1, foreign("x"));
+        existing.push(foreign("y"));
+        let told = changed(&existing, &status(&[("a", false), ("b", true)]), OURS, &at(2)).unwrap();
+        assert_eq!((names(&told), told[0].conditions[0].status.as_str()), (names(&existing), "False"));
+        assert_eq!(changed(&existing, &status(&[("b", true), ("a", true)]), OURS, &at(2)), None);
+        let told = changed(&existing, &status(&[("c", true), ("b", true)]), OURS, &at(2)).unwrap();
+        assert_eq!(names(&told), ["x", "b", "y", "c"]);
     }
 }
