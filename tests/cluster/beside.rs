@@ -5,10 +5,11 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::controller::{CHART, helm, succeed, values};
+use crate::kubernetes::until;
 use crate::namespace::Namespace;
 use crate::objects::ingress;
 use crate::serving::{HOST, self_signed, shop};
-use crate::support::wait::{stays, until};
+use crate::support::wait::stays;
 
 /// What `status` says of an Ingress that is served at the address of this Service.
 fn published(namespace: &Namespace, service: &str) -> Value {

@@ -7,12 +7,13 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::controller::Controller;
+use crate::kubernetes::until;
 use crate::namespace::Namespace;
 use crate::objects::{echo, of_class};
 use crate::support::client::{get, request};
 use crate::support::objects::{ingress, rule, rule_to, tls_secret, with_annotation, with_tls};
 use crate::support::tls::{Tls, certificate};
-use crate::support::wait::{stays, until};
+use crate::support::wait::stays;
 use crate::support::{Response, TestCertificate};
 
 /// An Ingress that is served, with these Services.

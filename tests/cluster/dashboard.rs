@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 
+use crate::kubernetes::until;
 use crate::namespace::Namespace;
 use crate::prometheus::Prometheus;
-use crate::support::wait::until;
 
 /// What Grafana sets for a source that says nothing of its interval.
 const RATE_INTERVAL: &str = "1m";

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use crate::kubernetes::until;
 use crate::load::Load;
 use crate::namespace::Namespace;
 use crate::objects::ingress;
 use crate::serving::{HOST, answering, forgiving, self_signed, shop};
 use crate::support::client::get;
-use crate::support::wait::{stays, until};
+use crate::support::wait::{self, stays};
 
 /// How long the API server is away.
 fn absence() -> Duration {
@@ -66,8 +67,8 @@ fn an_api_server_that_hangs_is_told_in_time_and_the_leader_steps_down() {
     let load = Load::start(HOST, Some(controller.http), Some(controller.https));
 
     let frozen = namespace.cluster.node().freeze("kube-apiserver");
-    until("the trouble", || in_trouble().then_some(()));
-    until("the end of its lead", || (!leads()).then_some(()));
+    wait::until("the trouble", || in_trouble().then_some(()));
+    wait::until("the end of its lead", || (!leads()).then_some(()));
     load.goes_on();
     drop(frozen);
     until("a leader again", || leads().then_some(()));

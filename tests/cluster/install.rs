@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use crate::controller::{CHART, helm, succeed, values};
+use crate::kubernetes::until;
 use crate::load::Load;
 use crate::namespace::Namespace;
 use crate::serving::{HOST, forgiving, self_signed, shop};
-use crate::support::wait::until;
 
 const CRD: &str = "proxypolicies.headgate.dev";
 

@@ -10,6 +10,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Once, OnceLock};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -17,12 +18,21 @@ use serde_json::{Value, json};
 
 use crate::support::client::request;
 use crate::support::folder::to_yaml;
-use crate::support::wait::until;
+use crate::support::wait::within;
 
 const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cluster");
 
-/// How long `kubectl` may wait for a fact, as it takes it.
+/// How long a fact of the cluster may take to come about: pods that start, a Lease that is left.
+const LONGEST: Duration = Duration::from_secs(90);
+
+/// The same, as `kubectl` takes it.
 pub(crate) const PATIENCE: &str = "--timeout=90s";
+
+/// As that of `support::wait`, for facts of the cluster.
+#[track_caller]
+pub(crate) fn until<T>(what: &str, fact: impl FnMut() -> Option<T>) -> T {
+    within(LONGEST, fact).unwrap_or_else(|| panic!("waited {LONGEST:?} for {what}"))
+}
 
 #[derive(Debug)]
 pub(crate) struct Cluster {

@@ -3,8 +3,8 @@
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::kubernetes::until;
 use crate::namespace::Namespace;
-use crate::support::wait::until;
 
 const NAMESPACE: &str = "headgate";
 

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use crate::controller::{CHART, Controller, helm, succeed, values};
 use crate::dashboard::dashboard_gives_data;
+use crate::kubernetes::until;
 use crate::namespace::Namespace;
 use crate::objects::{echo, ingress, of_class, service, tls_ingress};
 use crate::prometheus::{Prometheus, SELECTED, operator};
@@ -23,7 +24,7 @@ use crate::support::TestCertificate;
 use crate::support::client::get;
 use crate::support::objects::{self, policy, rule, rule_to, tls_secret, with_annotation, with_tls};
 use crate::support::tls::Tls;
-use crate::support::wait::{until, within};
+use crate::support::wait::within;
 
 /// A day, and the certificate that is about to end has two.
 const DAY: Duration = Duration::from_secs(86_400);

@@ -8,13 +8,13 @@ use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 
 use crate::controller::{CHART, helm, succeed, values};
+use crate::kubernetes::until;
 use crate::namespace::Namespace;
 use crate::objects::{echo, ingress, tls_ingress};
 use crate::serving::{HOST, self_signed};
 use crate::support::client::get;
 use crate::support::headgate::{Process, bound};
 use crate::support::objects::{policy, tls_secret, with_annotation};
-use crate::support::wait::until;
 
 /// As `cluster.sh` calls it.
 const NODE: &str = "node-1";

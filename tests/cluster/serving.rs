@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::join;
 
 use crate::controller::Controller;
-use crate::kubernetes::PATIENCE;
+use crate::kubernetes::{PATIENCE, until};
 use crate::load::Load;
 use crate::namespace::Namespace;
 use crate::objects::{echo, of_class, tls_ingress};
@@ -16,7 +16,6 @@ use crate::support::client::get;
 use crate::support::h2_client::H2Client;
 use crate::support::objects::{ingress, policy, rule_to, tls_secret, with_annotation};
 use crate::support::tls::{Tls, certificate};
-use crate::support::wait::until;
 use crate::support::{Client, TestCertificate};
 
 pub(crate) const HOST: &str = "shop.example";

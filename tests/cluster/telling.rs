@@ -5,14 +5,13 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::controller::{CHART, helm, succeed, values};
+use crate::kubernetes::{PATIENCE, until};
 use crate::namespace::Namespace;
 use crate::objects::ingress;
 use crate::serving::{HOST, forgiving, self_signed, shop};
 use crate::support::client::get;
 use crate::support::objects::policy;
-use crate::support::wait::{stays, until};
-
-const PATIENCE: &str = "--timeout=30s";
+use crate::support::wait::stays;
 
 #[test]
 fn an_ingress_has_the_address_of_the_service_while_it_is_served() {

@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use crate::controller::{CHART, Controller, helm, succeed, values};
+use crate::kubernetes::until;
 use crate::namespace::Namespace;
 use crate::objects::{echo, ingress};
 use crate::serving::HOST;
 use crate::support::client::get;
-use crate::support::wait::until;
 
 const ZONE: &str = "topology.kubernetes.io/zone";
 
