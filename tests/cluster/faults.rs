@@ -41,10 +41,16 @@ fn nobody_notices_that_the_api_server_is_away_and_comes_back() {
     let load = Load::start(HOST, Some(controller.http), Some(controller.https));
     let generation = controller.generation();
 
+    let synced = || {
+        let metrics = controller.metrics();
+        metrics.matching("headgate_source_synced", &[]).map(|kind| kind.value).collect::<Vec<_>>()
+    };
     node.stop("kube-apiserver");
     stays("readiness without an API server", absence(), || controller.is_ready());
+    until("the trouble of each watch", || synced().iter().all(|kind| *kind == 0.0).then_some(()));
     node.start("kube-apiserver");
     namespace.cluster.until_ready();
+    until("the end of the trouble of each watch", || synced().iter().all(|kind| *kind == 1.0).then_some(()));
     load.goes_on();
     assert_eq!(controller.generation(), generation, "routes or endpoints changed, though nobody changed them");
 
