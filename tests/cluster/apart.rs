@@ -3,13 +3,13 @@
 use serde_json::{Value, json};
 
 use crate::controller::{Controller, helm, succeed, values};
+use crate::kubernetes::until;
 use crate::namespace::Namespace;
 use crate::objects::{echo, ingress};
 use crate::serving::{HOST, self_signed};
 use crate::support::client::get;
 use crate::support::objects::{self, rule, tls_secret};
 use crate::support::tls::{Tls, certificate};
-use crate::support::wait::until;
 
 const NAMESPACED: &str = include_str!("../../charts/headgate/ci/namespaced-values.yaml");
 
