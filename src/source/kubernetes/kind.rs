@@ -52,8 +52,8 @@ pub(super) trait Kind: Send + Sync + 'static {
     /// As roles name it.
     const RESOURCE: &'static str;
     const OPTIONAL_IF: OptionalIf = OptionalIf::Never;
-    /// So many may go at once without a doubt.
-    const FEW: usize = 20;
+    /// So many may go at once without a doubt; `None`: none, for much hangs on each.
+    const FEW: Option<usize>;
 
     fn api(client: &Client, part: &Part) -> Api<Self::Watched>;
 
@@ -80,9 +80,12 @@ fn reference(metadata: &ObjectMeta) -> Reference {
     Reference::new(metadata.namespace.clone().unwrap_or_default(), metadata.name.clone().unwrap_or_default())
 }
 
+/// Of most kinds so many objects may go at once.
+const FEW: usize = 20;
+
 /// The kinds of Kubernetes itself.
 macro_rules! kinds {
-    ($($kind:ident: $object:ident ($resource:literal, $optional:ident)
+    ($($kind:ident: $object:ident ($resource:literal, $optional:ident, $few:expr)
        by $name:ident($of:expr) from $api:expr, in $field:ident;)*) => {$(
         pub(super) enum $kind {}
 
@@ -95,6 +98,7 @@ macro_rules! kinds {
             const NAME: &'static str = stringify!($object);
             const RESOURCE: &'static str = $resource;
             const OPTIONAL_IF: OptionalIf = OptionalIf::$optional;
+            const FEW: Option<usize> = $few;
 
             fn api(client: &Client, part: &Part) -> Api<Self::Watched> {
                 $api(part, client)
@@ -122,16 +126,16 @@ macro_rules! kinds {
 }
 
 kinds! {
-    Ingresses: Ingress ("ingresses.networking.k8s.io", Never)
+    Ingresses: Ingress ("ingresses.networking.k8s.io", Never, Some(FEW))
         by Reference(reference) from Part::api, in ingresses;
-    IngressClasses: IngressClass ("ingressclasses.networking.k8s.io", Namespaced)
+    IngressClasses: IngressClass ("ingressclasses.networking.k8s.io", Namespaced, None)
         by String(bare) from everywhere, in ingress_classes;
-    Services: Service ("services", Never) by Reference(reference) from Part::api, in services;
-    EndpointSlices: EndpointSlice ("endpointslices.discovery.k8s.io", Never)
+    Services: Service ("services", Never, Some(FEW)) by Reference(reference) from Part::api, in services;
+    EndpointSlices: EndpointSlice ("endpointslices.discovery.k8s.io", Never, Some(FEW))
         by Reference(reference) from Part::api, in endpoint_slices;
-    Secrets: Secret ("secrets", Never) by Reference(reference) from Part::api, in secrets;
-    ConfigMaps: ConfigMap ("configmaps", Never) by Reference(reference) from Part::api, in config_maps;
-    Nodes: Node ("nodes", Never) by String(bare) from everywhere, in nodes;
+    Secrets: Secret ("secrets", Never, Some(FEW)) by Reference(reference) from Part::api, in secrets;
+    ConfigMaps: ConfigMap ("configmaps", Never, Some(FEW)) by Reference(reference) from Part::api, in config_maps;
+    Nodes: Node ("nodes", Never, Some(FEW)) by String(bare) from everywhere, in nodes;
 }
 
 /// ProxyPolicies, read from what they say rather than by their type: one that cannot be read whole must still guard.
@@ -146,6 +150,8 @@ impl Kind for ProxyPolicies {
     const NAME: &'static str = "ProxyPolicy";
     const RESOURCE: &'static str = "proxypolicies.headgate.dev";
     const OPTIONAL_IF: OptionalIf = OptionalIf::Undefined;
+    // What it guards would be open.
+    const FEW: Option<usize> = None;
 
     fn api(client: &Client, part: &Part) -> Api<DynamicObject> {
         let resource = ApiResource::erase::<ProxyPolicy>(&());
@@ -195,7 +201,7 @@ impl Kind for Namespaces {
     const NAME: &'static str = "Namespace";
     const RESOURCE: &'static str = "namespaces";
     // All that is in it goes with it.
-    const FEW: usize = 0;
+    const FEW: Option<usize> = None;
 
     fn api(client: &Client, part: &Part) -> Api<PartialObjectMeta<Namespace>> {
         everywhere(part, client)
