@@ -52,7 +52,10 @@ fn an_uninstalled_release_leaves_its_lease_and_nothing_else() {
     };
     let inside = || all("--namespaced=true").into_iter().filter(|name| name.contains("headgate")).collect::<Vec<_>>();
     let outside = || {
-        let of_test = |name: &String| name.contains(&namespace.name) && !name.starts_with("namespace/");
+        let own = [namespace.name.clone(), format!("{}-headgate", namespace.name)];
+        let of_test = |name: &String| {
+            name.split_once('/').is_some_and(|(kind, name)| kind != "namespace" && own.iter().any(|own| own == name))
+        };
         all("--namespaced=false").into_iter().filter(of_test).collect::<Vec<_>>()
     };
     shop(&namespace, 1, &self_signed());
