@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::controller::{CHART, helm, succeed, values};
 use crate::kubernetes::{PATIENCE, until};
@@ -44,16 +44,20 @@ fn kubectl_get_pp_tells_which_policies_count() {
 }
 
 #[test]
-fn an_ingress_that_cannot_be_served_gets_one_event() {
+fn an_ingress_that_cannot_be_served_gets_one_event_whoever_leads() {
     let namespace = Namespace::new();
     shop(&namespace, 1, &self_signed());
-    namespace.apply(&[ingress(&namespace.name, HOST, "nowhere")]);
-    let events = until("an event", || {
-        let events = namespace.kubectl(&["events", "--for=ingress/nowhere", "--no-headers"]);
-        events.contains("Warning").then_some(events)
+    namespace.apply(&[ingress(&namespace.name, "nowhere.example", "nowhere")]);
+    let events = || namespace.object(&["events", "--field-selector=involvedObject.name=nowhere"])["items"].clone();
+    until("an event", || events()[0]["type"].is_string().then_some(()));
+    namespace.kubectl(&["rollout", "restart", "deployment", "headgate"]);
+    namespace.rolled_out("headgate");
+    let is_repeated = |event: &Value| event["series"].is_object();
+    let events = until("the same by the next leader", || {
+        Some(events()).filter(|events| events.as_array().is_some_and(|events| events.iter().any(is_repeated)))
     });
-    assert_eq!(events.lines().count(), 1, "{events}");
-    assert!(events.contains("nowhere"), "{events}");
+    assert_eq!(events.as_array().map(Vec::len), Some(1), "{events}");
+    assert_eq!((&events[0]["type"], &events[0]["reason"]), (&"Warning".into(), &"ServiceNotFound".into()), "{events}");
 }
 
 #[test]
