@@ -35,7 +35,7 @@ struct Role {
 }
 
 #[test]
-fn without_any_one_verb_of_its_roles_it_says_which_and_goes_on() {
+fn without_any_one_verb_of_its_roles_it_says_what_to_grant_and_goes_on() {
     let namespace = Namespace::alone();
     let outside = Outside::install(&namespace);
     let roles = [format!("clusterrole/{}-headgate", namespace.name), "role/headgate".to_owned()];
