@@ -27,13 +27,8 @@ pub(super) fn path_complaint(kind: PathKind, text: &str) -> Option<&'static str>
     None
 }
 
-/// An object can have this name, so that it may be asked for.
-pub(super) fn is_object_name(text: &str) -> bool {
-    is_dns_subdomain(text)
-}
-
-/// RFC 1123 with the length of DNS: labels of `a-z 0-9 -` that start and end with a letter or digit.
-fn is_dns_subdomain(text: &str) -> bool {
+/// What a host and the name of an object have to be: RFC 1123 with the length of DNS, labels of `a-z 0-9 -` that start and end with a letter or digit.
+pub(super) fn is_dns_subdomain(text: &str) -> bool {
     let alphanumeric = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let label = |label: &str| {
         let bytes = label.as_bytes();

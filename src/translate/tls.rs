@@ -26,7 +26,7 @@ pub(super) fn entries(owner: &Reference, tls: &[IngressTLS], problems: &mut Vec<
         let listed = entry.hosts.as_ref().filter(|hosts| !hosts.is_empty());
         let hosts = listed.map(|hosts| hosts_of(hosts, &field, problems));
         let named = entry.secret_name.as_deref().filter(|name| !name.is_empty());
-        let secret = named.filter(|name| names::is_object_name(name));
+        let secret = named.filter(|name| names::is_dns_subdomain(name));
         if let Some(none) = named.filter(|_| secret.is_none()) {
             let message =
                 format!("{} is no name of a Secret: the default certificate is served; correct it", quoted(none));

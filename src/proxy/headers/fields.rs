@@ -218,8 +218,7 @@ pub(super) fn is_barred_from_trailers(name: &str) -> bool {
 fn is_plain(name: &str) -> bool {
     let name = name.as_bytes();
     let words = name.iter().fold(true, |fine, byte| fine & (byte.is_ascii_alphanumeric() | (*byte == b'-')));
-    let pairs = name.iter().zip(&name[1..]);
-    let single = pairs.fold(true, |fine, (one, next)| fine & !((*one == b'-') & (*next == b'-')));
+    let single = name.windows(2).fold(true, |fine, pair| fine & (pair != b"--"));
     words && single && name.first() != Some(&b'-') && name.last() != Some(&b'-')
 }
 

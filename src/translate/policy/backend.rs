@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rustls_pki_types::ServerName;
 
-use super::super::names::is_object_name;
+use super::super::names::is_dns_subdomain;
 use super::super::problem::quoted;
 use super::client::MOST;
 use super::values::{self, Flaw, Read};
@@ -162,7 +162,7 @@ pub(super) fn tls(namespace: &str, tls: &api::BackendTls) -> Read<Tls> {
         Some(secret) if secret.name.is_empty() => {
             Err(Flaw::new(format!("spec.backendTLS.{name}.name"), "the Secret has no name", "name one"))
         }
-        Some(secret) if !is_object_name(&secret.name) => {
+        Some(secret) if !is_dns_subdomain(&secret.name) => {
             let what = format!("{} is no name of a Secret", quoted(&secret.name));
             Err(Flaw::new(format!("spec.backendTLS.{name}.name"), what, "correct it"))
         }
