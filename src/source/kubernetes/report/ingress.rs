@@ -67,6 +67,12 @@ impl Addresses {
         Addresses(self.0.union(&other.0).cloned().collect())
     }
 
+    /// The Ingresses whose status has one of these.
+    pub(super) fn holders(&self, all: &ByName<Reference, Ingress>) -> BTreeSet<Reference> {
+        let holds = |ingress: &Ingress| entries(ingress).iter().any(|entry| self.has(entry));
+        all.iter().filter(|(_, ingress)| holds(ingress)).map(|(name, _)| name.clone()).collect()
+    }
+
     fn has(&self, entry: &IngressLoadBalancerIngress) -> bool {
         entry.ip.iter().chain(&entry.hostname).any(|address| self.0.contains(address))
     }
@@ -99,18 +105,23 @@ pub(super) fn changes(
 }
 
 fn change(ingress: &Ingress, ours: &Addresses, wanted: &Addresses) -> Option<Value> {
-    let balancer = ingress.status.as_ref().and_then(|status| status.load_balancer.as_ref());
-    let existing = balancer.and_then(|balancer| balancer.ingress.clone()).unwrap_or_default();
+    let existing = entries(ingress);
     let bare = |entry: &IngressLoadBalancerIngress| IngressLoadBalancerIngress { ports: None, ..entry.clone() };
     let mine: Vec<_> = existing.iter().filter(|entry| ours.has(entry) || wanted.has(entry)).map(bare).collect();
     if mine.iter().cloned().eq(wanted.entries()) {
         return None;
     }
-    let foreign = existing.into_iter().filter(|entry| !ours.has(entry) && !wanted.has(entry));
+    let foreign = existing.iter().filter(|entry| !ours.has(entry) && !wanted.has(entry)).cloned();
     let entries: Vec<_> = wanted.entries().chain(foreign).collect();
     // An entry that somebody else writes at the same time is not lost: the version tells.
     let version = &ingress.metadata.resource_version;
     Some(json!({"metadata": {"resourceVersion": version}, "status": {"loadBalancer": {"ingress": entries}}}))
+}
+
+/// What its status says.
+fn entries(ingress: &Ingress) -> &[IngressLoadBalancerIngress] {
+    let balancer = ingress.status.as_ref().and_then(|status| status.load_balancer.as_ref());
+    balancer.and_then(|balancer| balancer.ingress.as_deref()).unwrap_or_default()
 }
 
 /// Whether another pod than `pod` is behind the Service and ready; also where that cannot be known, since its EndpointSlices

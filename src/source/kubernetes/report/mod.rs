@@ -90,7 +90,7 @@ impl Reporter {
         let (findings, newest) = latest::channel(None);
         let (leave, leaving) = latest::channel(false);
         let (leads, leader) = latest::channel(false);
-        let writer = Writer::new(client, cluster, settings);
+        let writer = Writer::new(client, cluster.store.clone(), settings);
         let mut task = JoinSet::new();
         task.spawn(run(writer, newest, leaving, leads));
         Reporter { findings, leave, leader, task }
@@ -175,7 +175,7 @@ pub async fn withdraw(client: Client, cluster: &Cluster, settings: Settings, ser
     // In this time whoever held it has seen that, or could not renew it.
     let others = settings.lease_ttl * 2 / 3;
     let settings = Settings { lease_ttl: HOLD, publish: Some(Publish::default()), ..settings };
-    let mut writer = Writer::new(client, cluster, settings);
+    let mut writer = Writer::new(client, cluster.store.clone(), settings);
     let mut lease = writer.compete(true);
     while !lease.changed().await {}
     tokio::time::sleep(others).await;

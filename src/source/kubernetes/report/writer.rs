@@ -13,7 +13,6 @@ use kube::core::{ApiResource, DynamicObject};
 use kube::{Api, Client};
 use serde_json::Value;
 
-use super::super::Cluster;
 use super::super::store::Store;
 use super::account::{Account, EVENTS, INGRESSES, POLICIES};
 use super::events::{self, Told};
@@ -22,6 +21,9 @@ use super::{Findings, Publish, Settings, ingress, policy};
 use crate::api::ProxyPolicy;
 use crate::snapshot::Reference;
 use crate::translate::Objects;
+
+#[cfg(test)]
+mod tests;
 
 /// Requests that are under way at once.
 const AT_ONCE: usize = 16;
@@ -37,13 +39,12 @@ pub(super) struct Writer {
     told: Told,
     /// The addresses that we may have written, also before this process led; `None`: not known yet.
     written: Option<ingress::Addresses>,
-    /// The Ingresses that we wrote them to.
+    /// The Ingresses that we wrote them to, or an earlier leader may have.
     published: Arc<BTreeSet<Reference>>,
 }
 
 impl Writer {
-    pub(super) fn new(client: Client, cluster: &Cluster, settings: Settings) -> Writer {
-        let store = cluster.store.clone();
+    pub(super) fn new(client: Client, store: Arc<Store>, settings: Settings) -> Writer {
         let account = Account::new(store.clone());
         Writer { client, store, settings, account, told: Told::default(), written: None, published: Arc::default() }
     }
@@ -85,14 +86,17 @@ impl Writer {
         let Some(publish) = &self.settings.publish else { return true };
         let addresses = publish.addresses(objects);
         self.store.set_trouble(TROUBLE, addresses.as_ref().err().cloned());
-        if self.written.is_none() {
-            self.written = lease.note().await.map(|note| ingress::Addresses::parse(&note));
-        }
-        // Without it what an earlier leader wrote would be taken for somebody else's.
-        let Some(known) = self.written.clone() else { return false };
-        let none = ingress::Addresses::default();
         // Also of namespaces that do not count any more.
         let ingresses = self.store.ingresses();
+        if self.written.is_none() {
+            // Without it what an earlier leader wrote would be taken for somebody else's.
+            let Some(note) = lease.note().await else { return false };
+            let noted = ingress::Addresses::parse(&note);
+            self.published = Arc::new(noted.holders(&ingresses));
+            self.written = Some(noted);
+        }
+        let known = self.written.clone().unwrap_or_default();
+        let none = ingress::Addresses::default();
         let lost = self.published.difference(served).cloned().collect();
         let Ok(addresses) = addresses else {
             self.patch_ingresses(ingress::changes(&ingresses, &lost, &known, &none)).await;
