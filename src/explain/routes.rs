@@ -53,7 +53,7 @@ fn route<'a>(tables: &'a Tables, listed: &Listed<'a>) -> ShownRoute<'a> {
         path: &route.path.path,
         kind: route.path.kind,
         tls: listed.live.tls,
-        https_redirect: route.policy.https_redirect,
+        https_redirect: route.https_redirect,
         ingress: &route.owner,
         outcome: match &route.action {
             Action::Forward(id) => {

@@ -31,7 +31,7 @@ pub struct Rules {
     pub send_timeout: String,
     pub request_timeout: Option<String>,
     /// The policies that say so.
-    pub set_by: Arc<SetBy>,
+    pub set_by: SetBy,
 }
 
 /// What an access list says of the client.
@@ -112,7 +112,7 @@ impl Rules {
         let lists = policy.access.iter().zip(&route.access);
         Rules {
             denied,
-            https_redirect: policy.https_redirect,
+            https_redirect: route.https_redirect,
             access: lists.map(|(list, live)| Verdict { permits: live.permits(client), list: list.clone() }).collect(),
             methods: policy.methods.clone(),
             connect: policy.connect,

@@ -30,12 +30,12 @@ fn route(place: usize, (_, kind, path, like): &Row) -> Route {
         path: PathMatch { kind: *kind, path: NormalPath::parse(path).unwrap() },
         owner: Reference::new("ns", place.to_string()),
         action: if *like == 2 { Action::Deny("because".into()) } else { Action::Forward(id(&place.to_string())) },
-        policy: RoutePolicy {
-            https_redirect: *like == 3,
+        https_redirect: *like == 3,
+        policy: Arc::new(RoutePolicy {
             access: if *like == 4 { vec![Arc::new(nobody)] } else { Vec::new() },
             methods: (*like == 5).then(|| vec!["POST".to_owned()]),
             ..RoutePolicy::default()
-        },
+        }),
     }
 }
 

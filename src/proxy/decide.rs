@@ -45,7 +45,7 @@ pub fn route<'a>(routes: &'a Routes, target: &Checked, uri: &Uri) -> Result<&'a 
 /// for. `least_body`: the bytes that the body has at least.
 pub fn next(route: &LiveRoute, asked: Asked<'_>, least_body: impl FnOnce() -> u64) -> Result<Next, ProxyError> {
     let scheme = || headers::effective_scheme(&asked.head.headers, asked.tls, asked.client.trusted_peer);
-    if route.policy.https_redirect && scheme() == Scheme::Http {
+    if route.https_redirect && scheme() == Scheme::Http {
         return Ok(Next::Redirect);
     }
     demand(route, asked, least_body).map(|()| Next::Admit)

@@ -47,7 +47,7 @@ pub struct Snapshot {
     /// Serves what no route matches, in place of 404.
     pub default_backend: Option<BackendId>,
     /// How its requests are treated.
-    pub default_policy: RoutePolicy,
+    pub default_policy: Arc<RoutePolicy>,
     /// What counts for every request of the process.
     pub settings: Settings,
 }

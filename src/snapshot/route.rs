@@ -15,7 +15,11 @@ pub struct Route {
     /// The Ingress that asked for it.
     pub owner: Reference,
     pub action: Action,
-    pub policy: RoutePolicy,
+    /// Plain http is answered with 308 to https.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub https_redirect: bool,
+    /// Shared by all routes that are held to the same rules.
+    pub policy: Arc<RoutePolicy>,
 }
 
 /// Which paths a route takes.
@@ -46,8 +50,6 @@ pub enum Action {
 /// The rules a route's requests are held to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RoutePolicy {
-    /// Plain http is answered with 308 to https.
-    pub https_redirect: bool,
     /// A client has to pass all of them; 403 else. Shared by all routes that have the same list.
     pub access: Vec<Arc<Access>>,
     /// The methods that are served; 405 for others. `None`: all but TRACE and CONNECT.
@@ -72,15 +74,14 @@ pub struct RoutePolicy {
     pub send_timeout: Duration,
     /// From the request head to the last byte of the response. `None`: no limit.
     pub request_timeout: Option<Duration>,
-    /// Which policies say so. Shared by all routes of an Ingress.
+    /// Which policies say so.
     #[serde(skip_serializing_if = "SetBy::is_empty")]
-    pub set_by: Arc<SetBy>,
+    pub set_by: SetBy,
 }
 
 impl Default for RoutePolicy {
     fn default() -> Self {
         RoutePolicy {
-            https_redirect: false,
             access: Vec::new(),
             methods: None,
             connect: false,
@@ -92,7 +93,7 @@ impl Default for RoutePolicy {
             idle_timeout: Duration::from_secs(60),
             send_timeout: Duration::from_secs(60),
             request_timeout: None,
-            set_by: Arc::default(),
+            set_by: SetBy::default(),
         }
     }
 }

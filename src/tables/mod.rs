@@ -62,7 +62,8 @@ pub struct Tables {
 #[derive(Debug)]
 pub struct LiveRoute {
     pub action: LiveAction,
-    pub policy: RoutePolicy,
+    pub https_redirect: bool,
+    pub policy: Arc<RoutePolicy>,
     /// Of `policy.access`: a client has to pass all of them.
     pub access: Box<[Arc<AccessList>]>,
     /// Of `policy.required_headers`.

@@ -56,7 +56,8 @@ fn route(kind: PathKind, path: &str, service: &str) -> Route {
         path: PathMatch { kind, path: NormalPath::parse(path).unwrap() },
         owner: Reference::new("ns", service),
         action: Action::Forward(backend_id(service)),
-        policy: RoutePolicy::default(),
+        https_redirect: false,
+        policy: Arc::default(),
     }
 }
 

@@ -4,6 +4,7 @@
 //! protection which is not honoured, so that the routes it should protect are denied. Keys of others are not ours.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::problem::{Problem, Reason, quoted};
@@ -22,8 +23,7 @@ pub(super) struct Treatment {
     pub ssl_redirect: bool,
     /// Redirect plain http everywhere.
     pub force_ssl_redirect: bool,
-    /// `https_redirect` is left to whoever knows the host.
-    pub policy: RoutePolicy,
+    pub policy: Arc<RoutePolicy>,
     pub annotated: Annotated,
     pub guards: Vec<Guard>,
 }
@@ -118,18 +118,19 @@ impl Reading<'_> {
             "ssl-redirect" => self.treatment.ssl_redirect = self.boolean(key, value, self.treatment.ssl_redirect),
             "force-ssl-redirect" => self.treatment.force_ssl_redirect = self.boolean(key, value, false),
             "proxy-body-size" => {
-                self.treatment.policy.max_body_size = self.body_size(key, value);
+                let size = self.body_size(key, value);
+                self.policy().max_body_size = size;
                 self.treatment.annotated.body_size = true;
             }
             "proxy-connect-timeout" => {
-                self.treatment.policy.connect_timeout = self.seconds(key, value, self.treatment.policy.connect_timeout);
+                self.timeout(key, value, |policy| &mut policy.connect_timeout);
             }
             "proxy-read-timeout" => {
-                self.treatment.policy.idle_timeout = self.seconds(key, value, self.treatment.policy.idle_timeout);
+                self.timeout(key, value, |policy| &mut policy.idle_timeout);
                 self.treatment.annotated.idle_timeout = true;
             }
             "proxy-send-timeout" => {
-                self.treatment.policy.send_timeout = self.seconds(key, value, self.treatment.policy.send_timeout);
+                self.timeout(key, value, |policy| &mut policy.send_timeout);
             }
             // Off asks for nothing, which is what happens.
             "ssl-passthrough" | "enable-modsecurity" => return values::boolean(value) == Some(false),
@@ -145,13 +146,21 @@ impl Reading<'_> {
         })
     }
 
-    fn seconds(&mut self, key: &str, value: &str, default: Duration) -> Duration {
-        values::seconds(value).unwrap_or_else(|| {
-            let shown = quoted(value);
-            let message = format!("{shown} is not a number of seconds: {default:?} counts; write digits, no unit");
-            self.invalid(key, message);
-            default
-        })
+    /// That of the Ingress alone: until it says something it has the very rules of all others.
+    fn policy(&mut self) -> &mut RoutePolicy {
+        Arc::make_mut(&mut self.treatment.policy)
+    }
+
+    fn timeout(&mut self, key: &str, value: &str, of: fn(&mut RoutePolicy) -> &mut Duration) {
+        let timeout = of(self.policy());
+        match values::seconds(value) {
+            Some(seconds) => *timeout = seconds,
+            None => {
+                let (default, shown) = (*timeout, quoted(value));
+                let message = format!("{shown} is not a number of seconds: {default:?} counts; write digits, no unit");
+                self.invalid(key, message);
+            }
+        }
     }
 
     /// A limit that cannot be read is the default one or what ingress-nginx ships, never none.

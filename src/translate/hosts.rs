@@ -38,7 +38,8 @@ pub(super) struct Change {
 struct Made {
     host: Arc<Host>,
     conflicts: Vec<(Reference, Problem)>,
-    uses: BTreeMap<BackendId, Vec<Use>>,
+    /// In ascending order.
+    uses: Box<[(BackendId, Use)]>,
 }
 
 /// Where a Service port is asked for.
@@ -100,7 +101,7 @@ impl Hosts {
 
     /// Where `backend` is asked for.
     pub(super) fn uses(&self, backend: &BackendId) -> impl Iterator<Item = &Use> {
-        self.uses.get(backend).into_iter().flatten().flat_map(|host| &self.made[host].uses[backend])
+        self.uses.get(backend).into_iter().flatten().flat_map(|host| self.made[host].uses_of(backend))
     }
 
     fn claim(&mut self, host: &HostPattern, parsed: &Arc<Parsed>) {
@@ -130,7 +131,7 @@ impl Hosts {
     fn forget(&mut self, host: &HostPattern) -> Option<Arc<Host>> {
         let Made { host: previous, uses, .. } = self.made.remove(host)?;
         self.contested.remove(host);
-        for backend in uses.keys() {
+        for (backend, _) in &uses {
             let Some(hosts) = self.uses.get_mut(backend) else { continue };
             hosts.remove(host);
             if hosts.is_empty() {
@@ -146,13 +147,20 @@ impl Hosts {
             Some(previous) => made.host = previous,
             None => _ = Arc::make_mut(&mut self.served).insert(host.clone(), made.host.clone()),
         }
-        for backend in made.uses.keys() {
+        for (backend, _) in &made.uses {
             self.uses.entry(backend.clone()).or_default().insert(host.clone());
         }
         if !made.conflicts.is_empty() {
             self.contested.insert(host.clone());
         }
         self.made.insert(host, made);
+    }
+}
+
+impl Made {
+    fn uses_of(&self, backend: &BackendId) -> impl Iterator<Item = &Use> {
+        let first = self.uses.partition_point(|(used, _)| used < backend);
+        self.uses[first..].iter().take_while(move |(used, _)| used == backend).map(|(_, place)| place)
     }
 }
 
@@ -193,26 +201,25 @@ impl<'a> Contest<'a> {
 
     fn decide(&self, tls: bool) -> Made {
         let mut taken: HashMap<Key<'_>, (&Parsed, &Claim)> = HashMap::new();
-        let mut made = Made { host: Arc::default(), conflicts: Vec::new(), uses: BTreeMap::new() };
-        let mut routes = Vec::new();
+        let (mut conflicts, mut uses) = (Vec::new(), Vec::new());
+        let mut routes = Vec::with_capacity(self.claims.len());
         for &(parsed, claim) in &self.claims {
             match taken.get(&Key::of(claim)) {
                 Some(winner) => {
                     let lost = self.lost(parsed, claim, winner);
-                    made.conflicts.extend(lost.map(|problem| (parsed.age.owner.clone(), problem)));
+                    conflicts.extend(lost.map(|problem| (parsed.age.owner.clone(), problem)));
                 }
                 None => {
                     taken.insert(Key::of(claim), (parsed, claim));
-                    if let Some((backend, place)) = used(parsed, claim) {
-                        made.uses.entry(backend).or_default().push(place);
-                    }
+                    uses.extend(used(parsed, claim));
                     routes.push(route(parsed, claim, tls));
                 }
             }
         }
         routes.sort_by_cached_key(|route: &Route| route.path.precedence());
-        made.host = Arc::new(Host { tls, routes });
-        made
+        // Stable, so that places stay in the order of the claims.
+        uses.sort_by(|(one, _), (other, _)| one.cmp(other));
+        Made { host: Arc::new(Host { tls, routes }), conflicts, uses: uses.into() }
     }
 
     /// What the owner of a claim that is not served is told. A default backend that has nothing left to serve has
@@ -258,7 +265,11 @@ fn used(parsed: &Parsed, claim: &Claim) -> Option<(BackendId, Use)> {
 }
 
 fn route(parsed: &Parsed, claim: &Claim, tls: bool) -> Route {
-    let mut policy = if claim.is_acme() { parsed.challenge_policy.clone() } else { parsed.policy.clone() };
-    policy.https_redirect = (parsed.force_ssl_redirect || (tls && parsed.ssl_redirect)) && !claim.is_acme();
-    Route { path: claim.path.clone(), owner: parsed.age.owner.clone(), action: claim.action(), policy }
+    Route {
+        path: claim.path.clone(),
+        owner: parsed.age.owner.clone(),
+        action: claim.action(),
+        https_redirect: (parsed.force_ssl_redirect || (tls && parsed.ssl_redirect)) && !claim.is_acme(),
+        policy: if claim.is_acme() { &parsed.challenge_policy } else { &parsed.policy }.clone(),
+    }
 }

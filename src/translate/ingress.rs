@@ -5,6 +5,7 @@
 //! Who wins where several Ingresses ask for the same is decided in `hosts`; what a Service or a Secret is, elsewhere.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use k8s_openapi::api::networking::v1::{HTTPIngressPath, Ingress, IngressRule, IngressSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -35,10 +36,10 @@ pub(super) struct Parsed {
     pub tls: Vec<TlsEntry>,
     pub ssl_redirect: bool,
     pub force_ssl_redirect: bool,
-    /// Of its routes; `https_redirect` depends on the host.
-    pub policy: RoutePolicy,
+    /// Of its routes.
+    pub policy: Arc<RoutePolicy>,
     /// Of those of its routes that answer ACME challenges.
-    pub challenge_policy: RoutePolicy,
+    pub challenge_policy: Arc<RoutePolicy>,
     pub annotated: Annotated,
     pub problems: Vec<Problem>,
 }
@@ -82,6 +83,7 @@ pub(super) fn parse(owner: &Reference, ingress: &Ingress, options: &Options, def
     let mut hosts = rules(owner, spec, &mut problems);
     default_backend(owner, spec, &mut hosts, &mut problems);
     deny_guarded(&treatment.guards, &mut hosts, &mut problems);
+    hosts.values_mut().for_each(Vec::shrink_to_fit);
     let Treatment { ssl_redirect, force_ssl_redirect, policy, annotated, .. } = treatment;
     Parsed {
         age: Age::of(owner, &ingress.metadata),

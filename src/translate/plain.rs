@@ -99,7 +99,8 @@ impl Plain {
             path: PathMatch { kind: PathKind::Prefix, path: NormalPath::parse("/").expect("a slash is a path") },
             owner: nobody(),
             action: Action::Forward(id.clone()),
-            policy: RoutePolicy {
+            https_redirect: false,
+            policy: Arc::new(RoutePolicy {
                 access: self.access.iter().cloned().collect(),
                 rate_limits: self
                     .rate_limit
@@ -109,7 +110,7 @@ impl Plain {
                 connect: options.connect_tunnel,
                 request_timeout: Some(options.request_timeout.unwrap_or(REQUEST_TIMEOUT)),
                 ..RoutePolicy::default()
-            },
+            }),
         }
     }
 

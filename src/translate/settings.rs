@@ -3,6 +3,7 @@
 //! Also the defaults of every route, which annotations then change (see `annotations`).
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -19,7 +20,7 @@ use crate::snapshot::{Hsts, RoutePolicy, Settings};
 pub(super) struct Defaults {
     /// Plain http is redirected on hosts that stand in some `tls:`.
     pub ssl_redirect: bool,
-    pub policy: RoutePolicy,
+    pub policy: Arc<RoutePolicy>,
 }
 
 /// Settings and defaults of one moment.
@@ -68,7 +69,7 @@ pub(super) fn read(options: &Options, config_map: Option<&ConfigMap>) -> Process
     let settings = keys.settings(options);
     let defaults = Defaults {
         ssl_redirect: options.ssl_redirect.or(keys.ssl_redirect).unwrap_or(true),
-        policy: keys.policy(options),
+        policy: Arc::new(keys.policy(options)),
     };
     ProcessSettings { settings, defaults, reports }
 }

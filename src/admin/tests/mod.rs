@@ -13,7 +13,7 @@ use rustls::sign::CertifiedKey;
 use super::*;
 use crate::snapshot::{
     Action, Backend, BackendId, Certificate, Host, HostPattern, NormalPath, PathKind, PathMatch, PrivateKey, Reference,
-    Route, RoutePolicy, ServicePort, Snapshot,
+    Route, ServicePort, Snapshot,
 };
 
 /// What the shop's Secret holds.
@@ -43,7 +43,8 @@ fn snapshot() -> Snapshot {
         path: PathMatch { kind: PathKind::Prefix, path: NormalPath::parse(path).unwrap() },
         owner: Reference::new("shop", "web"),
         action,
-        policy: RoutePolicy { https_redirect: true, ..RoutePolicy::default() },
+        https_redirect: true,
+        policy: Arc::default(),
     };
     let routes = vec![
         route("/guarded", Action::Deny("auth-url is not honoured".into())),

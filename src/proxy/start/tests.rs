@@ -113,7 +113,8 @@ fn snapshot(address: SocketAddr, policy: RoutePolicy) -> Snapshot {
         path: PathMatch { kind: PathKind::Prefix, path: NormalPath::parse("/").unwrap() },
         owner: Reference::new("n", "i"),
         action: Action::Forward(id.clone()),
-        policy,
+        https_redirect: false,
+        policy: Arc::new(policy),
     };
     let host = Host { tls: false, routes: vec![route] };
     Snapshot {

@@ -90,10 +90,11 @@ impl Compiler<'_> {
             Action::Deny(_) => "",
         };
         let RoutePolicy { access, methods, connect, required_headers, rate_limits, connection_limits, .. } =
-            &route.policy;
+            &*route.policy;
         let Counts { rates, in_flight, .. } = self.counts;
         Arc::new(LiveRoute {
             action: self.action(&route.action),
+            https_redirect: route.https_redirect,
             access: access.iter().map(|access| self.list(access)).collect(),
             required_headers: required_headers.iter().filter_map(|name| HeaderName::try_from(name).ok()).collect(),
             allow: allow(methods.as_deref(), *connect),
@@ -109,9 +110,10 @@ impl Compiler<'_> {
     }
 
     /// No Ingress asked for it, so no rules hold but those of the process.
-    fn default_route(&self, backend: &BackendId, policy: &RoutePolicy, tls: bool) -> Arc<LiveRoute> {
+    fn default_route(&self, backend: &BackendId, policy: &Arc<RoutePolicy>, tls: bool) -> Arc<LiveRoute> {
         Arc::new(LiveRoute {
             action: self.forward(backend),
+            https_redirect: false,
             access: Box::default(),
             required_headers: Box::default(),
             allow: allow(None, policy.connect),

@@ -119,7 +119,7 @@ fn the_default_backend_may_come_and_go() {
     wanted.default_backend = Some(id("d"));
     let with = build(wanted.clone(), Some(&without));
     assert!(with.routes.find("x", "/").is_ok() && leads(&with, "/b") == "ns-d-80");
-    wanted.default_policy.connect = true;
+    Arc::make_mut(&mut wanted.default_policy).connect = true;
     let treated = build(wanted.clone(), Some(&with));
     let treatment = |tables: &Tables| {
         let route = tables.routes.find("x", "/").unwrap();

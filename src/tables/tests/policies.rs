@@ -22,6 +22,7 @@ fn policy(requests: u32, per_client: u32) -> RoutePolicy {
 fn governed(paths: &[&'static str], policy: &RoutePolicy, previous: Option<&Tables>) -> Tables {
     let rows: Vec<Row> = paths.iter().map(|&path| ("h", PREFIX, path, "s")).collect();
     let mut wanted = snapshot(&rows);
+    let policy = Arc::new(policy.clone());
     for host in Arc::make_mut(&mut wanted.hosts).values_mut() {
         Arc::make_mut(host).routes.iter_mut().for_each(|route| route.policy = policy.clone());
     }

@@ -93,19 +93,19 @@ pub(in crate::translate) fn treat(parsed: &Parsed, attached: &Attached) -> Parse
     let timeouts = attached.said(|wishes| &wishes.timeouts);
     if let Some((by, wanted)) = timeouts.values.first() {
         for policy in [&mut parsed.policy, &mut parsed.challenge_policy] {
-            let set_by = Arc::make_mut(&mut policy.set_by);
+            let policy = Arc::make_mut(policy);
             if let Some(request) = wanted.request {
                 policy.request_timeout = Some(request);
-                set_by.add("request_timeout", &by.age.owner);
+                policy.set_by.add("request_timeout", &by.age.owner);
             }
             // What an Ingress says itself counts before what is only a default.
             if let Some(idle) = wanted.idle.filter(|_| !(timeouts.by_class && parsed.annotated.idle_timeout)) {
                 policy.idle_timeout = idle;
-                set_by.add("idle_timeout", &by.age.owner);
+                policy.set_by.add("idle_timeout", &by.age.owner);
             }
         }
     }
-    guard(&mut parsed.policy, attached, &parsed.age.owner, parsed.annotated.body_size);
+    guard(Arc::make_mut(&mut parsed.policy), attached, &parsed.age.owner, parsed.annotated.body_size);
     if let Some(why) = attached.denied() {
         deny(&mut parsed, &why);
     }
@@ -116,8 +116,7 @@ fn guard(policy: &mut RoutePolicy, attached: &Attached, ingress: &Reference, ann
     let scope = |policy: &Policy| LimitScope { policy: policy.age.owner.clone(), ingress: ingress.clone() };
     let access = attached.said(|wishes| &wishes.access).different();
     policy.access = access.iter().map(|(_, access)| Arc::clone(access)).collect();
-    let set_by = Arc::make_mut(&mut policy.set_by);
-    access.iter().for_each(|(by, _)| set_by.add("access", &by.age.owner));
+    access.iter().for_each(|(by, _)| policy.set_by.add("access", &by.age.owner));
     let rates = attached.said(|wishes| &wishes.rate_limit).different();
     let rate_limit = |(policy, rate): (&Policy, &Rate)| RateLimit { scope: scope(policy), rate: rate.clone() };
     policy.rate_limits = rates.into_iter().map(rate_limit).collect();
@@ -134,7 +133,7 @@ fn restrict(policy: &mut RoutePolicy, said: &[(&Policy, &Rules)], sized: bool) {
     let Some(rules) = said.iter().map(|(_, rules)| (*rules).clone()).reduce(|one, other| one.and(&other)) else {
         return;
     };
-    let set_by = Arc::make_mut(&mut policy.set_by);
+    let set_by = &mut policy.set_by;
     let mut name = |value, sets: &dyn Fn(&Rules) -> bool| {
         said.iter().filter(|(_, rules)| sets(rules)).for_each(|(by, _)| set_by.add(value, &by.age.owner));
     };

@@ -128,7 +128,7 @@ fn the_tls_of_another_ingress_makes_a_host_redirect() {
         put(&mut objects.ingresses, "certs", json!({"spec": {"tls": tls, "rules": [{"host": "certs.example.com"}]}}));
     });
     assert!(!host(&before, "blog.example.com").tls && host(&after, "blog.example.com").tls);
-    assert!(host(&after, "blog.example.com").routes[0].policy.https_redirect);
+    assert!(host(&after, "blog.example.com").routes[0].https_redirect);
     assert!(Arc::ptr_eq(host(&before, "shop.example.com"), host(&after, "shop.example.com")));
 }
 

@@ -68,7 +68,7 @@ fn everything_goes_to_one_backend_whose_endpoints_have_terms() {
     assert_eq!(route.owner, Reference::new("", ""));
     assert_eq!(route.owner.to_string(), "");
     let policy = RoutePolicy { request_timeout: Some(Duration::from_secs(30)), ..RoutePolicy::default() };
-    assert_eq!(route.policy, policy);
+    assert_eq!(*route.policy, policy);
     let [(id, backend)] = snapshot.backends.iter().collect::<Vec<_>>()[..] else { panic!("{snapshot:?}") };
     assert_eq!(route.action, Action::Forward(id.clone()));
     assert_eq!((id.to_string(), serde_json::to_value(id).unwrap()), ("backends".to_owned(), "backends".into()));
