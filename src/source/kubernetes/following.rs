@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::future::pending;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Instant;
 
 use futures_util::{Stream, StreamExt};
 use kube::Resource;
 use kube::core::ObjectMeta;
 use kube::runtime::watcher::{self, Event};
+use tokio::time::Instant;
 
 use super::Scope;
 use super::guard::Guard;
@@ -300,7 +300,7 @@ impl<K: Kind> Following<K> {
 
 async fn expiry<N: Ord + Clone>(guard: &Guard<N>) {
     match guard.until() {
-        Some(until) => tokio::time::sleep_until(until.into()).await,
+        Some(until) => tokio::time::sleep_until(until).await,
         None => pending().await,
     }
 }

@@ -7,7 +7,9 @@
 //! one by one is not doubted.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 /// Objects that a list lacked and that are kept for the time being.
 #[derive(Debug)]

@@ -12,6 +12,8 @@
 //! tells the owners of objects what became of them.
 
 mod connect;
+#[cfg(test)]
+mod fake;
 mod following;
 mod guard;
 mod kind;
@@ -40,6 +42,9 @@ use part::{Name, Part};
 pub use report::{Findings, Publish, Reporter, Settings as ReportSettings, withdraw};
 pub use store::Figures;
 use store::Store;
+
+#[cfg(test)]
+mod tests;
 
 /// What of a cluster is watched.
 #[derive(Clone, Debug, Default)]

@@ -3,11 +3,12 @@
 use std::convert::Infallible;
 use std::future::{Future, pending};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::Stream;
 use kube::Client;
 use kube::runtime::watcher::{self, Event, watcher};
+use tokio::time::Instant;
 
 use super::Scope;
 use super::following::Following;
@@ -98,7 +99,7 @@ impl Rests {
     /// Waits until no error has come for `quiet`, given that one has.
     pub(super) async fn over(&self, quiet: Duration) {
         match self.last {
-            Some(last) => tokio::time::sleep_until((last + quiet).into()).await,
+            Some(last) => tokio::time::sleep_until(last + quiet).await,
             None => pending().await,
         }
     }
