@@ -267,13 +267,14 @@ impl Process {
     }
 
     fn account_for_source(&self) {
-        let problems = self.source.problems();
+        let (problems, of_writing) = (self.source.problems(), self.source.problems_of_writing());
         let control = self.metrics.control();
         control.set_source_errors(problems.len());
+        control.set_write_errors(of_writing.len());
         if problems.is_empty() {
             control.source_succeeded(SystemTime::now());
         }
-        let told: Vec<_> = problems.iter().chain(self.source.notes()).collect();
+        let told: Vec<_> = problems.iter().chain(of_writing).chain(self.source.notes()).collect();
         self.admin.set_source_problems(serde_json::json!(told));
     }
 

@@ -144,6 +144,14 @@ impl Source {
         }
     }
 
+    /// What owners of objects cannot be told.
+    pub(super) fn problems_of_writing(&self) -> &[SourceProblem] {
+        match self {
+            Source::Folder(_) | Source::File(_) => &[],
+            Source::Cluster(cluster, _) => cluster.problems_of_writing(),
+        }
+    }
+
     /// What is passed over.
     pub(super) fn notes(&self) -> &[SourceProblem] {
         match self {

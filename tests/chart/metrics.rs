@@ -37,7 +37,7 @@ fn there_is_every_metric_that_is_asked_for() {
 #[test]
 fn there_is_every_label_that_is_asked_for() {
     for (place, expression) in [alerts(), panels()].concat() {
-        let of_target = ["job", "pod"].map(str::to_owned);
+        let of_target = ["job", "pod", "controller_namespace"].map(str::to_owned);
         let known: BTreeSet<_> = names(&expression)
             .iter()
             .filter_map(|name| SCRAPED.get(name))
@@ -50,18 +50,25 @@ fn there_is_every_label_that_is_asked_for() {
     }
 }
 
-/// The rules are about the job that the monitors make, and the dashboard asks for it by its variable.
+/// The rules are about the job and the namespace that the monitors make, and the dashboard asks for them by its variables.
 #[test]
 fn the_job_is_the_release() {
     for (file, monitor) in [("metrics", "ServiceMonitor"), ("networkpolicy", "PodMonitor")] {
         let rendered = Rendered::of(&ci(file), &[]);
-        assert_eq!(rendered.one(monitor)["spec"]["jobLabel"], "app.kubernetes.io/instance");
+        let spec = &rendered.one(monitor)["spec"];
+        assert_eq!(spec["jobLabel"], "app.kubernetes.io/instance");
+        let endpoint = spec.get("endpoints").or(spec.get("podMetricsEndpoints")).unwrap();
+        let own = json!({ "sourceLabels": ["__meta_kubernetes_namespace"], "targetLabel": "controller_namespace" });
+        assert_eq!(endpoint[0]["relabelings"][0], own);
     }
     for (place, expression) in alerts().into_iter().filter(|(place, _)| place != "Mine") {
-        assert_eq!(expression.matches("job=\"release\"").count(), names(&expression).len(), "{place}: {expression}");
+        let own = "job=\"release\",controller_namespace=\"space\"";
+        assert_eq!(expression.matches(own).count(), names(&expression).len(), "{place}: {expression}");
+        assert!(!expression.contains("by (") || expression.contains("by (job, controller_namespace"), "{place}");
     }
     for (place, expression) in panels() {
-        assert!(expression.contains("job=~\"$job\""), "{place}: {expression}");
+        let own = "{job=~\"$job\", controller_namespace=~\"$controller_namespace\"";
+        assert_eq!(expression.matches(own).count(), names(&expression).len(), "{place}: {expression}");
     }
 }
 

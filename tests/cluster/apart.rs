@@ -62,7 +62,9 @@ fn another_namespace_is_served_by_roles_of_both() {
     let shown = || shop.object(&["ingress", "shop"])["status"]["loadBalancer"]["ingress"].clone();
     let address = namespace.object(&["service", "headgate"])["spec"]["clusterIP"].clone();
     until("its address", || (shown() == json!([{ "ip": address }])).then_some(()));
-    assert_eq!(controller.metrics().value("headgate_source_errors", &[]), 0.0);
+    for errors in ["headgate_source_errors", "headgate_write_errors"] {
+        assert_eq!(controller.metrics().value(errors, &[]), 0.0, "{errors}");
+    }
 
     succeed(&helm(&namespace, &["uninstall", "headgate", "--wait", "--timeout=90s"], None));
     assert_eq!(shown(), Value::Null);

@@ -68,7 +68,10 @@ fn an_api_server_that_hangs_is_told_in_time_and_the_leader_steps_down() {
     let namespace = Namespace::alone();
     let controller = shop(&namespace, 1, &self_signed());
     let leads = || controller.metrics().value("headgate_leader", &[]) == 1.0;
-    let in_trouble = || controller.metrics().value("headgate_source_errors", &[]) > 0.0;
+    let in_trouble = || {
+        let metrics = controller.metrics();
+        ["headgate_source_errors", "headgate_write_errors"].iter().any(|errors| metrics.value(errors, &[]) > 0.0)
+    };
     until("a leader", || (leads() && !in_trouble()).then_some(()));
     let load = Load::start(HOST, Some(controller.http), Some(controller.https));
 

@@ -46,10 +46,11 @@ const OF_OBJECTS: [Alert; 7] = [
     ("HeadgateNoEndpoints", Some(("service", "sick")), "/sick is healthy"),
 ];
 
-const OF_RIGHTS: [Alert; 3] = [
+const OF_RIGHTS: [Alert; 4] = [
     ("HeadgateLeaderMissing", None, "No replica"),
     ("HeadgateSnapshotStale", Some(("kind", "Service")), "list of Service"),
     ("HeadgateConfigApplyFailing", None, "cannot read"),
+    ("HeadgateWritingFails", None, "cannot write "),
 ];
 
 #[test]
@@ -124,6 +125,7 @@ fn is_scraped(prometheus: &Prometheus, namespace: &Namespace, monitor: &str) {
         targets.into_iter().find(|target| target["health"] == "up")
     });
     assert_eq!(target["labels"]["job"], "headgate", "{target:#}");
+    assert_eq!(target["labels"]["controller_namespace"], *namespace.name, "{target:#}");
     assert_eq!(prometheus.query("up").len(), 1);
 }
 

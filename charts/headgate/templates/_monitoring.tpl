@@ -6,7 +6,8 @@
 {{- include "headgate.metadata" (dict "root" .root "namespace" $v.namespace "labels" $v.additionalLabels "annotations" $v.annotations) -}}
 {{- end -}}
 
-{{/* The fields that ServiceMonitor and PodMonitor share. The job is the release's name: rules and dashboard go by it. Call with
+{{/* The fields that ServiceMonitor and PodMonitor share. The job is the release's name: rules and dashboard go by it, and by
+the release's namespace. Call with
 a dict: root, values, component. */}}
 {{- define "headgate.monitor" -}}
 jobLabel: app.kubernetes.io/instance
@@ -25,5 +26,11 @@ port: {{ .port }}
 path: /metrics
 interval: {{ .values.scrapeInterval }}
 honorLabels: {{ .values.honorLabels }}
-{{- include "headgate.setOnes" (pick .values "scrapeTimeout" "relabelings" "metricRelabelings") }}
+relabelings:
+  - sourceLabels: [__meta_kubernetes_namespace]
+    targetLabel: controller_namespace
+  {{- with .values.relabelings }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- include "headgate.setOnes" (pick .values "scrapeTimeout" "metricRelabelings") }}
 {{- end -}}

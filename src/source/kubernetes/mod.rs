@@ -74,6 +74,7 @@ pub struct Cluster {
     store: Arc<Store>,
     wanted_secrets: latest::Sender<Option<Arc<BTreeSet<Reference>>>>,
     problems: Vec<SourceProblem>,
+    problems_of_writing: Vec<SourceProblem>,
     watches: JoinSet<Infallible>,
 }
 
@@ -87,7 +88,8 @@ impl Cluster {
     pub fn open(client: &Client, scope: &Scope) -> Cluster {
         let store = Arc::new(Store::new(scope.namespace_selector.is_some()));
         let (wanted_secrets, wanted) = latest::channel(None);
-        let mut cluster = Cluster { store, wanted_secrets, problems: Vec::new(), watches: JoinSet::new() };
+        let (problems, problems_of_writing) = Default::default();
+        let mut cluster = Cluster { store, wanted_secrets, problems, problems_of_writing, watches: JoinSet::new() };
         let store = &cluster.store.clone();
         let main = || scope.namespace.clone().map_or(Part::All, Part::Namespace);
         cluster.spawn(watch::of::<kind::IngressClasses>(client, Part::All, scope, store));
@@ -131,6 +133,7 @@ impl Cluster {
             Some(ended) = self.watches.join_next() => match ended { Err(error) => return Err(error.into()) },
         }
         self.problems = self.store.problems();
+        self.problems_of_writing = self.store.problems_of_writing();
         Ok(())
     }
 
@@ -170,5 +173,10 @@ impl Cluster {
     /// What cannot be read at present.
     pub fn problems(&self) -> &[SourceProblem] {
         &self.problems
+    }
+
+    /// What cannot be written at present.
+    pub fn problems_of_writing(&self) -> &[SourceProblem] {
+        &self.problems_of_writing
     }
 }

@@ -93,8 +93,14 @@ impl Store {
         missing.map(|(kind, _)| *kind).collect()
     }
 
+    /// What cannot be read.
     pub(super) fn problems(&self) -> Vec<SourceProblem> {
-        self.state().troubles.problems()
+        self.state().troubles.of_reading()
+    }
+
+    /// What cannot be written.
+    pub(super) fn problems_of_writing(&self) -> Vec<SourceProblem> {
+        self.state().troubles.of_writing()
     }
 
     /// The Secrets that were looked up; `None`: they were not listed yet.
@@ -165,16 +171,27 @@ impl Store {
         }
     }
 
-    /// What stops `kind`, or a part of it, from being read or written, if anything does. Told in the application
-    /// log when it is new or gone.
+    /// What stops `kind`, or a part of it, from being read, if anything does. Told in the application log when it is new
+    /// or gone.
     pub(super) fn set_trouble(&self, kind: &str, trouble: Option<String>) {
         if self.state().troubles.set(kind, trouble.clone()) {
-            match trouble {
-                Some(trouble) => tracing::warn!(kind, "trouble: {trouble}"),
-                None => tracing::info!(kind, "the trouble is over"),
-            }
-            self.changed.notify_one();
+            self.tell(kind, trouble);
         }
+    }
+
+    /// The same of what is to be written.
+    pub(super) fn set_trouble_writing(&self, kind: &str, trouble: Option<String>) {
+        if self.state().troubles.set_writing(kind, trouble.clone()) {
+            self.tell(kind, trouble);
+        }
+    }
+
+    fn tell(&self, kind: &str, trouble: Option<String>) {
+        match trouble {
+            Some(trouble) => tracing::warn!(kind, "trouble: {trouble}"),
+            None => tracing::info!(kind, "the trouble is over"),
+        }
+        self.changed.notify_one();
     }
 
     /// What stops one object from being read, if anything does.

@@ -7,11 +7,12 @@ use kube::runtime::watcher;
 use crate::source::folder::SourceProblem;
 use crate::translate::ObjectRef;
 
-/// By kind, and by object.
+/// By kind, by object, and by what is to be written.
 #[derive(Debug, Default)]
 pub(super) struct Troubles {
     kinds: BTreeMap<String, String>,
     objects: BTreeMap<ObjectRef, String>,
+    writing: BTreeMap<String, String>,
 }
 
 impl Troubles {
@@ -25,23 +26,31 @@ impl Troubles {
         change(&mut self.objects, object, trouble)
     }
 
+    /// `true`: that was not so before.
+    pub(super) fn set_writing(&mut self, what: &str, trouble: Option<String>) -> bool {
+        change(&mut self.writing, what.to_owned(), trouble)
+    }
+
     /// Whether something stops this kind, or a part of it, from being read.
     pub(super) fn of(&self, kind: &str) -> bool {
         self.kinds.keys().any(|what| what.split(' ').next() == Some(kind))
     }
 
-    pub(super) fn problems(&self) -> Vec<SourceProblem> {
-        let problem = |object: Option<&ObjectRef>, reason| SourceProblem {
-            file: "the API server".to_owned(),
-            line: None,
-            column: None,
-            object: object.cloned(),
-            reason,
-        };
+    /// What cannot be written.
+    pub(super) fn of_writing(&self) -> Vec<SourceProblem> {
+        self.writing.iter().map(|(what, reason)| problem(None, format!("{what}: {reason}"))).collect()
+    }
+
+    /// What cannot be read.
+    pub(super) fn of_reading(&self) -> Vec<SourceProblem> {
         let kinds = self.kinds.iter().map(|(kind, reason)| problem(None, format!("{kind}: {reason}")));
         let objects = self.objects.iter().map(|(object, reason)| problem(Some(object), reason.clone()));
         kinds.chain(objects).collect()
     }
+}
+
+fn problem(object: Option<&ObjectRef>, reason: String) -> SourceProblem {
+    SourceProblem { file: "the API server".to_owned(), line: None, column: None, object: object.cloned(), reason }
 }
 
 fn change<K: Ord>(troubles: &mut BTreeMap<K, String>, key: K, trouble: Option<String>) -> bool {

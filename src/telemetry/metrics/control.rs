@@ -24,6 +24,7 @@ pub struct ControlMetrics {
     translation: Histogram,
     apply_latency: Histogram,
     source_errors: IntGauge,
+    write_errors: IntGauge,
     source_success: Gauge,
     /// Replaced by each translation.
     problems: Mutex<BTreeMap<String, usize>>,
@@ -76,6 +77,13 @@ impl ControlMetrics {
                 &registry,
                 IntGauge::new("headgate_source_errors", "Files or kinds of object that cannot be read at present."),
             ),
+            write_errors: registered(
+                &registry,
+                IntGauge::new(
+                    "headgate_write_errors",
+                    "What cannot be written to the cluster at present: kinds of status, Events, the Lease.",
+                ),
+            ),
             source_success: registered(
                 &registry,
                 Gauge::new(
@@ -124,6 +132,11 @@ impl ControlMetrics {
     /// How many files or kinds of object cannot be read at present.
     pub fn set_source_errors(&self, count: usize) {
         self.source_errors.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// How many kinds of status, or else of what is told in a cluster, cannot be written at present.
+    pub fn set_write_errors(&self, count: usize) {
+        self.write_errors.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     /// The source was read without an error.

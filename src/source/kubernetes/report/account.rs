@@ -84,7 +84,13 @@ impl Account {
         let trouble = |resource| (resource, refusal(resource, state.refused.keys()));
         let troubles = [EVENTS, INGRESSES, POLICIES].map(trouble);
         drop(state);
-        troubles.into_iter().for_each(|(resource, trouble)| self.store.set_trouble(resource, trouble));
+        troubles.into_iter().for_each(|(resource, trouble)| self.store.set_trouble_writing(resource, trouble));
+    }
+
+    /// Nothing is written any more, so nothing stands in the way.
+    pub(super) fn close(&self) {
+        *self.state() = State::default();
+        self.tell();
     }
 
     /// Nothing is left half-written under this lock.
@@ -119,7 +125,7 @@ mod tests {
 
     fn problems(account: &Account) -> Vec<String> {
         account.tell();
-        account.store.problems().into_iter().map(|problem| problem.reason).collect()
+        account.store.problems_of_writing().into_iter().map(|problem| problem.reason).collect()
     }
 
     #[tokio::test]
@@ -163,5 +169,15 @@ mod tests {
         assert!(account.write(EVENTS, &name("a"), async { Ok(()) }).await);
         account.state().refused.insert((EVENTS, "c".into()), past(RESYNC * 2));
         assert_eq!(problems(&account), [""; 0]);
+
+        assert!(!account.write(EVENTS, &name("a"), async { answer(403, "") }).await);
+        assert_eq!(
+            (problems(&account).len(), account.store.problems().len()),
+            (1, 0),
+            "nothing of it is about reading"
+        );
+        account.close();
+        assert_eq!(problems(&account), [""; 0]);
+        assert!(account.write(EVENTS, &name("a"), async { Ok(()) }).await, "the next leader asks for it");
     }
 }

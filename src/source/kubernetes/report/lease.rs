@@ -51,7 +51,7 @@ impl Lease {
             lifetime: settings.lease_ttl,
             by_force,
         };
-        let task = tokio::spawn(election.run(holds, move |why| store.set_trouble(KIND, why)));
+        let task = tokio::spawn(election.run(holds, move |why| store.set_trouble_writing(KIND, why)));
         Lease { api: Some((api, name.name)), held, task: Some(task), is_held: false }
     }
 

@@ -137,9 +137,7 @@ async fn run(
             () = asked(&mut leaving) => break,
             is_leader = lease.changed() => {
                 leads.send_replace(is_leader);
-                if is_leader {
-                    writer.begin();
-                }
+                writer.begin();
             }
             Ok(()) = newest.changed() => {}
             () = tokio::time::sleep(again) => {}

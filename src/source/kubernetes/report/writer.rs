@@ -25,6 +25,9 @@ use crate::translate::Objects;
 #[cfg(test)]
 mod tests;
 
+/// What messages call the addresses of `--publish-service`.
+const ADDRESSES: &str = "status of Ingresses";
+
 /// Requests that are under way at once.
 const AT_ONCE: usize = 16;
 
@@ -54,8 +57,11 @@ impl Writer {
         Lease::compete(self.client.clone(), &self.settings, self.store.clone(), by_force)
     }
 
-    /// What an earlier leader wrote is to be asked for.
+    /// It begins to lead, or ends: what an earlier leader wrote is to be asked for, and what stood in the way of this one
+    /// does not any more.
     pub(super) fn begin(&mut self) {
+        self.account.close();
+        self.store.set_trouble_writing(ADDRESSES, None);
         self.told = Told::default();
         self.written = None;
         self.published = Arc::default();
@@ -82,10 +88,9 @@ impl Writer {
         served: &Arc<BTreeSet<Reference>>,
         lease: &Lease,
     ) -> bool {
-        const TROUBLE: &str = "status of Ingresses";
         let Some(publish) = &self.settings.publish else { return true };
         let addresses = publish.addresses(objects);
-        self.store.set_trouble(TROUBLE, addresses.as_ref().err().cloned());
+        self.store.set_trouble_writing(ADDRESSES, addresses.as_ref().err().cloned());
         // Also of namespaces that do not count any more.
         let ingresses = self.store.ingresses();
         if self.written.is_none() {
