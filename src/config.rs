@@ -105,6 +105,8 @@ pub struct Cluster {
     pub publish_service: Option<Reference>,
     /// `--publish-status-address`.
     pub publish_addresses: Vec<String>,
+    /// `--report-node-internal-ip-address`.
+    pub publish_nodes: bool,
     pub update_status: bool,
     pub update_status_on_shutdown: bool,
     /// `--election-id`; `None`: no election.
@@ -237,6 +239,7 @@ impl Source {
                 mass_delete_hold: cluster.mass_delete_hold,
                 publish_service: cluster.publish_service,
                 publish_addresses: cluster.publish_status_address,
+                publish_nodes: cluster.report_node_internal_ip_address.unwrap_or(false),
                 update_status: cluster.update_status.unwrap_or(true),
                 update_status_on_shutdown: cluster.update_status_on_shutdown.unwrap_or(true),
                 election_id: (!cluster.disable_leader_election.unwrap_or(false)).then_some(cluster.election_id),

@@ -181,13 +181,17 @@ pub async fn client(cluster: &config::Cluster) -> Result<Client, NoCluster> {
 pub fn report_settings(cluster: &config::Cluster, client: &Client, options: &Options) -> ReportSettings {
     let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
     let namespace = variable("POD_NAMESPACE").unwrap_or_else(|| client.default_namespace().to_owned());
-    let publish = Publish { service: cluster.publish_service.clone(), addresses: cluster.publish_addresses.clone() };
+    let identity = variable("POD_NAME").unwrap_or_else(|| format!("headgate-{:016x}", fastrand::u64(..)));
+    let (service, addresses) = (cluster.publish_service.clone(), cluster.publish_addresses.clone());
+    let of_nodes = cluster.publish_nodes && service.is_none() && addresses.is_empty();
+    let pod = of_nodes.then(|| Reference::new(namespace.as_str(), identity.as_str()));
+    let publish = Publish { service, addresses, pod };
     // Of others the account may not have the right.
     let event_namespaces = cluster.namespace.clone().map(|watched| [watched, namespace.clone()]);
     ReportSettings {
         event_namespaces,
         controller: options.controller_class.clone(),
-        identity: variable("POD_NAME").unwrap_or_else(|| format!("headgate-{:016x}", fastrand::u64(..))),
+        identity,
         lease: cluster.election_id.as_ref().map(|name| Reference::new(namespace, name.as_str())),
         lease_ttl: cluster.election_ttl,
         publish: Some(publish).filter(|publish| cluster.update_status && *publish != Publish::default()),

@@ -137,11 +137,17 @@ pub struct ClusterArgs {
     #[arg(long, value_name = "ADDRESS,...", value_delimiter = ',', value_parser = values::status_address)]
     pub publish_status_address: Vec<String>,
 
+    /// Where neither of these two is given: the InternalIPs of the nodes with a pod like this one go into the status of
+    /// Ingresses [default: false]
+    #[arg(long, value_name = BOOLEAN, value_parser = values::boolean)]
+    pub report_node_internal_ip_address: Option<bool>,
+
     /// Write the status of Ingresses [default: true]
     #[arg(long, value_name = BOOLEAN, value_parser = values::boolean)]
     pub update_status: Option<bool>,
 
-    /// Take the addresses out of the status of Ingresses when the last pod of --publish-service ends [default: true]
+    /// Take the addresses out of the status of Ingresses when the last pod ends, which --publish-service or
+    /// --report-node-internal-ip-address tells [default: true]
     #[arg(long, value_name = BOOLEAN, value_parser = values::boolean)]
     pub update_status_on_shutdown: Option<bool>,
 

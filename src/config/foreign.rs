@@ -64,11 +64,6 @@ const FLAGS: &[(&str, Takes, &str)] = &[
     ("profiler-address", Value, NO_PROFILES),
     ("profiler-port", Value, NO_PROFILES),
     ("profiling", Bool(false), NO_PROFILES),
-    (
-        "report-node-internal-ip-address",
-        Bool(false),
-        "the status of Ingresses has what --publish-service or --publish-status-address says",
-    ),
     ("size-buckets", Value, NO_SIZES),
     ("ssl-passthrough-proxy-port", Value, NO_NGINX),
     ("status-port", Value, NO_NGINX),

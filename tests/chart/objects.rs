@@ -168,6 +168,24 @@ fn the_published_address_is_that_of_the_service() {
     assert_eq!(published(&[r#"controller.extraArgs.publish-status-address="192.0.2.1""#]), None);
 }
 
+/// As the pods have them, and only where nothing else is said.
+#[test]
+fn addresses_of_nodes_are_published_in_place_of_a_service() {
+    let with = |more: &[&str]| {
+        let rendered = Rendered::with(&[&["controller.reportNodeInternalIp=true"], more].concat());
+        let lists_pods = rendered.one("Role")["rules"].to_string().contains(r#"["pods"],"verbs":["list"]"#);
+        (rendered.flag("report-node-internal-ip-address").is_some(), lists_pods, rendered.all("Job").count())
+    };
+    assert_eq!(with(&["controller.publishService.enabled=false"]), (true, true, 1));
+    assert_eq!(with(&["controller.service.enabled=false"]), (true, true, 1));
+    assert_eq!(with(&[]), (false, false, 1));
+    assert_eq!(with(&[r#"controller.extraArgs.publish-status-address="192.0.2.1""#]), (false, false, 1));
+    assert_eq!(
+        with(&["controller.publishService.enabled=false", "controller.reportNodeInternalIp=false"]),
+        (false, false, 0)
+    );
+}
+
 #[test]
 fn an_address_that_only_the_cluster_can_reach_is_not_published() {
     let bare = Rendered::of(&root().join("deploy/bare-metal/values.yaml"), &[]);

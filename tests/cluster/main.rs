@@ -26,5 +26,6 @@ mod prometheus;
 mod propagation;
 mod roles;
 mod serving;
+mod status;
 mod telling;
 mod topology;

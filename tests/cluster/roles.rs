@@ -104,6 +104,8 @@ impl Grant {
 /// A controller with the account and the flags of the chart's pods, but in a process of the test.
 struct Outside {
     flags: Vec<String>,
+    /// The pod that it takes itself for: one of the shop's.
+    pod: String,
     kubeconfig: NamedTempFile,
 }
 
@@ -115,6 +117,8 @@ impl Outside {
         values["controller"]["scope"]["namespaceSelector"] =
             format!("kubernetes.io/metadata.name={}", namespace.name).into();
         values["controller"]["enableTopologyAwareRouting"] = true.into();
+        values["controller"]["publishService"] = json!({ "enabled": false });
+        values["controller"]["reportNodeInternalIp"] = true.into();
         values["controller"]["electionTTL"] = "3s".into();
         values["controller"]["replicaCount"] = 0.into();
         succeed(&helm(namespace, &["install", "headgate", CHART, "--wait", "--timeout=90s"], Some(&values)));
@@ -129,7 +133,9 @@ impl Outside {
         let is_port =
             |flag: &String| ["--http-port", "--https-port", "--healthz-port"].iter().any(|port| flag.starts_with(port));
         let flags = arguments.as_array().unwrap().iter().map(text).filter(|flag| !is_port(flag)).collect();
-        Outside { flags, kubeconfig: Self::account(namespace) }
+        let pod =
+            namespace.kubectl(&["get", "pods", "--selector=app=shop", "--output=jsonpath={.items[0].metadata.name}"]);
+        Outside { flags, pod, kubeconfig: Self::account(namespace) }
     }
 
     fn account(namespace: &Namespace) -> NamedTempFile {
@@ -147,7 +153,7 @@ impl Outside {
             ["--http-port=0", "--https-port=0", "--healthz-port=0", "--bind-address=127.0.0.1"].map(str::to_owned),
         );
         flags.push(format!("--kubeconfig={}", self.kubeconfig.path().display()));
-        Process::start_in(&[("POD_NAME", "outside"), ("POD_NAMESPACE", &namespace.name), ("NODE_NAME", NODE)], &flags)
+        Process::start_in(&[("POD_NAME", &*self.pod), ("POD_NAMESPACE", &namespace.name), ("NODE_NAME", NODE)], &flags)
     }
 
     /// What lacks one of them says so, does the rest, and all of it when it is given back.
@@ -155,13 +161,16 @@ impl Outside {
         needs(namespace, grant);
         let mut process = self.start(namespace);
         let way_out = process.wait_for_line(&format!("on {}", grant.full()));
-        assert!(way_out.contains("grant it") && way_out.contains(&grant.verb), "{way_out}");
+        let is_read = ["list", "watch"].contains(&&*grant.verb);
+        let lacking = if is_read { format!("this account {}", grant.verb) } else { grant.verb.clone() };
+        assert!(way_out.contains("grant it") && way_out.contains(&lacking), "{way_out}");
         // Nothing is served by half of what counts.
-        if grant.verb != "list" {
+        let is_waited_for = grant.verb == "list" && grant.resource != "pods";
+        if !is_waited_for {
             assert_eq!(served(&mut process), 200, "without {grant:?}");
         }
         let admin = bound(&process.wait_for_line("opened once"), "admin").unwrap();
-        if grant.verb == "list" {
+        if is_waited_for {
             // But for how its plural is made.
             let is_it = |kind: &str| grant.resource.starts_with(&kind.to_lowercase()[..kind.len() - 1]);
             until(&format!("{grant:?} as what is waited for"), || {

@@ -34,6 +34,12 @@
 {{- end -}}
 {{- end -}}
 
+{{/* Whether Ingresses get the addresses of nodes. */}}
+{{- define "headgate.publishesNodes" -}}
+{{- $else := or (include "headgate.publishService" .) (hasKey .Values.controller.extraArgs "publish-status-address") -}}
+{{- and .Values.controller.reportNodeInternalIp (not $else) | ternary "true" "" -}}
+{{- end -}}
+
 {{/* What values of this chart say, as a map from flag to value. */}}
 {{- define "headgate.ownFlags" -}}
 {{- $c := .Values.controller -}}
@@ -59,6 +65,9 @@ watch-namespace-selector: {{ $c.scope.namespaceSelector | quote }}
 {{- end }}
 {{- with include "headgate.publishService" . }}
 publish-service: {{ . }}
+{{- end }}
+{{- with include "headgate.publishesNodes" . }}
+report-node-internal-ip-address: {{ . }}
 {{- end }}
 {{- if $c.disableLeaderElection }}
 disable-leader-election: true
@@ -95,7 +104,7 @@ default-backend-service: {{ . }}
 {{/* Whether addresses that were written into the status of Ingresses are taken back by an uninstall. */}}
 {{- define "headgate.withdraws" -}}
 {{- $args := .Values.controller.extraArgs -}}
-{{- $writes := or (include "headgate.publishService" .) (hasKey $args "publish-status-address") -}}
+{{- $writes := or (include "headgate.publishService" .) (include "headgate.publishesNodes" .) (hasKey $args "publish-status-address") -}}
 {{- $refused := or (eq "false" (index $args "update-status" | toString)) (eq "false" (index $args "update-status-on-shutdown" | toString)) -}}
 {{- and $writes (not $refused) (not .Values.controller.disableLeaderElection) | ternary "true" "false" -}}
 {{- end -}}

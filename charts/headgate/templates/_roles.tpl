@@ -77,6 +77,11 @@
 {{- if .Values.rbac.scope }}
 {{- include "headgate.rulesOfNamed" . }}
 {{- end }}
+{{- if include "headgate.publishesNodes" . }}
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list]
+{{- end }}
 {{- if and .Values.rbac.scope (ne (include "headgate.watchedNamespace" .) (include "headgate.namespace" .)) }}
 - apiGroups: [events.k8s.io]
   resources: [events]

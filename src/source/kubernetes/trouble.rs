@@ -62,9 +62,10 @@ fn change<K: Ord>(troubles: &mut BTreeMap<K, String>, key: K, trouble: Option<St
 
 /// What an error of a watch means to the one who runs the cluster.
 pub(super) fn explained(error: &watcher::Error, resource: &str) -> String {
+    let verb = if matches!(error, watcher::Error::InitialListFailed(_)) { "list" } else { "watch" };
     match status(error) {
         Some(403) => format!(
-            "the API server does not let this account read them; grant it list and watch on {resource} \
+            "the API server does not let this account {verb} them; grant it list and watch on {resource} \
              (the chart does)"
         ),
         Some(404) => {

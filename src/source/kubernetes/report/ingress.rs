@@ -17,6 +17,8 @@ pub struct Publish {
     pub service: Option<Reference>,
     /// `--publish-status-address`: these and no other.
     pub addresses: Vec<String>,
+    /// `--report-node-internal-ip-address`: this pod, if the nodes of such pods are to be named, and nothing else is.
+    pub pod: Option<Reference>,
 }
 
 /// Addresses and host names.
@@ -24,7 +26,7 @@ pub struct Publish {
 pub(super) struct Addresses(BTreeSet<String>);
 
 impl Publish {
-    /// The addresses of now, or why they are not known.
+    /// The addresses of now, but for those of nodes, or why they are not known.
     pub(super) fn addresses(&self, objects: &Objects) -> Result<Addresses, String> {
         if !self.addresses.is_empty() {
             return Ok(Addresses(self.addresses.iter().cloned().collect()));
@@ -56,6 +58,12 @@ fn of_service(service: &Service) -> Addresses {
         _ => own.collect(),
     };
     Addresses(addresses)
+}
+
+impl FromIterator<String> for Addresses {
+    fn from_iter<I: IntoIterator<Item = String>>(addresses: I) -> Self {
+        Addresses(addresses.into_iter().collect())
+    }
 }
 
 impl Addresses {

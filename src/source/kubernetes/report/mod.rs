@@ -2,7 +2,7 @@
 //! ProxyPolicies, Events for problems.
 //!
 //! Every replica serves, one tells: the holder of the Lease (`lease`, `election`). It writes differences only, and leaves
-//! alone what others wrote. `ingress` has the addresses, `policy` the conditions, `events` the Events; each says what to
+//! alone what others wrote. `ingress` has the addresses, `nodes` those of nodes, `policy` the conditions, `events` the Events; each says what to
 //! write, purely, and `writer` writes it; `account` has what came of that.
 
 mod account;
@@ -10,6 +10,7 @@ mod election;
 mod events;
 mod ingress;
 mod lease;
+mod nodes;
 mod policy;
 mod writer;
 

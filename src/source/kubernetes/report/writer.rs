@@ -17,6 +17,7 @@ use super::super::store::Store;
 use super::account::{Account, EVENTS, INGRESSES, POLICIES};
 use super::events::{self, Told};
 use super::lease::Lease;
+use super::nodes::{self, Nodes};
 use super::{Findings, Publish, Settings, ingress, policy};
 use crate::api::ProxyPolicy;
 use crate::snapshot::Reference;
@@ -31,7 +32,7 @@ const ADDRESSES: &str = "status of Ingresses";
 /// Requests that are under way at once.
 const AT_ONCE: usize = 16;
 
-/// How long the pods of the Service may take to be seen ending, when this one ends.
+/// How long other pods may take to be seen ending, when this one ends.
 const OTHERS: Duration = Duration::from_secs(2);
 
 pub(super) struct Writer {
@@ -40,6 +41,7 @@ pub(super) struct Writer {
     pub(super) settings: Settings,
     account: Account,
     told: Told,
+    nodes: Nodes,
     /// The addresses that we may have written, also before this process led; `None`: not known yet.
     written: Option<ingress::Addresses>,
     /// The Ingresses that we wrote them to, or an earlier leader may have.
@@ -49,7 +51,8 @@ pub(super) struct Writer {
 impl Writer {
     pub(super) fn new(client: Client, store: Arc<Store>, settings: Settings) -> Writer {
         let account = Account::new(store.clone());
-        Writer { client, store, settings, account, told: Told::default(), written: None, published: Arc::default() }
+        let (told, nodes, published) = Default::default();
+        Writer { client, store, settings, account, told, nodes, written: None, published }
     }
 
     /// Takes part in the election. `by_force`: and wins it.
@@ -89,7 +92,10 @@ impl Writer {
         lease: &Lease,
     ) -> bool {
         let Some(publish) = &self.settings.publish else { return true };
-        let addresses = publish.addresses(objects);
+        let addresses = match &publish.pod {
+            Some(pod) => self.nodes.addresses(&self.client, pod).await,
+            None => publish.addresses(objects),
+        };
         self.store.set_trouble_writing(ADDRESSES, addresses.as_ref().err().cloned());
         // Also of namespaces that do not count any more.
         let ingresses = self.store.ingresses();
@@ -134,13 +140,21 @@ impl Writer {
         self.patch_ingresses(changes).await;
     }
 
-    /// No other pod of the Service is ready, or the Service is gone.
+    /// No other pod is ready of the Service or of those whose nodes are named, or the Service is gone.
     pub(super) async fn is_last(&self) -> bool {
-        let Some(Publish { service: Some(service), .. }) = &self.settings.publish else { return false };
-        if self.store.objects().services.contains_key(service) {
-            tokio::time::sleep(OTHERS).await;
+        match &self.settings.publish {
+            Some(Publish { service: Some(service), .. }) => {
+                if self.store.objects().services.contains_key(service) {
+                    tokio::time::sleep(OTHERS).await;
+                }
+                !ingress::has_other_pods(&self.store.objects(), service, &self.settings.identity)
+            }
+            Some(Publish { pod: Some(pod), .. }) => {
+                tokio::time::sleep(OTHERS).await;
+                !nodes::has_other_pods(&self.client, pod).await
+            }
+            _ => false,
         }
-        !ingress::has_other_pods(&self.store.objects(), service, &self.settings.identity)
     }
 
     async fn patch_ingresses(&self, changes: Vec<(Reference, Value)>) -> bool {
