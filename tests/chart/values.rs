@@ -90,6 +90,23 @@ fn compare(path: &str, value: &Value, schema: &Value, described: &[String], wron
     }
 }
 
+/// Written twice, since Helm before 3.18 knows no `unevaluatedProperties` and would take what is misspelt.
+#[test]
+fn what_is_alike_is_so_in_the_schema() {
+    let known = |path: &str, own: &[&str]| {
+        let mut properties = SCHEMA.pointer(path).unwrap()["properties"].as_object().unwrap().clone();
+        properties.retain(|key, _| !own.contains(&key.as_str()));
+        properties
+    };
+    let (service, metrics) = ("/properties/controller/properties/service", "/properties/controller/properties/metrics");
+    let internal = known(&format!("{service}/properties/internal"), &["enabled"]);
+    assert_eq!(known(service, &["enabled", "external", "internal"]), internal);
+    let [of_service, of_pods] = ["serviceMonitor", "podMonitor"]
+        .map(|monitor| known(&format!("{metrics}/properties/{monitor}"), &["targetLabels", "podTargetLabels"]));
+    assert_eq!(of_service, of_pods);
+    assert!(internal.len() > 20 && of_pods.len() > 10);
+}
+
 /// What no file sets is rendered by no test, and seen by no schema of Kubernetes.
 #[test]
 fn every_value_is_set_by_some_file() {

@@ -172,6 +172,8 @@ start() { # NAME
 stop() { # NAME [SIGNAL]
     local pid
     pid=$(cat "$STATE/run/$1.pid" 2>/dev/null) || return 0
+    # Of a run that was killed long ago somebody else may have the number by now.
+    [ "/proc/$pid/ns/net" -ef /run/netns/headgate-node ] || return 0
     kill "${2:--KILL}" "$pid" 2>/dev/null || return 0
     timeout 10 tail --pid="$pid" -s 0.05 -f /dev/null || kill -KILL "$pid" 2>/dev/null || true
 }

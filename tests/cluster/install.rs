@@ -4,11 +4,14 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::controller::{CHART, helm, succeed, values};
+use crate::controller::{CHART, Controller, helm, succeed, values};
 use crate::kubernetes::until;
 use crate::load::Load;
 use crate::namespace::Namespace;
+use crate::objects::{echo, ingress, tls_ingress};
 use crate::serving::{HOST, forgiving, self_signed, shop};
+use crate::support::objects::tls_secret;
+use crate::support::tls::Tls;
 
 const CRD: &str = "proxypolicies.headgate.dev";
 
@@ -66,6 +69,40 @@ fn an_uninstalled_release_leaves_its_lease_and_nothing_else() {
     assert_eq!(outside(), [""; 0]);
     assert_eq!(shown(&namespace), Value::Null);
     until("the end of all but the Lease", || (inside() == ["lease.coordination.k8s.io/headgate-leader"]).then_some(()));
+}
+
+/// As the chart is by itself: Ingresses of all namespaces, read by a ClusterRole. Events of classes are in `default`.
+#[test]
+fn by_default_the_whole_cluster_is_served() {
+    let namespace = Namespace::alone();
+    let elsewhere = namespace.another();
+    let mut values = values(&namespace);
+    values["rbac"] = json!({});
+    values["controller"]["scope"] = json!({});
+    let controller = Controller::with(&namespace, &values);
+    elsewhere.apply(&echo("shop", 1));
+    let nowhere = ingress(&namespace.name, "nowhere.example", "nowhere");
+    elsewhere.apply(&[tls_secret("shop", &self_signed()), tls_ingress(&namespace.name, HOST, "shop"), nowhere]);
+    let answer = until("an answer", || {
+        let mut safe = Tls::to(HOST).connect(controller.https);
+        let answer = safe.get(HOST, "/");
+        (answer.status == 200).then(|| answer.json())
+    });
+    assert_eq!((&answer["service"], &answer["namespace"]), (&json!("shop"), &json!(elsewhere.name)));
+    until("an address", || shown(&elsewhere).is_array().then_some(()));
+
+    let lost = json!({ "apiGroup": "headgate.dev", "kind": "ProxyPolicy", "name": "lost", "scope": "Namespace", "namespace": elsewhere.name });
+    let class = json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "IngressClass", "metadata": { "name": elsewhere.name },
+        "spec": { "controller": values["controller"]["ingressClassResource"]["controllerValue"], "parameters": lost },
+    });
+    namespace.cluster.apply(&[class]);
+    for (events_of, object) in
+        [(&*elsewhere.name, "ingress/nowhere"), ("default", &*format!("ingressclass/{}", elsewhere.name))]
+    {
+        let events = ["--namespace", events_of, "events", &format!("--for={object}")];
+        until(object, || namespace.cluster.kubectl(&events).contains("Warning").then_some(()));
+    }
 }
 
 #[test]

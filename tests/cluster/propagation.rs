@@ -20,7 +20,7 @@ use tokio::runtime::Runtime;
 use crate::namespace::Namespace;
 use crate::objects::ingress;
 use crate::support::client::{Client, get};
-use crate::support::headgate::Process;
+use crate::support::headgate::{Process, bound};
 use crate::support::metrics::Metrics;
 use crate::support::{Backend, wait};
 
@@ -149,7 +149,7 @@ impl Site {
         Figures { start, memory_mib, ingress, endpoint_slice }
     }
 
-    /// A controller of this namespace's class that tells nobody anything.
+    /// A controller of this namespace's class, which takes part in no election.
     fn controller(&self) -> (Process, SocketAddr, SocketAddr) {
         let mut process = Process::start(&[
             "serve",
@@ -165,8 +165,7 @@ impl Site {
             "--log-level=info,headgate::app::control=warn",
         ]);
         let line = process.wait_for_line("listening");
-        let address = |name: &str| line.split(name).nth(1).unwrap().split_whitespace().next().unwrap().parse().unwrap();
-        let (http, admin) = (address("http="), address("admin="));
+        let [http, admin] = ["http", "admin"].map(|port| bound(&line, port).unwrap());
         (process, http, admin)
     }
 }

@@ -14,7 +14,7 @@ use crate::namespace::Namespace;
 use crate::objects::{echo, of_class, tls_ingress};
 use crate::support::client::get;
 use crate::support::h2_client::H2Client;
-use crate::support::objects::{ingress, policy, rule_to, tls_secret, with_annotation};
+use crate::support::objects::{ingress, policy, rule_to, tls_secret, with_annotation, with_tls};
 use crate::support::tls::{Tls, certificate};
 use crate::support::{Client, TestCertificate};
 
@@ -63,6 +63,26 @@ fn an_ingress_to_three_pods_is_answered_outside() {
     assert_eq!((&answer["path"], &answer["service"]), (&json!("/cart?x=1"), &json!("shop")));
     assert_eq!(answer["headers"]["x-forwarded-proto"], json!(["https"]));
     assert_eq!(get(controller.http, "other.example", "/").status, 404);
+}
+
+#[test]
+fn a_change_of_the_config_map_counts_without_a_restart() {
+    let namespace = Namespace::new();
+    let controller = shop(&namespace, 1, &self_signed());
+    let mut safe =
+        with_tls(crate::objects::ingress(&namespace.name, "safe.example", "shop"), &["safe.example"], "shop");
+    safe["metadata"]["name"] = "safe".into();
+    namespace.apply(&[safe]);
+    let status = || get(controller.http, "safe.example", "/").status;
+    let set = |value: &str| {
+        let patch = json!({ "data": { "ssl-redirect": value } }).to_string();
+        namespace.kubectl(&["patch", "configmap", "headgate", "--type=merge", "--patch", &patch]);
+    };
+    until("the redirect", || (status() == 308).then_some(()));
+    set("false");
+    until("the end of the redirect", || (status() == 200).then_some(()));
+    set("true");
+    until("the redirect again", || (status() == 308).then_some(()));
 }
 
 /// Pods end in the middle of requests, as those do that leave SIGTERM to its default.

@@ -100,6 +100,9 @@ fn addresses_are_those_of_nodes_that_have_a_pod_where_no_service_is_published() 
     namespace.rolled_out("headgate");
     assert!(is_there());
 
+    // Once the new pod leads.
+    namespace.apply(&[with_class(ingress(&namespace.name, HOST, "shop"), &namespace.name, "late")]);
+    until("its address", || (shown(&namespace, "late") == address).then_some(()));
     scale(&namespace, "0");
     until("no address", || (shown(&namespace, "shop") == Value::Null).then_some(()));
     scale(&namespace, "1");
