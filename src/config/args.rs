@@ -125,7 +125,7 @@ pub struct ClusterArgs {
     #[arg(long, value_name = BOOLEAN, value_parser = values::boolean)]
     pub enable_topology_aware_routing: Option<bool>,
 
-    /// If a list of the API server suddenly lacks most objects of a kind: how long they are kept; 0s: not at all
+    /// If a list of the API server suddenly lacks what most routes hang on: how long that is kept; 0s: not at all
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration::parse)]
     pub mass_delete_hold: Duration,
 

@@ -73,7 +73,7 @@ impl<K: Kind> Following<K> {
             what: format!("{}{part}", K::NAME),
             part,
             optional,
-            guard: Guard::new(scope.mass_delete_hold, K::FEW),
+            guard: Guard::new(scope.mass_delete_hold),
             rests: Rests::default(),
             listed: BTreeMap::new(),
             illegible: BTreeSet::new(),
@@ -236,10 +236,10 @@ impl<K: Kind> Following<K> {
     fn replace(&mut self) {
         let mut listed = std::mem::take(&mut self.listed);
         let Following { guard, store, part, .. } = self;
+        let is_lacking = |name: &&K::Name| name.is_in(part) && !listed.contains_key(*name);
+        let lacking = store.ask::<K, _>(|all| all.keys().filter(is_lacking).cloned().collect());
+        let gone = guard.listed(lacking, |lost, doubted| store.is_much::<K>(lost, doubted), Instant::now());
         store.change::<K>(|all| {
-            let known = all.keys().filter(|name| name.is_in(part));
-            let (known, lacking) = (known.clone().count(), known.filter(|name| !listed.contains_key(*name)));
-            let gone = guard.listed(known, lacking.cloned().collect(), Instant::now());
             all.retain(|name, _| !gone.contains(name));
             all.append(&mut listed);
         });
@@ -247,8 +247,8 @@ impl<K: Kind> Following<K> {
             tracing::error!(
                 kind = K::NAME,
                 objects = self.guard.doubted(),
-                "a list of the API server suddenly lacks most of what was there: what it lacks is kept for a while \
-                 (--mass-delete-hold); delete objects one by one, or wait, if they are really gone"
+                "a list of the API server suddenly lacks objects on which much of what is served hangs: they are kept for \
+                 a while (--mass-delete-hold), and then asked for again"
             );
         }
     }
@@ -260,6 +260,7 @@ impl<K: Kind> Following<K> {
     }
 
     fn failed(&mut self, error: &watcher::Error) {
+        self.guard.failed();
         let status = status(error);
         let is_dispensable = match self.optional {
             OptionalIf::Never | OptionalIf::Always => false,

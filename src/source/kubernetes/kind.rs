@@ -1,5 +1,6 @@
 //! The kinds that are watched: how each is asked for, what is kept of an object, and where.
 
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::path::Path;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, from_value, json};
 
+use super::loss::Loss;
 use super::part::{Name, Part};
 use super::store::Seen;
 use crate::api::ProxyPolicy;
@@ -22,6 +24,9 @@ use crate::translate::{ByName, Illegible, ObjectKind, PolicyObject};
 
 /// Written by `kubectl apply`, which nobody else needs; as large as the object itself.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// The label of an EndpointSlice that names its Service.
+const SERVICE_NAME: &str = "kubernetes.io/service-name";
 
 /// The objects of a kind as they are kept.
 pub(super) type Map<K> = ByName<<K as Kind>::Name, <K as Kind>::Kept>;
@@ -52,8 +57,6 @@ pub(super) trait Kind: Send + Sync + 'static {
     /// As roles name it.
     const RESOURCE: &'static str;
     const OPTIONAL_IF: OptionalIf = OptionalIf::Never;
-    /// So many may go at once without a doubt; `None`: none, for much hangs on each.
-    const FEW: Option<usize>;
 
     fn api(client: &Client, part: &Part) -> Api<Self::Watched>;
 
@@ -66,6 +69,11 @@ pub(super) trait Kind: Send + Sync + 'static {
 
     /// Where it is kept.
     fn all(seen: &mut Seen) -> &mut ByName<Self::Name, Self::Kept>;
+
+    /// What hangs on these.
+    fn loss(_seen: &Seen, _of: &BTreeSet<Self::Name>) -> Loss {
+        Loss::Untold
+    }
 }
 
 /// Drops what nobody reads.
@@ -80,13 +88,28 @@ fn reference(metadata: &ObjectMeta) -> Reference {
     Reference::new(metadata.namespace.clone().unwrap_or_default(), metadata.name.clone().unwrap_or_default())
 }
 
-/// Of most kinds so many objects may go at once.
-const FEW: usize = 20;
+fn routes_of(_: &Seen, ingresses: &BTreeSet<Reference>) -> Loss {
+    Loss::Of(ingresses.clone())
+}
+
+fn routes_to(_: &Seen, services: &BTreeSet<Reference>) -> Loss {
+    Loss::To(services.clone())
+}
+
+/// Those to the Services that have them.
+fn routes_through(seen: &Seen, slices: &BTreeSet<Reference>) -> Loss {
+    let slices = slices.iter().filter_map(|name| seen.objects.endpoint_slices.get(name));
+    let service = |slice: &Arc<EndpointSlice>| {
+        let name = slice.metadata.labels.as_ref()?.get(SERVICE_NAME)?;
+        Some(Reference::new(slice.metadata.namespace.clone()?, &**name))
+    };
+    Loss::To(slices.filter_map(service).collect())
+}
 
 /// The kinds of Kubernetes itself.
 macro_rules! kinds {
-    ($($kind:ident: $object:ident ($resource:literal, $optional:ident, $few:expr)
-       by $name:ident($of:expr) from $api:expr, in $field:ident;)*) => {$(
+    ($($kind:ident: $object:ident ($resource:literal, $optional:ident)
+       by $name:ident($of:expr) from $api:expr, in $field:ident $(, losing $loss:expr)?;)*) => {$(
         pub(super) enum $kind {}
 
         impl Kind for $kind {
@@ -98,7 +121,6 @@ macro_rules! kinds {
             const NAME: &'static str = stringify!($object);
             const RESOURCE: &'static str = $resource;
             const OPTIONAL_IF: OptionalIf = OptionalIf::$optional;
-            const FEW: Option<usize> = $few;
 
             fn api(client: &Client, part: &Part) -> Api<Self::Watched> {
                 $api(part, client)
@@ -121,21 +143,25 @@ macro_rules! kinds {
             fn all(seen: &mut Seen) -> &mut ByName<$name, $object> {
                 &mut seen.objects.$field
             }
+
+            $(fn loss(seen: &Seen, of: &BTreeSet<$name>) -> Loss {
+                $loss(seen, of)
+            })?
         }
     )*};
 }
 
 kinds! {
-    Ingresses: Ingress ("ingresses.networking.k8s.io", Never, Some(FEW))
-        by Reference(reference) from Part::api, in ingresses;
-    IngressClasses: IngressClass ("ingressclasses.networking.k8s.io", Namespaced, None)
+    Ingresses: Ingress ("ingresses.networking.k8s.io", Never)
+        by Reference(reference) from Part::api, in ingresses, losing routes_of;
+    IngressClasses: IngressClass ("ingressclasses.networking.k8s.io", Namespaced)
         by String(bare) from everywhere, in ingress_classes;
-    Services: Service ("services", Never, Some(FEW)) by Reference(reference) from Part::api, in services;
-    EndpointSlices: EndpointSlice ("endpointslices.discovery.k8s.io", Never, Some(FEW))
-        by Reference(reference) from Part::api, in endpoint_slices;
-    Secrets: Secret ("secrets", Never, Some(FEW)) by Reference(reference) from Part::api, in secrets;
-    ConfigMaps: ConfigMap ("configmaps", Never, Some(FEW)) by Reference(reference) from Part::api, in config_maps;
-    Nodes: Node ("nodes", Never, Some(FEW)) by String(bare) from everywhere, in nodes;
+    Services: Service ("services", Never) by Reference(reference) from Part::api, in services, losing routes_to;
+    EndpointSlices: EndpointSlice ("endpointslices.discovery.k8s.io", Never)
+        by Reference(reference) from Part::api, in endpoint_slices, losing routes_through;
+    Secrets: Secret ("secrets", Never) by Reference(reference) from Part::api, in secrets;
+    ConfigMaps: ConfigMap ("configmaps", Never) by Reference(reference) from Part::api, in config_maps;
+    Nodes: Node ("nodes", Never) by String(bare) from everywhere, in nodes;
 }
 
 /// ProxyPolicies, read from what they say rather than by their type: one that cannot be read whole must still guard.
@@ -150,8 +176,6 @@ impl Kind for ProxyPolicies {
     const NAME: &'static str = "ProxyPolicy";
     const RESOURCE: &'static str = "proxypolicies.headgate.dev";
     const OPTIONAL_IF: OptionalIf = OptionalIf::Undefined;
-    // What it guards would be open.
-    const FEW: Option<usize> = None;
 
     fn api(client: &Client, part: &Part) -> Api<DynamicObject> {
         let resource = ApiResource::erase::<ProxyPolicy>(&());
@@ -200,8 +224,6 @@ impl Kind for Namespaces {
     const KIND: ObjectKind = ObjectKind::Namespace;
     const NAME: &'static str = "Namespace";
     const RESOURCE: &'static str = "namespaces";
-    // All that is in it goes with it.
-    const FEW: Option<usize> = None;
 
     fn api(client: &Client, part: &Part) -> Api<PartialObjectMeta<Namespace>> {
         everywhere(part, client)

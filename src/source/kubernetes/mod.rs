@@ -8,8 +8,8 @@
 //!
 //! `connect` finds the API server; `kind` says what is read of each kind, `part` which objects of it; `watch` asks for one
 //! kind and `following` takes what comes, `secrets` does so for the Secrets that are asked for; `store` is what they write
-//! to; `guard` doubts a list that came back short; `trouble` remembers what cannot be read. `report` is the way back: it
-//! tells the owners of objects what became of them.
+//! to; `guard` doubts a list that came back short, by what is lost with it (`loss`); `trouble` remembers what cannot be
+//! read. `report` is the way back: it tells the owners of objects what became of them.
 
 mod connect;
 #[cfg(test)]
@@ -17,6 +17,7 @@ mod fake;
 mod following;
 mod guard;
 mod kind;
+mod loss;
 mod part;
 mod report;
 mod secrets;

@@ -158,6 +158,12 @@ impl Store {
         question(K::all(&mut self.state().seen))
     }
 
+    /// Whether it is hardly credible that `lost` are gone, apart from `doubted`.
+    pub(super) fn is_much<K: Kind>(&self, lost: &BTreeSet<K::Name>, doubted: &BTreeSet<K::Name>) -> bool {
+        let seen = &self.state().seen;
+        K::loss(seen, lost).is_much(&K::loss(seen, doubted), &seen.objects.ingresses)
+    }
+
     pub(super) fn set_known_secrets(&self, known: Arc<BTreeSet<Reference>>) {
         self.state().known_secrets = known;
         self.changed.notify_one();

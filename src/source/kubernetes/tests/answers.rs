@@ -95,7 +95,8 @@ async fn whatever_is_answered_nothing_is_lost_and_what_happens_meanwhile_is_seen
         server.put("ingresses", "n/a", ingress("other"));
         server.put("services", "n/z", json!({}));
         let is_kept = |cluster: &Cluster| before.is_subset(&names(cluster));
-        watching.stays(&format!("kept while {part}: {fault:?}"), LONG, is_kept).await;
+        let span = if matches!(fault, Fault::Silence) { LONG } else { LONG / 4 };
+        watching.stays(&format!("kept while {part}: {fault:?}"), span, is_kept).await;
         server.delete("ingresses", "n/b");
         server.err(|_| None);
         watching.recovers(LONG).await;
