@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::future::pending;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
 use kube::Resource;
@@ -21,6 +22,9 @@ use super::watch::{OVER, Rests};
 
 #[cfg(test)]
 mod tests;
+
+/// So long it has to be forbidden to read a kind until it is done without.
+const REFUSED: Duration = Duration::from_secs(5);
 
 /// Whether an object of this name is kept.
 type Wanted<K> = dyn Fn(&<K as Kind>::Name) -> bool + Send + Sync;
@@ -42,8 +46,11 @@ pub(super) struct Following<K: Kind> {
     /// Those that could not before the list that is being read.
     illegible_before: BTreeSet<K::Name>,
     in_trouble: bool,
+    in_doubt: bool,
     /// Only one namespace is watched, and classes count by their names.
     namespaced: bool,
+    was_listed: bool,
+    refused_since: Option<Instant>,
     is_done_without: bool,
     is_complete: bool,
 }
@@ -79,7 +86,10 @@ impl<K: Kind> Following<K> {
             illegible: BTreeSet::new(),
             illegible_before: BTreeSet::new(),
             in_trouble: false,
+            in_doubt: false,
             namespaced: scope.namespace.is_some() && scope.class_by_name,
+            was_listed: false,
+            refused_since: None,
             is_done_without: false,
             is_complete,
         }
@@ -132,6 +142,7 @@ impl<K: Kind> Following<K> {
             }
             Event::InitDone => {
                 self.is_done_without = false;
+                self.was_listed = true;
                 self.replace();
                 let before = std::mem::take(&mut self.illegible_before);
                 before.difference(&self.illegible).for_each(|name| self.clear(name));
@@ -147,6 +158,7 @@ impl<K: Kind> Following<K> {
                 self.delete(object.meta());
             }
         }
+        self.tell_doubt();
     }
 
     /// An object is new or other than it was. One that was fetched may be ahead of the watch.
@@ -243,14 +255,21 @@ impl<K: Kind> Following<K> {
             all.retain(|name, _| !gone.contains(name));
             all.append(&mut listed);
         });
-        if self.guard.doubted() > 0 {
-            tracing::error!(
-                kind = K::NAME,
-                objects = self.guard.doubted(),
-                "a list of the API server suddenly lacks objects on which much of what is served hangs: they are kept for \
-                 a while (--mass-delete-hold), and then asked for again"
-            );
+    }
+
+    /// What is doubted is a trouble for as long as it is.
+    fn tell_doubt(&mut self) {
+        let doubted = self.guard.doubted();
+        if std::mem::replace(&mut self.in_doubt, doubted > 0) == self.in_doubt {
+            return;
         }
+        let trouble = self.in_doubt.then(|| {
+            format!(
+                "{doubted} of them are suddenly lacking, and much of what is served hangs on them: they are kept for a \
+                 while (--mass-delete-hold), and then asked for again"
+            )
+        });
+        self.store.set_trouble(&format!("{} (short list)", self.what), trouble);
     }
 
     /// What was doubted long enough is asked for again, by a list that is to begin.
@@ -265,21 +284,27 @@ impl<K: Kind> Following<K> {
         let is_dispensable = match self.optional {
             OptionalIf::Never | OptionalIf::Always => false,
             OptionalIf::Undefined => status == Some(404),
-            OptionalIf::Namespaced => status == Some(403) && self.namespaced,
+            OptionalIf::Namespaced => status == Some(403) && self.namespaced && !self.was_listed,
         };
         if is_dispensable {
             return self.done_without(error);
         }
         self.store.count_error(K::NAME);
-        // 410: the list is read again, which is all that it means.
-        if status != Some(410) {
+        // 410: the list is read again, which is all that it means, once.
+        if status != Some(410) || self.rests.have_begun() {
             self.in_trouble = true;
             self.store.set_trouble(&self.what, Some(explained(error, K::RESOURCE)));
         }
     }
 
-    /// There is none of the kind, or none that may be read: told once.
+    /// There is none of the kind, or none that may be read: told once. An API server that has just started may refuse what it
+    /// does not a moment later.
     fn done_without(&mut self, error: &watcher::Error) {
+        let since = *self.refused_since.get_or_insert_with(Instant::now);
+        if self.optional == OptionalIf::Namespaced && since.elapsed() < REFUSED {
+            return;
+        }
+        self.recovered();
         if !std::mem::replace(&mut self.is_done_without, true) {
             tracing::warn!(kind = self.what, "done without: {}", explained(error, K::RESOURCE));
         }

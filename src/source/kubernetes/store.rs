@@ -164,16 +164,13 @@ impl Store {
         K::loss(seen, lost).is_much(&K::loss(seen, doubted), &seen.objects.ingresses)
     }
 
-    pub(super) fn set_known_secrets(&self, known: Arc<BTreeSet<Reference>>) {
-        self.state().known_secrets = known;
-        self.changed.notify_one();
-    }
-
-    /// Of those that are not wanted any more nothing is known from now on.
-    pub(super) fn narrow_known_secrets(&self, wanted: &BTreeSet<Reference>) {
-        let known = &mut self.state().known_secrets;
-        if !known.is_subset(wanted) {
-            *known = Arc::new(known.intersection(wanted).cloned().collect());
+    /// Of which Secrets it is known whether they exist. Less is no news.
+    pub(super) fn set_known_secrets(&self, known: BTreeSet<Reference>) {
+        let mut state = self.state();
+        let is_news = !known.is_subset(&state.known_secrets);
+        state.known_secrets = Arc::new(known);
+        if is_news {
+            self.changed.notify_one();
         }
     }
 

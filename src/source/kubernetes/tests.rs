@@ -55,6 +55,7 @@ fn slice(service: &str) -> Value {
 }
 
 impl Watching {
+    /// Each kind is watched.
     fn begin(server: &Arc<ApiServer>) -> Self {
         let scope = Scope {
             namespace_selector: Some("pick=yes".into()),
@@ -63,7 +64,11 @@ impl Watching {
             mass_delete_hold: HOLD,
             ..Scope::default()
         };
-        let cluster = Cluster::open(&server.client(), &scope);
+        Watching::with(server, &scope)
+    }
+
+    fn with(server: &Arc<ApiServer>, scope: &Scope) -> Self {
+        let cluster = Cluster::open(&server.client(), scope);
         cluster.want_secrets(&secrets(&["cert"]));
         Watching { server: server.clone(), cluster }
     }

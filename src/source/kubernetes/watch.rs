@@ -96,6 +96,11 @@ impl Rests {
         tokio::time::sleep(rest).await;
     }
 
+    /// An error has come of late.
+    pub(super) fn have_begun(&self) -> bool {
+        self.errors > 0
+    }
+
     /// Waits until no error has come for `quiet`, given that one has.
     pub(super) async fn over(&self, quiet: Duration) {
         match self.last {

@@ -152,15 +152,6 @@ fn what_no_request_depends_on_is_not_waited_for() {
     assert_eq!((store.problems().len(), store.figures()[0].synced), (0, true));
 }
 
-#[test]
-fn of_secrets_that_are_not_wanted_nothing_is_known() {
-    let store = Store::default();
-    let set = |names: &[&str]| -> BTreeSet<Reference> { names.iter().map(|name| Reference::new("n", *name)).collect() };
-    store.set_known_secrets(Arc::new(set(&["a", "b"])));
-    store.narrow_known_secrets(&set(&["b", "c"]));
-    assert_eq!(*store.known_secrets().unwrap(), set(&["b"]));
-}
-
 /// The watcher lists again only where it is told so within a watch.
 #[tokio::test(start_paused = true)]
 async fn a_watch_whose_place_is_refused_begins_anew() {

@@ -18,6 +18,10 @@ fn lose(server: &ApiServer, resource: &'static str) {
     server.forget();
 }
 
+fn tells(cluster: &Cluster) -> bool {
+    cluster.problems().iter().any(|problem| problem.reason.contains("(short list)"))
+}
+
 fn mend(server: &ApiServer) {
     server.err(|_| None);
     server.forget();
@@ -40,8 +44,9 @@ async fn what_a_list_suddenly_lacks_is_kept_until_the_hold_is_over_and_another_l
         let mut watching = Watching::whole(&server).await;
         let before = watching.seen();
         lose(&server, resource);
-        watching.stays(resource, HOLD - SOON, |cluster| seen(cluster) == before).await;
-        watching.until(&format!("belief in the lack of {resource}"), SOON * 2, |cluster| seen(cluster) != before).await;
+        watching.until("word of it", SOON, tells).await;
+        watching.stays(resource, HOLD - SOON * 3, |cluster| seen(cluster) == before && tells(cluster)).await;
+        watching.until(&format!("belief in the lack of {resource}"), SOON * 4, |cluster| seen(cluster) != before).await;
         mend(&server);
         watching.recovers(SOON).await;
         // A list that came back short, and then one that did not.
@@ -49,6 +54,7 @@ async fn what_a_list_suddenly_lacks_is_kept_until_the_hold_is_over_and_another_l
         watching.stays(resource, HOLD / 2, |cluster| seen(cluster) == before).await;
         mend(&server);
         watching.stays(resource, HOLD * 2, |cluster| seen(cluster) == before).await;
+        assert!(!tells(&watching.cluster));
     }
 }
 

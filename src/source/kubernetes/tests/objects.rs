@@ -1,7 +1,7 @@
 //! What is kept of which objects.
 
 use super::*;
-use crate::source::kubernetes::fake::Asked;
+use crate::source::kubernetes::fake::{Asked, Fault};
 
 #[tokio::test(start_paused = true)]
 async fn an_object_that_cannot_be_read_stops_no_other_of_its_kind() {
@@ -111,4 +111,61 @@ async fn only_secrets_that_count_are_kept_and_one_that_newly_does_is_fetched() {
     watching.cluster.want_secrets(&secrets(&many.iter().map(String::as_str).collect::<Vec<_>>()));
     watching.until("many", SOON, |cluster| kept(cluster).len() == 50).await;
     assert_eq!(asked_for(&server), [None]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_that_is_hard_to_fetch_holds_up_neither_the_watch_nor_a_list() {
+    let late = Fault::After(Duration::from_secs(30));
+    for fault in [late, Fault::Status(500), Fault::Status(429), Fault::Refused, Fault::Torn] {
+        let server = server();
+        let mut watching = Watching::whole(&server).await;
+        assert_eq!(asked_for(&server), [None]);
+        server.err(move |asked| asked.name().is_some().then_some(fault));
+        watching.cluster.want_secrets(&secrets(&["cert", "other"]));
+        watching.stays("unknown", SOON * 20, |cluster| cluster.known_secrets().unwrap() == secrets(&["cert"])).await;
+        server.put("secrets", "n/cert", json!({}));
+        let there = watching.there();
+        watching.until("change", SOON, |cluster| seen(cluster) == there).await;
+        // Whoever asks for less meanwhile has no use for it any more.
+        watching.cluster.want_secrets(&secrets(&["cert"]));
+        watching.stays("unknown", SOON, |cluster| cluster.known_secrets().unwrap() == secrets(&["cert"])).await;
+        watching.cluster.want_secrets(&secrets(&["cert", "other"]));
+        server.err(|_| None);
+        watching.until("knowledge", SOON * 30, |cluster| cluster.known_secrets().unwrap().len() == 2).await;
+        assert_eq!(watching.cluster.objects().secrets.len(), 2, "{fault:?}");
+        assert!(asked_for(&server).iter().all(|asked| asked.as_deref() == Some("other")), "{fault:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn ingress_classes_are_done_without_where_they_stay_forbidden_from_the_start() {
+    let server = server();
+    let forbidden = |asked: &Asked| (asked.resource == "ingressclasses").then_some(Fault::Status(403));
+    let lacks_classes = |cluster: &Cluster| cluster.missing() == ["IngressClass"];
+    let scope = Scope { namespace: Some("n".into()), class_by_name: true, ..Scope::default() };
+    server.err(forbidden);
+    // An API server that has just started refuses what it does not a moment later.
+    let mut watching = Watching::with(&server, &scope);
+    watching.until("rest", SOON, lacks_classes).await;
+    watching.stays("waiting", SOON * 4, lacks_classes).await;
+    server.err(|_| None);
+    watching.until("class", SOON * 4, |cluster| cluster.missing().is_empty()).await;
+    assert_eq!(watching.cluster.objects().ingress_classes.len(), 1);
+    server.err(forbidden);
+    let tells = |cluster: &Cluster| cluster.problems().iter().any(|problem| problem.reason.contains("ingressclasses"));
+    watching.until("word of what is forbidden later", SOON, tells).await;
+
+    let mut watching = Watching::with(&server, &scope);
+    watching.until("rest", SOON, lacks_classes).await;
+    watching.stays("waiting", SOON * 4, lacks_classes).await;
+    watching.until("resignation", SOON * 6, |cluster| cluster.missing().is_empty()).await;
+    assert!(watching.cluster.problems().is_empty(), "{:?}", watching.cluster.problems());
+    server.err(|_| None);
+    watching.until("class", SOON * 6, |cluster| cluster.objects().ingress_classes.len() == 1).await;
+
+    // Where any class may be ours there is no doing without.
+    server.err(forbidden);
+    let mut watching = Watching::with(&server, &Scope { class_by_name: false, ..scope });
+    watching.until("rest", SOON, lacks_classes).await;
+    watching.stays("waiting", LONG, lacks_classes).await;
 }
