@@ -2,7 +2,9 @@
 
 DEMO := target/demo/headgate
 
-.PHONY: help build test e2e hostile figures lint fmt golden crds manifests image kind-up kind-load deploy undeploy run soak bench
+SECONDS_EACH ?= 300
+
+.PHONY: help build test e2e hostile fuzz figures lint fmt golden crds manifests image kind-up kind-load deploy undeploy run soak bench
 
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 IMAGE := headgate:$(VERSION)
@@ -30,6 +32,9 @@ e2e: ## The tests in a real Kubernetes, in their long forms
 hostile: ## Which of the known cases of hostile traffic and faults hold, with the measured figures (minutes)
 	tests/tools.sh nginx haproxy
 	tests/hostile/report.py
+
+fuzz: ## Fuzz every target for SECONDS_EACH (300), with what fuzz/README.md says of each (needs nightly Rust)
+	fuzz/run.sh $(SECONDS_EACH)
 
 figures: ## How soon changes in a cluster are live, and what that takes (optimised build, minutes)
 	tests/tools.sh
