@@ -17,7 +17,7 @@ pub struct Limits {
     #[arg(long, value_name = "NUMBER", default_value = "10000", value_parser = number::within::<usize>(1..=u64::MAX))]
     pub max_connections: usize,
 
-    /// Connections that one client address may hold; 0: no limit
+    /// Connections that one client address (of IPv6: a /64) may hold, and requests in flight on them; 0: no limit
     #[arg(long, value_name = "NUMBER", default_value = "2500", value_parser = number::within::<usize>(0..=u64::MAX))]
     pub max_connections_per_address: usize,
 

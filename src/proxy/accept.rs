@@ -104,7 +104,12 @@ async fn drive(worker: Rc<Worker>, opened: Opened, open: Open) {
     worker.stir();
     let since = since.into_std();
     let activity = Activity::new(worker.clock.clone());
-    let facts = Facts { peer, peer_text: client_address::header_value(peer.ip()), tls_version };
+    let facts = Facts {
+        peer,
+        peer_text: client_address::header_value(peer.ip()),
+        tls_version,
+        requests: open.admitted.requests(),
+    };
     let connection = Connection::new(worker.clone(), facts, activity.clone(), http2, since);
     worker.watch(&connection);
     let open = Box::new(open);

@@ -1,4 +1,5 @@
-//! How many connections may be open: of the process, and of one client address.
+//! How many connections may be open, of the process and of one client address, and how many requests of an address in
+//! flight, over however many connections. An address is what limits take for one client: of IPv6 a /64.
 //!
 //! The worker asks at accept and keeps the [`Admitted`] as long as the connection lives; closing and counting a refused
 //! one is its part. With PROXY protocol the address is known late: [`Admission::enter`] first, [`Admitted::claim`] once
@@ -13,6 +14,7 @@ use std::time::Instant;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
+use crate::tables::{ClientBits, client_bits};
 use crate::telemetry::{Refusal, Seldom};
 
 /// A power of two: one lock is held by few of the workers at a time, and for one map operation.
@@ -26,11 +28,20 @@ pub struct Admission {
     max_per_address: usize,
     /// Connections open, undone by dropping [`Admitted`].
     open: AtomicUsize,
-    /// Connections open by address. An address without any has no entry.
-    addresses: Box<[Mutex<HashMap<IpAddr, usize, RandomState>>]>,
+    /// Connections open by address, and its requests. An address without any connection has no entry.
+    addresses: Box<[Mutex<Addresses>]>,
     shard_of: RandomState,
     process_warning: Seldom,
     address_warning: Seldom,
+}
+
+type Addresses = HashMap<ClientBits, (usize, Arc<Requests>), RandomState>;
+
+/// The requests in flight of one client address, held by each of its connections.
+#[derive(Debug)]
+pub struct Requests {
+    most: usize,
+    in_flight: AtomicUsize,
 }
 
 /// One admitted connection. Dropping it gives its place back.
@@ -38,7 +49,7 @@ pub struct Admission {
 pub struct Admitted {
     admission: Arc<Admission>,
     /// What this counts for in [`Admission::addresses`].
-    address: Option<IpAddr>,
+    address: Option<(ClientBits, Arc<Requests>)>,
 }
 
 impl Admission {
@@ -80,7 +91,7 @@ impl Admission {
         self.open.load(Ordering::Relaxed)
     }
 
-    fn shard(&self, address: IpAddr) -> MutexGuard<'_, HashMap<IpAddr, usize, RandomState>> {
+    fn shard(&self, address: ClientBits) -> MutexGuard<'_, Addresses> {
         // The maps hash with seeds of their own, so the low bits are as good here as any.
         let index = self.shard_of.hash_one(address) as usize % SHARDS;
         // A count is complete whenever the lock is free, so a panic elsewhere does not spoil it.
@@ -96,12 +107,13 @@ impl Admitted {
         if limit == 0 {
             return Ok(());
         }
-        let client = client.to_canonical();
-        let mut shard = self.admission.shard(client);
-        let open = shard.entry(client).or_insert(0);
+        let address = client_bits(client);
+        let mut shard = self.admission.shard(address);
+        let none = || (0, Arc::new(Requests { most: limit, in_flight: AtomicUsize::new(0) }));
+        let (open, requests) = shard.entry(address).or_insert_with(none);
         if *open < limit {
             *open += 1;
-            self.address = Some(client);
+            self.address = Some((address, requests.clone()));
             return Ok(());
         }
         drop(shard);
@@ -111,15 +123,32 @@ impl Admitted {
         Err(Refusal::Address)
     }
 
+    /// Those of its client's address; `None`: addresses are not counted.
+    pub fn requests(&self) -> Option<Arc<Requests>> {
+        self.address.as_ref().map(|(_, requests)| requests.clone())
+    }
+
     fn release(&mut self) {
-        let Some(address) = self.address.take() else { return };
+        let Some((address, _)) = self.address.take() else { return };
         let mut shard = self.admission.shard(address);
         if let hashbrown::hash_map::Entry::Occupied(mut entry) = shard.entry(address) {
-            *entry.get_mut() -= 1;
-            if *entry.get() == 0 {
+            let (open, _) = entry.get_mut();
+            *open -= 1;
+            if *open == 0 {
                 entry.remove();
             }
         }
+    }
+}
+
+impl Requests {
+    /// Counts one more. False: the address had as many before as it may, and yet this one counts until its end.
+    pub fn begin(&self) -> bool {
+        self.in_flight.fetch_add(1, Ordering::Relaxed) < self.most
+    }
+
+    pub fn end(&self) {
+        self.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -1,15 +1,33 @@
-//! The limits of a route: whether a request may go on now, given what others of the same client are in flight and came
-//! before. Who is refused by `decide` costs them nothing.
+//! The limits of a client's address and of a route: whether a request may go on now, given what others of the same client
+//! are in flight and came before. Who is refused by `decide` costs them nothing.
+
+use std::time::Instant;
 
 use http::request::Parts;
 
+use super::client_address::Resolved;
 use super::error::ProxyError;
 use super::exchange::Exchange;
 use crate::tables::{Caller, LiveRoute, enter_all, take_all};
+use crate::telemetry::Seldom;
 
 /// `host`: as it was matched.
-pub(super) fn admit(exchange: &Exchange, route: &LiveRoute, host: &str, head: &Parts) -> Result<(), ProxyError> {
-    let client = exchange.client.get();
+pub(super) fn admit(
+    exchange: &Exchange,
+    route: &LiveRoute,
+    host: &str,
+    client: Resolved,
+    head: &Parts,
+) -> Result<(), ProxyError> {
+    static WARNING: Seldom = Seldom::new();
+    let Resolved { client, trusted_peer } = client;
+    // A trusted peer carries the requests of many.
+    if exchange.crowded && !trusted_peer {
+        if let Some(times) = WARNING.occurred(Instant::now()) {
+            tracing::warn!(%client, times, "request refused: the client has --max-connections-per-address in flight");
+        }
+        return Err(ProxyError::AddressLimited);
+    }
     if !route.connection_limits.is_empty() {
         let counted = enter_all(&route.connection_limits, client).ok_or(ProxyError::ConnectionLimited)?;
         exchange.counted.replace(counted);

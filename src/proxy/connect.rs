@@ -18,6 +18,7 @@ use super::backend_http1::Http1;
 use super::backend_sockets::{self, Place};
 use super::executor::LocalExecutor;
 use super::io::BackendTransport;
+use super::metered::Metered;
 use super::opening;
 use super::pool::{Allowance, Sender, Shared};
 use super::request_body::RequestBody;
@@ -28,7 +29,7 @@ use crate::tables::{Lease, LiveEndpoint, LiveTls};
 /// The most that waits for an HTTP/2 backend to take it, and the largest head of its answers.
 const BUFFER: usize = 64 << 10;
 /// What an endpoint may send ahead of a client that reads slowly.
-const STREAM_WINDOW: u32 = 256 << 10;
+const STREAM_WINDOW: u32 = 64 << 10;
 /// The most there is: h2 ends a connection with too many small frames unread for its window, and here one slow client
 /// would end the requests of others. The windows of streams bound what is in flight.
 const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
@@ -92,7 +93,8 @@ async fn http2(transport: BackendTransport, place: Place, worker: &Worker) -> io
         .max_header_list_size(BUFFER as u32)
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_TIMEOUT);
-    let (sender, connection) = builder.handshake::<_, RequestBody>(TokioIo::new(transport)).await.map_err(other)?;
+    let io = TokioIo::new(Metered::backend(transport, &worker.clock));
+    let (sender, connection) = builder.handshake::<_, RequestBody>(io).await.map_err(other)?;
     let allowance = Allowance::new();
     let told = allowance.clone();
     let mut connection = Box::pin(connection);

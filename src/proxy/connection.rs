@@ -19,11 +19,13 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use smallvec::SmallVec;
 
 use super::activity::Activity;
+use super::admission::Requests;
 use super::clock::{Millis, millis, passed};
 use super::error::ProxyError;
 use super::exchange::Exchange;
 use super::executor::StreamExecutor;
 use super::io::ClientIo;
+use super::metered::Metered;
 use super::request;
 use super::worker::Worker;
 
@@ -70,6 +72,8 @@ pub(super) struct Facts {
     pub(super) peer_text: HeaderValue,
     /// `None` on the plain port; else the version's label.
     pub(super) tls_version: Option<&'static str>,
+    /// In flight of the client's address, over all its connections; `None`: not counted.
+    pub(super) requests: Option<Arc<Requests>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -107,7 +111,12 @@ impl Connection {
         })
     }
 
-    /// A request's head was read.
+    /// Counts a request for the client's address. False: it has as many in flight as it may.
+    pub(super) fn counts_one(&self) -> bool {
+        self.facts.requests.as_ref().is_none_or(|requests| requests.begin())
+    }
+
+    /// A request's head was read, and it was counted.
     pub(super) fn began(&self, exchange: &Rc<Exchange>) {
         self.begun.set(self.begun.get().wrapping_add(1));
         self.exchanges.borrow_mut().push(exchange.clone());
@@ -138,6 +147,9 @@ impl Connection {
     pub(super) fn ended(&self, exchange: &Exchange, aborted: bool) {
         let mut exchanges = self.exchanges.borrow_mut();
         exchanges.retain(|other| !std::ptr::eq(&**other, exchange));
+        if let Some(requests) = &self.facts.requests {
+            requests.end();
+        }
         let now = self.worker.clock.now();
         if exchanges.is_empty() {
             self.idle_since.set(now);
@@ -279,6 +291,7 @@ pub(super) async fn serve_http1(connection: Rc<Connection>, io: ClientIo) {
 /// Serves HTTP/2 until the client or a limit ends the connection.
 pub(super) async fn serve_http2(connection: Rc<Connection>, io: ClientIo) {
     let service = service_fn(|request| request::serve(request, connection.clone()));
+    let io = Metered::client(io, &connection.worker.clock);
     let hyper = connection.worker.http2.serve_connection(TokioIo::new(io), service);
     drive!(connection, hyper);
 }
@@ -299,9 +312,9 @@ pub(super) fn http1_builder(limits: &crate::config::Limits) -> http1::Builder {
 const LEAST_BUFFER: usize = 64 << 10;
 
 /// Streams of small messages set this, not the bytes in flight, which the windows of streams bound: h2 ends a connection
-/// that has more small frames unread than half of this can be, each counted as 256 bytes. It holds six streams that are
-/// full of messages of one byte.
-const CLIENT_WINDOW: u32 = 32 << 20;
+/// that has more small frames unread than half of this can be, each counted as 256 bytes. It holds three streams that are
+/// full of messages of one byte, as gRPC writes them. Each such frame may keep 8 KiB of what came around it.
+const CLIENT_WINDOW: u32 = 16 << 20;
 
 pub(super) fn http2_builder(limits: &crate::config::Limits) -> http2::Builder<StreamExecutor> {
     let mut builder = http2::Builder::new(StreamExecutor);

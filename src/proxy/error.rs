@@ -49,6 +49,9 @@ pub enum ProxyError {
     /// The client has as many requests in flight as it may have.
     #[error("too many requests in flight")]
     ConnectionLimited,
+    /// The client's address has as many requests in flight as `--max-connections-per-address` says.
+    #[error("too many requests in flight from the client's address")]
+    AddressLimited,
     /// `Expect` asks for something other than `100-continue`.
     #[error("the expectation is not met")]
     ExpectationFailed,
@@ -98,7 +101,7 @@ pub enum ProxyError {
 
 impl ProxyError {
     /// Every failure once, in the order of its status.
-    pub fn all() -> [ProxyError; 29] {
+    pub fn all() -> [ProxyError; 30] {
         use ProxyError::*;
         [
             BadRequest(""),
@@ -115,6 +118,7 @@ impl ProxyError {
             ExpectationFailed,
             RateLimited(429),
             ConnectionLimited,
+            AddressLimited,
             HeadTooLarge,
             ClientGone,
             Panic,
@@ -197,6 +201,7 @@ impl ProxyError {
             | ProxyError::MethodNotListed
             | ProxyError::RateLimited(_)
             | ProxyError::ConnectionLimited
+            | ProxyError::AddressLimited
             | ProxyError::NotImplemented
             | ProxyError::Connect
             | ProxyError::Reset
@@ -228,6 +233,7 @@ impl ProxyError {
             ProxyError::ExpectationFailed => (417, "DPE"),
             ProxyError::RateLimited(status) => (*status, "RL"),
             ProxyError::ConnectionLimited => (429, "CL"),
+            ProxyError::AddressLimited => (429, "AL"),
             ProxyError::HeadTooLarge => (431, "DPE"),
             ProxyError::ClientGone => (499, "DC"),
             ProxyError::Panic => (500, "IE"),

@@ -55,6 +55,8 @@ pub(super) struct Exchange {
     pub(super) limit: OnceCell<Box<LimitFields>>,
     /// In flight for limits on that; let go of at the end.
     pub(super) counted: RefCell<SmallVec<[Counted; 1]>>,
+    /// The client's address has as many others in flight as it may.
+    pub(super) crowded: bool,
     waits: Waits,
     /// The client's body, for as long as a try may need it.
     pub(super) body: ClientBody,
@@ -108,6 +110,7 @@ impl Exchange {
             backend_name: OnceCell::new(),
             limit: OnceCell::new(),
             counted: RefCell::default(),
+            crowded: !connection.counts_one(),
             waits: Waits::default(),
             body: ClientBody::default(),
             body_complete: Cell::new(false),

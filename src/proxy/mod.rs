@@ -24,6 +24,7 @@ mod failure;
 #[cfg(test)]
 mod faults;
 mod forward;
+pub mod frames;
 pub mod framing;
 pub mod head_check;
 pub mod headers;
@@ -31,6 +32,7 @@ mod inlet;
 mod io;
 pub mod listener;
 mod message;
+mod metered;
 mod opening;
 mod pool;
 pub mod proxy_protocol;

@@ -57,7 +57,7 @@ async fn treat(exchange: &Rc<Exchange>, tables: &Tables, head: Parts) -> Result<
         let answer = respond::redirect(target.host(), port, &head.uri, exchange.head.asker, exchange.marks())?;
         return Ok(message::own(exchange, answer));
     }
-    admit(exchange, route, target.host(), &head)?;
+    admit(exchange, route, target.host(), client, &head)?;
     let backend = exchange.choose_backend(tables, route)?;
     if target.connect == Some(Connect::Tunnel) {
         return dial::tunnel(exchange, backend, &route.policy, head).await;

@@ -168,8 +168,11 @@ fn scope(limit: &RateLimit, table: &RateTable) -> u64 {
     table.0.hash((&limit.scope, apart))
 }
 
+/// IPv6 or not, and the bits that count.
+pub type ClientBits = (bool, u64);
+
 /// What is counted as one client: an IPv4 address, or a /64 of IPv6, which is what one client has. v4-mapped v6 is v4.
-pub(super) fn client_bits(client: IpAddr) -> (bool, u64) {
+pub fn client_bits(client: IpAddr) -> ClientBits {
     match client.to_canonical() {
         IpAddr::V4(address) => (false, address.to_bits().into()),
         IpAddr::V6(address) => (true, (address.to_bits() >> 64) as u64),

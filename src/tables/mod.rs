@@ -34,7 +34,7 @@ pub use backend_tls::LiveTls;
 pub use balancer::{Lease, NoLease};
 pub use certs::Certs;
 pub use concurrency::{ConnectionLimiter, Counted, enter_all};
-pub use limiter::{Caller, Decision, Nanos, RateLimiter, take_all};
+pub use limiter::{Caller, ClientBits, Decision, Nanos, RateLimiter, client_bits, take_all};
 pub use outlier::Change;
 pub use publish::{Held, Published, Reader};
 pub use routes::{Listed, NoRoute, Routes};

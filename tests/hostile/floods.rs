@@ -13,7 +13,8 @@ use crate::support::{Backend, Client, Headgate, get, objects, ports};
 
 const SETTINGS_HEADER_TABLE_SIZE: u16 = 1;
 const SETTINGS_INITIAL_WINDOW_SIZE: u16 = 4;
-const GET: [(&str, &str); 4] = [(":method", "GET"), (":scheme", "http"), (":authority", "a.example"), (":path", "/")];
+pub(crate) const GET: [(&str, &str); 4] =
+    [(":method", "GET"), (":scheme", "http"), (":authority", "a.example"), (":path", "/")];
 
 /// Sends what `next` gives until the connection ends; fails after so many times.
 #[track_caller]
@@ -31,7 +32,7 @@ fn cut_within(frames: &mut Frames, times: usize, mut next: impl FnMut(usize) -> 
 }
 
 /// Bytes of memory that `work` has made it keep.
-fn growth(proxy: &Headgate, work: impl FnOnce()) -> u64 {
+pub(crate) fn growth(proxy: &Headgate, work: impl FnOnce()) -> u64 {
     let before = proxy.resident();
     work();
     proxy.resident().saturating_sub(before)
@@ -48,7 +49,7 @@ fn pour(frames: &mut Frames, piece: &[u8], times: usize) {
     }
 }
 
-fn silent() -> Backend {
+pub(crate) fn silent() -> Backend {
     Backend::scripted(|exchange| exchange.until_abandoned())
 }
 
@@ -303,7 +304,7 @@ fn nothing_that_a_client_does_is_a_line_of_the_application_log() {
 }
 
 /// A backend that speaks HTTP/2 and, once it is asked, sends `flood` for ever.
-fn flooding(listener: TcpListener, flood: Vec<u8>) {
+pub(crate) fn flooding(listener: TcpListener, flood: Vec<u8>) {
     std::thread::spawn(move || {
         while let Ok(mut frames) = std::panic::catch_unwind(|| Frames::accept(&listener)) {
             let flood = flood.clone();

@@ -13,6 +13,7 @@ mod cases;
 mod differential;
 mod faults;
 mod floods;
+mod frames;
 mod guardian;
 mod hellos;
 mod mutations;

@@ -37,7 +37,8 @@ fn connections_to_backends_leave_room_for_every_client() {
     let other = Backend::answering("ok");
     let site = [site("busy.example", &[busy.address]), site("other.example", &[other.address])].concat();
     // 184 for the process itself and 10 for clients, so that 10 are left for backends.
-    let proxy = Headgate::with(&site).flag("--workers", "1").descriptors(204).start();
+    let builder = Headgate::with(&site).flag("--workers", "1").descriptors(204);
+    let proxy = builder.flag("--max-connections-per-address", "0").start();
     let mut streams = Frames::connect(proxy.http);
     for stream in 0..100 {
         streams.get(2 * stream + 1, "busy.example", "/");
@@ -55,6 +56,24 @@ fn connections_to_backends_leave_room_for_every_client() {
     assert_eq!((told("no connection to a backend"), told("none can be accepted")), (1, 0), "{}", proxy.stderr());
     drop(streams);
     until("room", || (clients[0].get("other.example", "/").status == 200).then_some(()));
+}
+
+#[test]
+fn one_address_leaves_connections_to_backends_for_others() {
+    let busy = Backend::scripted(|exchange| exchange.until_abandoned());
+    let other = Backend::answering("ok");
+    let site = [site("busy.example", &[busy.address]), site("other.example", &[other.address])].concat();
+    // 10 for backends, as above.
+    let builder = Headgate::with(&site).flag("--workers", "1").descriptors(204);
+    let proxy = builder.flag("--max-connections-per-address", "4").start();
+    let mut streams = Frames::connect(proxy.http);
+    for stream in 0..100 {
+        streams.get(2 * stream + 1, "busy.example", "/");
+    }
+    proxy.counted("proxy_requests_total", &[("status", "429")], 96.0);
+    assert_eq!((busy.wait_for(4).len(), busy.open()), (4, 4));
+    let mut client = Client::connect_from([127, 0, 0, 9].into(), proxy.http);
+    assert_eq!(client.get("other.example", "/").status, 200);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use crate::support::frames::{Frames, RST_STREAM};
 use crate::support::wait::until;
 use crate::support::{Backend, Client, Headgate, Response, get, objects};
 
@@ -100,6 +101,58 @@ fn an_address_holds_no_more_connections_than_the_flag_says() {
     }
     held.pop();
     until("a place", || connect(9));
+}
+
+/// A backend that keeps requests for `/held` until their client is gone.
+fn holding() -> Backend {
+    Backend::scripted(|exchange| match exchange.seen.target() {
+        "/held" => exchange.until_abandoned(),
+        _ => exchange.reply("200 OK", "ok"),
+    })
+}
+
+#[test]
+fn an_address_has_no_more_requests_in_flight_than_the_flag_says() {
+    let backend = holding();
+    let site = objects::site("a.example", &[backend.address]);
+    let proxy = Headgate::with(&site).flag("--max-connections-per-address", "3").flag("--workers", "2").start();
+    let mut streams = [Frames::connect(proxy.http), Frames::connect(proxy.http)];
+    for (connection, stream) in [(0, 1), (0, 3), (1, 1)] {
+        streams[connection].get(stream, "a.example", "/held");
+    }
+    backend.wait_for(3);
+    let mut http1 = Client::connect(proxy.http);
+    let refused = http1.get("a.example", "/over");
+    assert_eq!((refused.status, refused.text().as_str()), (429, "429 Too Many Requests\n"));
+    let line = proxy.log_of("/over");
+    assert_eq!((&line["flag"], &line["ingress"]), (&"AL".into(), &"a".into()));
+    streams[1].get(3, "a.example", "/over");
+    assert_eq!(streams[1].status(3), 429);
+    assert_eq!(proxy.counted("proxy_requests_total", &[("status", "429")], 2.0), 2.0);
+    let warnings = proxy.stderr().lines().filter(|line| line.contains("request refused")).count();
+    assert_eq!(warnings, 1, "{}", proxy.stderr());
+    let other = Client::connect_from(IpAddr::from([127, 0, 0, 9]), proxy.http).get("a.example", "/");
+    assert_eq!(other.status, 200, "another address");
+    streams[0].send(RST_STREAM, 0, 3, &8u32.to_be_bytes());
+    until("the place of the one that was reset", || (http1.get("a.example", "/").status == 200).then_some(()));
+    streams[1].get(5, "a.example", "/");
+    assert_eq!(streams[1].status(5), 200);
+}
+
+#[test]
+fn addresses_that_are_not_counted_and_trusted_ones_have_any_number_of_requests_in_flight() {
+    for (flag, value, most) in [("--max-connections-per-address", "0", "0"), ("--trusted-proxies", "127.0.0.1", "3")] {
+        let backend = holding();
+        let site = objects::site("a.example", &[backend.address]);
+        let proxy = Headgate::with(&site).flag("--max-connections-per-address", most).flag(flag, value).start();
+        let mut streams = Frames::connect(proxy.http);
+        for number in 0..4 {
+            streams.get(2 * number + 1, "a.example", "/held");
+        }
+        backend.wait_for(4);
+        streams.get(9, "a.example", "/");
+        assert_eq!(streams.status(9), 200, "{flag}");
+    }
 }
 
 #[test]

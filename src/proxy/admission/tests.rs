@@ -38,10 +38,33 @@ fn a_mapped_address_is_the_v4_address() {
 }
 
 #[test]
+fn a_client_of_ipv6_is_its_64() {
+    let admission = Admission::new(100, 2);
+    let _held = ["2001:db8::1", "2001:db8:0:0:ffff::2"].map(|client| admission.admit(ip(client)).unwrap());
+    assert_eq!(admission.admit(ip("2001:db8::3")).unwrap_err(), Refusal::Address);
+    assert!(admission.admit(ip("2001:db8:0:1::1")).is_ok());
+}
+
+#[test]
+fn connections_of_an_address_share_its_requests() {
+    let admission = Admission::new(100, 2);
+    let [first, second] = [0, 1].map(|_| admission.admit(ip("192.0.2.1")).unwrap());
+    let other = admission.admit(ip("192.0.2.2")).unwrap().requests().unwrap();
+    let [first, second] = [first, second].map(|admitted| admitted.requests().unwrap());
+    assert_eq!([first.begin(), second.begin(), first.begin(), other.begin()], [true, true, false, true]);
+    first.end();
+    assert!(!second.begin(), "what was refused counts too");
+    first.end();
+    second.end();
+    assert!(second.begin());
+}
+
+#[test]
 fn zero_counts_no_addresses() {
     let admission = Admission::new(100, 0);
     let held: Vec<_> = (0..50).map(|_| admission.admit(ip("192.0.2.1")).unwrap()).collect();
     assert_eq!(held.len(), 50);
+    assert!(held[0].requests().is_none());
     assert_eq!(addresses_known(&admission), 0);
 }
 

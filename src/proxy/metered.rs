@@ -1,0 +1,72 @@
+//! The byte stream of an HTTP/2 connection, of a client or to a backend, which ends once its allowance of frames that carry
+//! nothing is used up.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::clock::Clock;
+use super::frames::Allowance;
+
+pub(super) struct Metered<S> {
+    stream: S,
+    allowance: Allowance,
+    clock: Clock,
+}
+
+impl<S> Metered<S> {
+    pub(super) fn client(stream: S, clock: &Clock) -> Self {
+        Metered { stream, allowance: Allowance::of_client(clock.now()), clock: clock.clone() }
+    }
+
+    pub(super) fn backend(stream: S, clock: &Clock) -> Self {
+        Metered { stream, allowance: Allowance::of_backend(clock.now()), clock: clock.clone() }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
+        let fine = this.allowance.received(&buf.filled()[before..], || this.clock.now());
+        Poll::Ready(if fine { Ok(()) } else { Err(io::ErrorKind::InvalidData.into()) })
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let written = ready!(Pin::new(&mut self.stream).poll_write(cx, buf))?;
+        self.allowance.sent(&buf[..written]);
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, bufs))?;
+        let mut left = written;
+        for buf in bufs {
+            let taken = left.min(buf.len());
+            self.allowance.sent(&buf[..taken]);
+            left -= taken;
+        }
+        Poll::Ready(Ok(written))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
