@@ -137,8 +137,8 @@ pub struct ClusterArgs {
     #[arg(long, value_name = "ADDRESS,...", value_delimiter = ',', value_parser = values::status_address)]
     pub publish_status_address: Vec<String>,
 
-    /// Where neither of these two is given: the InternalIPs of the nodes with a pod like this one go into the status of
-    /// Ingresses [default: false]
+    /// Without --publish-service and --publish-status-address: the InternalIPs of the nodes with a pod like this one go into
+    /// the status of Ingresses [default: false]
     #[arg(long, value_name = BOOLEAN, value_parser = values::boolean)]
     pub report_node_internal_ip_address: Option<bool>,
 

@@ -21,7 +21,7 @@ fn what_each_file_of_values_gives_is_known_to_kubernetes() {
         assert_selectors_find_the_pod(file, &rendered);
         for probe in ["livenessProbe", "readinessProbe", "startupProbe"] {
             let port = &rendered.container()[probe]["httpGet"]["port"];
-            assert!(port.is_null() || port_names(&rendered).contains(&port), "{}: {probe}", file.display());
+            assert!(port.is_null() || port_names(rendered.container()).contains(&port), "{}: {probe}", file.display());
         }
     }
 }
@@ -37,10 +37,9 @@ fn assert_no_name_twice(file: &Path, rendered: &Rendered) {
     assert_eq!(ids.len(), all, "{}: {ids:?}", file.display());
 }
 
-/// Services, budgets, policies and monitors are for pods of the controller, by ports that they have.
+/// Services, budgets, policies and monitors are for pods of one workload, by ports that they have.
 fn assert_selectors_find_the_pod(file: &Path, rendered: &Rendered) {
-    let labels = &rendered.workload()["spec"]["template"]["metadata"]["labels"];
-    let ports = port_names(rendered);
+    let pods: Vec<_> = rendered.workloads().map(|workload| &workload["spec"]["template"]).collect();
     let test = rendered.all("Pod").map(|pod| &pod["metadata"]["labels"]).next();
     for object in rendered.iter() {
         let selector = match object["kind"].as_str().unwrap() {
@@ -51,9 +50,14 @@ fn assert_selectors_find_the_pod(file: &Path, rendered: &Rendered) {
             "NetworkPolicy" => &object["spec"]["podSelector"]["matchLabels"],
             _ => continue,
         };
-        assert!(selects(selector, labels), "{}: {object:#}", file.display());
+        let found: Vec<_> = pods.iter().filter(|pod| selects(selector, &pod["metadata"]["labels"])).collect();
+        assert_eq!(found.len(), 1, "{}: {object:#}", file.display());
+        if let Some(own) = object["spec"].get("template") {
+            assert_eq!(*found[0], own, "{}", file.display());
+        }
         assert!(!test.is_some_and(|test| selects(selector, test)), "{}: {object:#}", file.display());
         if object["kind"] == "Service" {
+            let ports = port_names(&found[0]["spec"]["containers"][0]);
             for port in object["spec"]["ports"].as_array().unwrap() {
                 assert!(ports.contains(&&port["targetPort"]), "{}: {port}", file.display());
             }
@@ -61,8 +65,8 @@ fn assert_selectors_find_the_pod(file: &Path, rendered: &Rendered) {
     }
 }
 
-fn port_names(rendered: &Rendered) -> Vec<&Value> {
-    rendered.container()["ports"].as_array().unwrap().iter().map(|port| &port["name"]).collect()
+fn port_names(container: &Value) -> Vec<&Value> {
+    container["ports"].as_array().unwrap().iter().map(|port| &port["name"]).collect()
 }
 
 fn selects(selector: &Value, labels: &Value) -> bool {
@@ -76,7 +80,8 @@ fn pods_are_restricted() {
     for file in value_files() {
         let rendered = Rendered::of(&file, &[]);
         let jobs = rendered.all("Job").map(|job| &job["spec"]["template"]["spec"]);
-        let pods = rendered.all("Pod").map(|pod| &pod["spec"]).chain(jobs).chain([rendered.pod()]);
+        let workloads = rendered.workloads().map(|workload| &workload["spec"]["template"]["spec"]);
+        let pods = rendered.all("Pod").map(|pod| &pod["spec"]).chain(jobs).chain(workloads);
         for pod in pods {
             let (security, container) = (&pod["securityContext"], &pod["containers"][0]["securityContext"]);
             assert_eq!(security["runAsNonRoot"], true, "{}", file.display());
@@ -166,6 +171,21 @@ fn the_published_address_is_that_of_the_service() {
     assert_eq!(published(&["controller.publishService.enabled=false"]), None);
     assert_eq!(published(&["controller.service.enabled=false"]), None);
     assert_eq!(published(&[r#"controller.extraArgs.publish-status-address="192.0.2.1""#]), None);
+}
+
+#[test]
+fn a_default_backend_of_its_own_is_told_to_the_controller() {
+    let rendered = Rendered::of(&ci("autoscaling"), &[]);
+    assert_eq!(rendered.flag("default-backend-service"), Some("space/release-headgate-backend"));
+    assert_eq!(rendered.named("Service", "release-headgate-backend")["spec"]["ports"][0]["port"], 8000);
+    let backend = &rendered.named("Deployment", "release-headgate-backend")["spec"]["template"]["spec"];
+    assert_eq!(backend["automountServiceAccountToken"], false);
+    assert_eq!(backend["containers"][0]["args"], json!(["--theme=plain"]));
+    let none = Rendered::with(&[]);
+    assert_eq!((none.flag("default-backend-service"), none.all("Deployment").count()), (None, 1));
+    let two = template(&ci("autoscaling"), &[r#"controller.defaultBackendService="a/b""#]);
+    let stderr = String::from_utf8_lossy(&two.stderr);
+    assert!(!two.status.success() && stderr.contains("leave one of them out"), "{stderr}");
 }
 
 /// As the pods have them, and only where nothing else is said.

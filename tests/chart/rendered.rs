@@ -89,10 +89,15 @@ impl Rendered {
         self.all(kind).map(|object| object["metadata"]["name"].as_str().unwrap()).collect()
     }
 
-    /// The Deployment or DaemonSet.
+    pub(crate) fn workloads(&self) -> impl Iterator<Item = &Value> {
+        self.0.iter().filter(|object| object["kind"] == "Deployment" || object["kind"] == "DaemonSet")
+    }
+
+    /// The Deployment or DaemonSet of the controller.
     #[track_caller]
     pub(crate) fn workload(&self) -> &Value {
-        self.0.iter().find(|o| o["kind"] == "Deployment" || o["kind"] == "DaemonSet").expect("one of them is rendered")
+        let is_it = |object: &&Value| object["metadata"]["labels"]["app.kubernetes.io/component"] == "controller";
+        self.workloads().find(is_it).expect("one of them is rendered")
     }
 
     pub(crate) fn pod(&self) -> &Value {

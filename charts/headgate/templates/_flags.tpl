@@ -34,6 +34,18 @@
 {{- end -}}
 {{- end -}}
 
+{{/* The Service for requests that no rule matches, as NAMESPACE/NAME; "" if none. */}}
+{{- define "headgate.defaultBackend" -}}
+{{- $named := .Values.controller.defaultBackendService -}}
+{{- if not .Values.defaultBackend.enabled -}}
+{{- $named -}}
+{{- else if $named -}}
+{{- fail (printf "defaultBackend.enabled: controller.defaultBackendService names another one (%s); leave one of them out" $named) -}}
+{{- else -}}
+{{- include "headgate.namespace" . }}/{{ include "headgate.fullname" . }}-backend
+{{- end -}}
+{{- end -}}
+
 {{/* Whether Ingresses get the addresses of nodes. */}}
 {{- define "headgate.publishesNodes" -}}
 {{- $else := or (include "headgate.publishService" .) (hasKey .Values.controller.extraArgs "publish-status-address") -}}
@@ -80,7 +92,7 @@ election-ttl: {{ . }}
 {{- if $c.enableTopologyAwareRouting }}
 enable-topology-aware-routing: true
 {{- end }}
-{{- with $c.defaultBackendService }}
+{{- with include "headgate.defaultBackend" . }}
 default-backend-service: {{ . }}
 {{- end }}
 {{- end -}}

@@ -2,8 +2,8 @@
 //! ProxyPolicies, Events for problems.
 //!
 //! Every replica serves, one tells: the holder of the Lease (`lease`, `election`). It writes differences only, and leaves
-//! alone what others wrote. `ingress` has the addresses, `nodes` those of nodes, `policy` the conditions, `events` the Events; each says what to
-//! write, purely, and `writer` writes it; `account` has what came of that.
+//! alone what others wrote. `ingress` has the addresses, `nodes` those of nodes, `policy` the conditions, `events` the
+//! Events; each says what to write, purely but for `nodes`, and `writer` writes it; `account` has what came of that.
 
 mod account;
 mod election;
