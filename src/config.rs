@@ -158,7 +158,8 @@ impl Config {
             warnings.extend(translate.node.is_none().then(|| why.to_owned()));
         }
         if source.is_cluster() {
-            translate.own_endpoints = own_endpoints(&pod_addresses(), [http_port, https_port]);
+            translate.own_endpoints =
+                own_endpoints(&pod_addresses(), [http_port, https_port, Some(listen.healthz_port)]);
         }
         Ok(Config {
             source,
@@ -258,8 +259,8 @@ fn pod_addresses() -> String {
     std::env::var("POD_IPS").or_else(|_| std::env::var("POD_IP")).unwrap_or_default()
 }
 
-/// Where clients reach this process.
-fn own_endpoints(addresses: &str, ports: [Option<u16>; 2]) -> Vec<SocketAddr> {
+/// Where this process is reached: by clients, and for its metrics, which a route would show to everybody.
+fn own_endpoints(addresses: &str, ports: [Option<u16>; 3]) -> Vec<SocketAddr> {
     let addresses = addresses.split(',').filter_map(|text| text.parse::<IpAddr>().ok());
     addresses.flat_map(|ip| ports.into_iter().flatten().map(move |port| SocketAddr::new(ip, port))).collect()
 }
@@ -298,6 +299,7 @@ pub fn options(
         class_by_name: cluster.is_none_or(|cluster| cluster.ingress_class_by_name.unwrap_or(false)),
         refuse_local_endpoints: cluster.is_some(),
         own_endpoints: Vec::new(),
+        own_service: cluster.and_then(|cluster| cluster.publish_service.clone()),
         watch_namespace: cluster.and_then(|cluster| cluster.watch_namespace.clone()),
         node: None,
         external_name: objects.enable_svc_external_name.unwrap_or(!disabled),

@@ -187,8 +187,7 @@ fn a_pod_is_reached_at_each_of_its_addresses_and_ports() {
     let endpoints =
         |addresses: &str, ports| own_endpoints(addresses, ports).iter().map(SocketAddr::to_string).collect();
     let texts = |texts: &[&str]| -> Vec<String> { texts.iter().map(|text| text.to_string()).collect() };
-    let both: Vec<String> = endpoints("10.0.0.9,2001:db8::9", [Some(80), Some(443)]);
-    assert_eq!(both, texts(&["10.0.0.9:80", "10.0.0.9:443", "[2001:db8::9]:80", "[2001:db8::9]:443"]));
-    assert_eq!(endpoints("10.0.0.9", [Some(80), None]), texts(&["10.0.0.9:80"]));
-    assert_eq!(endpoints("", [Some(80), Some(443)]), texts(&[]));
+    let both: Vec<String> = endpoints("10.0.0.9,2001:db8::9", [Some(80), None, Some(10254)]);
+    assert_eq!(both, texts(&["10.0.0.9:80", "10.0.0.9:10254", "[2001:db8::9]:80", "[2001:db8::9]:10254"]));
+    assert_eq!(endpoints("", [Some(80), Some(443), Some(10254)]), texts(&[]));
 }

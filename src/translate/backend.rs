@@ -16,6 +16,7 @@ use super::external_name::{self, Destination};
 use super::memo::Ascending;
 use super::objects::Objects;
 use super::options::Options;
+use super::own::Own;
 use super::policy::{self, Policies, Policy};
 use super::problem::{ObjectKind, ObjectRef, Problem, Reason};
 use super::reports::Reports;
@@ -57,6 +58,7 @@ pub(super) struct Sources<'a> {
     pub objects: &'a Objects,
     pub options: &'a Options,
     pub policies: &'a Policies,
+    pub own: &'a Own,
     pub here: Option<&'a Here>,
 }
 
@@ -205,7 +207,7 @@ fn internal(id: &BackendId, service: &Service, inputs: &Inputs<'_>, sources: Sou
     let (protocol, problem) = service::protocol(port, index);
     reports.extend(&object, service::unsupported(service));
     let port_name = port.name.as_deref().unwrap_or_default();
-    let rules = endpoints::Rules { options: sources.options, here: sources.here };
+    let rules = endpoints::Rules { options: sources.options, own: sources.own, here: sources.here };
     let gathered = endpoints::gather(port_name, inputs.slices, rules, &mut reports);
     let backend = Backend { protocol, endpoints: gathered.addresses, ..Backend::default() };
     let resolved = Resolved { backend: Arc::new(backend), reports, ..Resolved::default() };
@@ -221,7 +223,7 @@ fn internal(id: &BackendId, service: &Service, inputs: &Inputs<'_>, sources: Sou
 }
 
 fn external(id: &BackendId, service: &Service, inputs: &Inputs<'_>, sources: Sources<'_>) -> Resolved {
-    let Sources { objects, options, .. } = sources;
+    let Sources { objects, options, own, .. } = sources;
     let (destination, number) = match external_name::read(service, id, options) {
         Ok(read) => read,
         Err(refusal) => return Resolved::refused(id, refusal),
@@ -234,7 +236,7 @@ fn external(id: &BackendId, service: &Service, inputs: &Inputs<'_>, sources: Sou
         Destination::Address(address) => (Arc::from([address]), None),
         Destination::Name(name) => (addresses(Some(&name), objects).cloned().unwrap_or_default(), Some(name)),
     };
-    let endpoints = external_name::endpoints(&addresses, number, options, &mut problems);
+    let endpoints = external_name::endpoints(&addresses, number, options, own, &mut problems);
     let mut reports = Reports::default();
     reports.extend(&service_object(id), problems);
     let backend = Backend { protocol, endpoints, ..Backend::default() };

@@ -119,7 +119,7 @@ impl Certificates {
         let owner = &parsed.age.owner;
         let covers = |host: &HostPattern| pair.is_some_and(|pair| names_cover(&pair.certificate.names, host));
         let Some(listed) = &entry.hosts else {
-            let hosts: Vec<_> = parsed.hosts.keys().filter(|host| covers(host)).collect();
+            let hosts: Vec<_> = parsed.hosts().filter(|host| covers(host)).collect();
             let told = entry.secret.is_some() && pair.is_none();
             if hosts.is_empty() && !told {
                 let message = "no hosts are listed, and there is no certificate for a host of the rules: the entry has \

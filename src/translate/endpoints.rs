@@ -10,6 +10,7 @@ use std::sync::Arc;
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointPort, EndpointSlice};
 
 use super::options::Options;
+use super::own::{Own, Owned};
 use super::problem::{ObjectKind, ObjectRef, Problem, Reason, quoted};
 use super::reports::Reports;
 use super::topology::{Here, Hints};
@@ -44,6 +45,7 @@ struct Gathering {
 #[derive(Clone, Copy)]
 pub(super) struct Rules<'a> {
     pub options: &'a Options,
+    pub own: &'a Own,
     pub here: Option<&'a Here>,
 }
 
@@ -108,14 +110,20 @@ impl Gathering {
     fn take_endpoints(&mut self, port: u16, slice: &EndpointSlice, object: &ObjectRef, rules: Rules<'_>) {
         for (index, endpoint) in slice.endpoints.iter().flatten().enumerate() {
             for (place, text) in endpoint.addresses.iter().enumerate() {
-                let complaint = match address(text, port, &slice.address_type, rules.options) {
-                    Ok(address) if rules.options.own_endpoints.contains(&address) => {
+                let read = address(text, port, &slice.address_type, rules.options);
+                let complaint = match read.map(|address| (address, rules.own.what(&address))) {
+                    Ok((address, None)) => {
+                        self.take(endpoint, address, rules.here);
+                        continue;
+                    }
+                    Ok((_, Some(Owned::Pod))) => {
                         self.own_ports.insert(port);
                         format!("with port {port} is this proxy itself: nothing at that port is used, as it leads back")
                     }
-                    Ok(address) => {
-                        self.take(endpoint, address, rules.here);
-                        continue;
+                    Ok((_, Some(Owned::Service))) => {
+                        format!(
+                            "with port {port} is the Service of this proxy itself: it is not used, as it leads back"
+                        )
                     }
                     Err(complaint) => format!("{complaint}: it is not used"),
                 };

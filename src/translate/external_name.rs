@@ -12,6 +12,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use super::backend::Refusal;
 use super::endpoints::address_complaint;
 use super::options::Options;
+use super::own::Own;
 use super::problem::{Problem, Reason, quoted};
 use super::service;
 use crate::snapshot::{BackendId, HostName, ServicePort};
@@ -65,12 +66,15 @@ pub(super) fn endpoints(
     addresses: &[IpAddr],
     port: u16,
     options: &Options,
+    own: &Own,
     problems: &mut Vec<Problem>,
 ) -> Vec<SocketAddr> {
     let mut endpoints = BTreeSet::new();
     for address in addresses.iter().map(IpAddr::to_canonical) {
-        match address_complaint(address, options) {
-            None => _ = endpoints.insert(SocketAddr::new(address, port)),
+        let endpoint = SocketAddr::new(address, port);
+        let leads_back = || own.what(&endpoint).map(|_| "leads back to this proxy itself");
+        match address_complaint(address, options).or_else(leads_back) {
+            None => _ = endpoints.insert(endpoint),
             Some(complaint) => {
                 let message =
                     format!("the name leads to an address that is not used: {address} {complaint}; correct the name");

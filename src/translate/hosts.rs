@@ -59,12 +59,12 @@ impl Hosts {
         let mut touched: BTreeSet<HostPattern> = BTreeSet::new();
         for Change { before, now } in changes {
             if let Some(parsed) = before {
-                parsed.hosts.keys().for_each(|host| self.release(host, parsed));
-                touched.extend(parsed.hosts.keys().cloned());
+                parsed.hosts().for_each(|host| self.release(host, parsed));
+                touched.extend(parsed.hosts().cloned());
             }
             if let Some(parsed) = now {
-                parsed.hosts.keys().for_each(|host| self.claim(host, parsed));
-                touched.extend(parsed.hosts.keys().cloned());
+                parsed.hosts().for_each(|host| self.claim(host, parsed));
+                touched.extend(parsed.hosts().cloned());
             }
         }
         if moved.iter().any(is_broad) {
@@ -191,9 +191,8 @@ struct Key<'a> {
 impl<'a> Contest<'a> {
     /// `ingresses`: oldest first.
     fn new(pattern: &'a HostPattern, ingresses: &'a [Arc<Parsed>]) -> Self {
-        let of_host = ingresses
-            .iter()
-            .flat_map(|parsed| parsed.hosts.get(pattern).into_iter().flatten().map(|claim| (parsed.as_ref(), claim)));
+        let of_host =
+            ingresses.iter().flat_map(|parsed| parsed.claims_on(pattern).iter().map(|claim| (parsed.as_ref(), claim)));
         let mut claims: Vec<_> = of_host.collect();
         claims.sort_by_key(|(_, claim)| (claim.rank, claim.path.kind == PathKind::ImplementationSpecific));
         Contest { pattern, claims }

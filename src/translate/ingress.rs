@@ -31,8 +31,9 @@ pub(super) struct Parsed {
     pub class: ClassName,
     /// It has a `defaultBackend`.
     pub has_default: bool,
-    /// The hosts of its rules, also those without a claim.
-    pub hosts: BTreeMap<HostPattern, Vec<Claim>>,
+    /// The hosts of its rules in ascending order, also those without a claim. There are many Ingresses of one host and
+    /// one path, so there is no room for more.
+    pub claims: Box<[(HostPattern, Box<[Claim]>)]>,
     pub tls: Vec<TlsEntry>,
     pub ssl_redirect: bool,
     pub force_ssl_redirect: bool,
@@ -83,13 +84,12 @@ pub(super) fn parse(owner: &Reference, ingress: &Ingress, options: &Options, def
     let mut hosts = rules(owner, spec, &mut problems);
     default_backend(owner, spec, &mut hosts, &mut problems);
     deny_guarded(&treatment.guards, &mut hosts, &mut problems);
-    hosts.values_mut().for_each(Vec::shrink_to_fit);
     let Treatment { ssl_redirect, force_ssl_redirect, policy, annotated, .. } = treatment;
     Parsed {
         age: Age::of(owner, &ingress.metadata),
         class,
         has_default: spec.default_backend.is_some(),
-        hosts,
+        claims: hosts.into_iter().map(|(host, claims)| (host, claims.into())).collect(),
         tls: tls::entries(owner, spec.tls.as_deref().unwrap_or_default(), &mut problems),
         ssl_redirect,
         force_ssl_redirect,
@@ -103,12 +103,22 @@ pub(super) fn parse(owner: &Reference, ingress: &Ingress, options: &Options, def
 impl Parsed {
     /// It has routes, and they all answer ACME challenges.
     pub(super) fn serves_only_challenges(&self) -> bool {
-        only_challenges(&self.hosts)
+        only_challenges(self.claims.iter().flat_map(|(_, claims)| claims))
+    }
+
+    /// The hosts of its rules, in ascending order.
+    pub(super) fn hosts(&self) -> impl Iterator<Item = &HostPattern> {
+        self.claims.iter().map(|(host, _)| host)
+    }
+
+    /// What it claims of `host`.
+    pub(super) fn claims_on(&self, host: &HostPattern) -> &[Claim] {
+        self.claims.binary_search_by(|(known, _)| known.cmp(host)).map_or(&[], |place| &self.claims[place].1)
     }
 }
 
-fn only_challenges(hosts: &BTreeMap<HostPattern, Vec<Claim>>) -> bool {
-    hosts.values().any(|claims| !claims.is_empty()) && hosts.values().flatten().all(Claim::is_acme)
+fn only_challenges<'a>(mut claims: impl Iterator<Item = &'a Claim>) -> bool {
+    claims.next().is_some_and(Claim::is_acme) && claims.all(Claim::is_acme)
 }
 
 impl Age {
@@ -248,7 +258,7 @@ fn default_backend(
 /// Denies the claims that the guards stand before. A guard that has nothing to deny is not reported: what it asks for
 /// does not count for ACME challenges, and there is nothing else.
 fn deny_guarded(guards: &[Guard], hosts: &mut BTreeMap<HostPattern, Vec<Claim>>, problems: &mut Vec<Problem>) {
-    let only_acme = only_challenges(hosts);
+    let only_acme = only_challenges(hosts.values().flatten());
     for claim in hosts.values_mut().flatten() {
         let guard = guards.iter().find(|guard| !(guard.spares_acme && claim.is_acme()));
         if let Some(guard) = guard {

@@ -19,6 +19,7 @@ mod memo;
 mod names;
 mod objects;
 mod options;
+mod own;
 mod plain;
 mod policy;
 mod problem;
@@ -40,6 +41,7 @@ use ipnet::IpNet;
 
 use crate::snapshot::{BackendId, Certificate, Reference, Snapshot};
 use backend::{Backends, Resolved, Sources};
+use own::Own;
 use policy::{Policies, StatusMemo, Statuses, Surroundings};
 use reports::Reports;
 use routing::{Routed, Routing};
@@ -91,7 +93,7 @@ pub fn is_check_path(text: &str) -> bool {
 pub struct Translator {
     /// What the memos below were made under.
     options: Option<Options>,
-    here: Option<Here>,
+    around: (Own, Option<Here>),
     policies: Policies,
     routing: Routing,
     backends: Backends,
@@ -107,14 +109,15 @@ impl Translator {
         let process = settings::read(options, config_map.map(|config_map| config_map.as_ref()));
         let new_policies = self.policies.update(objects);
         let rerouted = self.routing.update(objects, options, &process.defaults, (&self.policies, new_policies));
-        let here = Here::of(objects, options);
-        if self.here != here {
-            self.here = here;
+        let around = (Own::of(objects, options), Here::of(objects, options));
+        if self.around != around {
+            self.around = around;
             self.backends = Backends::default();
         }
+        let (own, here) = &self.around;
         let default_backend = backend::default_backend(objects, options);
         let used = used(self.routing.routed(), default_backend.as_ref());
-        self.backends.update(used, Sources { objects, options, policies: &self.policies, here: self.here.as_ref() });
+        self.backends.update(used, Sources { objects, options, policies: &self.policies, own, here: here.as_ref() });
         let mut of_backends = Reports::default();
         report_backends(self.routing.routed(), &self.backends, default_backend.as_ref(), &mut of_backends);
         let (classes, routed) = (self.routing.classes(), self.routing.routed());
@@ -194,8 +197,8 @@ fn report_backends(routed: &Routed, backends: &Backends, default: Option<&Backen
         report_split(resolved, backends, reports);
         let Some(refusal) = &resolved.refusal else { continue };
         for place in routed.hosts.uses(id) {
-            let problem = refusal.problem(id, &place.field);
-            reports.add(ObjectRef::new(ObjectKind::Ingress, &place.owner), problem);
+            let problem = std::iter::once_with(|| refusal.problem(id, &place.field));
+            reports.extend(&ObjectRef::new(ObjectKind::Ingress, &place.owner), problem);
         }
         if default == Some(id) {
             let object =

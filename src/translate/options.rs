@@ -23,6 +23,8 @@ pub struct Options {
     pub refuse_local_endpoints: bool,
     /// Where this process is reached itself, which would be an endless circle as an endpoint.
     pub own_endpoints: Vec<SocketAddr>,
+    /// `--publish-service`: the Service that leads here.
+    pub own_service: Option<Reference>,
     /// `--watch-namespace`: what is elsewhere is not among the objects.
     pub watch_namespace: Option<String>,
     /// `--enable-topology-aware-routing`: the node that this process runs on.
@@ -62,6 +64,7 @@ impl Default for Options {
             class_by_name: true,
             refuse_local_endpoints: false,
             own_endpoints: Vec::new(),
+            own_service: None,
             watch_namespace: None,
             node: None,
             external_name: false,

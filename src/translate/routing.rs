@@ -185,7 +185,7 @@ impl Change {
         let has_any = before.iter().chain(now).any(|parsed| !parsed.tls.is_empty());
         let same = |(before, now): (&Arc<Parsed>, &Arc<Parsed>)| {
             // The hosts of the rules count where an entry lists none.
-            before.age == now.age && before.tls == now.tls && before.hosts.keys().eq(now.hosts.keys())
+            before.age == now.age && before.tls == now.tls && before.hosts().eq(now.hosts())
         };
         has_any && !before.as_ref().zip(now.as_ref()).is_some_and(same)
     }

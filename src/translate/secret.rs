@@ -26,15 +26,17 @@ pub(super) struct Pair {
     pub key_type: SignatureAlgorithm,
 }
 
-const TYPE: &str = "kubernetes.io/tls";
+/// What holds a certificate and its key. A Secret that says no type is Opaque, and many who write one by other means than
+/// `kubectl create secret tls` say none.
+const TYPES: [&str; 2] = ["kubernetes.io/tls", "Opaque"];
 const CERTIFICATE: &str = "tls.crt";
 const KEY: &str = "tls.key";
 const AUTHORITIES: &str = "ca.crt";
 
 pub(super) fn load(secret: &Secret) -> Loaded {
     let kind = secret.type_.as_deref().filter(|kind| !kind.is_empty()).unwrap_or("Opaque");
-    if kind != TYPE {
-        return Err(format!("has the type {kind:?} instead of {TYPE}"));
+    if !TYPES.contains(&kind) {
+        return Err(format!("has the type {kind:?} instead of {}", TYPES.join(" or ")));
     }
     pair((CERTIFICATE, value(secret, CERTIFICATE)?), (KEY, value(secret, KEY)?))
 }

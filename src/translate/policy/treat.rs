@@ -155,7 +155,7 @@ fn deny(parsed: &mut Parsed, why: &str) {
     if parsed.serves_only_challenges() {
         return;
     }
-    for claim in parsed.hosts.values_mut().flatten().filter(|claim| !claim.is_acme()) {
+    for claim in parsed.claims.iter_mut().flat_map(|(_, claims)| claims).filter(|claim| !claim.is_acme()) {
         claim.denied.get_or_insert_with(|| why.to_owned());
     }
     parsed.problems.push(Problem::new("ProxyPolicy", Reason::Denied, why));

@@ -51,6 +51,19 @@ fn an_endpoint_slice_leaves_hosts_and_other_backends_alone() {
 }
 
 #[test]
+fn an_address_that_the_own_service_gets_is_no_endpoint_any_more() {
+    let options = Options { own_service: Some(Reference::new("default", "proxy")), ..Options::default() };
+    let mut objects = shop();
+    put(&mut objects.services, "proxy", service());
+    let mut translator = Translator::default();
+    let before = translator.translate(&objects, &options);
+    put(&mut objects.services, "proxy", json!({"spec": {"externalIPs": ["10.0.0.1"], "ports": [{"port": 8080}]}}));
+    let after = translator.translate(&objects, &options);
+    let endpoints = |translation| backend(translation, "cart").endpoints.len();
+    assert_eq!((endpoints(&before), endpoints(&after)), (1, 0));
+}
+
+#[test]
 fn an_equal_endpoint_slice_keeps_its_backend() {
     let (before, after) = over_shop(|objects| {
         put(&mut objects.endpoint_slices, "cart", slice("cart", &["10.0.0.1"]));
