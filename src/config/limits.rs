@@ -65,7 +65,8 @@ pub struct Limits {
     #[arg(long, value_name = "SIZE", default_value = "16Ki", value_parser = size::parse_bound::<u32>)]
     pub http2_max_header_list_size: u32,
 
-    /// Streams of one HTTP/2 connection that may be reset within 30 s, by each side
+    /// Streams of one HTTP/2 connection that its client may reset within 30 s before it is told to end (twice as many: cut),
+    /// and that we may have to reset for its errors in all
     #[arg(long, value_name = "NUMBER", default_value = "100", value_parser = number::within::<u32>(1..=u32::MAX.into()))]
     pub http2_max_resets: u32,
 

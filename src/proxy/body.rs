@@ -16,9 +16,9 @@ use super::failure;
 use super::headers;
 use super::pool::{Connected, Sender};
 
-/// Of a larger piece for an HTTP/2 client, the last byte goes by itself. hyper hands a piece on whole as soon as the client
-/// has window for its first byte, and the next one when there is window for all before. So that byte keeps the exchange,
-/// and its clock, until the client has made room for the answer.
+/// Of a larger last piece for an HTTP/2 client, the last byte goes by itself. hyper hands a piece on whole as soon as the
+/// client has window for its first byte, and the next one when there is window for all before. So that byte keeps the
+/// exchange, and its clock, until the client has made room for the answer.
 const PIECE: usize = 2 << 10;
 
 /// The answer on its way to the client.
@@ -182,7 +182,7 @@ impl BackendBody {
     fn pass(&mut self, frame: Frame<Bytes>) -> Option<Frame<Bytes>> {
         match frame.into_data() {
             Ok(mut data) => {
-                if data.len() > PIECE && self.exchange.head.version == Version::HTTP_2 {
+                if data.len() > PIECE && self.exchange.head.version == Version::HTTP_2 && self.may_be_over() {
                     self.last = data.split_off(data.len() - 1);
                 }
                 self.exchange.backend_sent(data.len());
@@ -196,6 +196,11 @@ impl BackendBody {
                 passing_trailers(last, self.trailers, headers::response_trailers)
             }
         }
+    }
+
+    /// The piece just read may be the last.
+    fn may_be_over(&self) -> bool {
+        self.inner.size_hint().exact().is_none_or(|rest| rest == 0)
     }
 
     /// The whole body was read: the connection can serve the next request.

@@ -232,8 +232,12 @@ impl Connection {
         let within = now.saturating_sub(since) < millis(RESET_WINDOW);
         let resets = if within { (since, count + 1) } else { (now, 1) };
         self.resets.set(resets);
-        if resets.1 > self.worker.shared.limits.http2_max_resets {
+        let most = self.worker.shared.limits.http2_max_resets;
+        // A peer may carry the streams of many, and lose none of them if it goes when it is told to.
+        if resets.1 > most.saturating_mul(2) {
             self.give(Order::Close);
+        } else if resets.1 > most {
+            self.give(Order::Finish);
         }
     }
 

@@ -16,6 +16,7 @@ use hyper::ext::Protocol;
 
 use super::error::ProxyError;
 use super::framing;
+use super::headers::has_few_options;
 use crate::snapshot::{host, path};
 
 /// The longest method that passes; the longest registered one has 17 letters.
@@ -87,6 +88,9 @@ pub fn check(parts: &Parts, tls: bool, max_fields: usize) -> Result<Checked, Pro
 fn check_framing(headers: &HeaderMap, version: Version) -> Result<(), ProxyError> {
     if version == Version::HTTP_2 {
         check_http2_values(headers)?;
+    }
+    if !has_few_options(headers) {
+        return Err(ProxyError::BadRequest("too many options in Connection"));
     }
     let mut expectations = headers.get_all(EXPECT).iter();
     match (expectations.next(), expectations.next()) {

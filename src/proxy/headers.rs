@@ -16,7 +16,7 @@ use smallvec::SmallVec;
 
 use crate::snapshot::host;
 
-pub use connection::{takes_trailers, upgrade_of};
+pub use connection::{has_few_options, takes_trailers, upgrade_of};
 pub use response::{Framing, LimitFields, Marks, to_client};
 pub use trailers::{request_trailers, response_trailers};
 pub use websocket::Handshake;

@@ -127,7 +127,7 @@ pub(super) fn incoming(
         // To the client it would mean that the websocket is open.
         return Err(ProxyError::Protocol);
     }
-    if !ends_clearly(response.headers()) {
+    if !ends_clearly(response.headers()) || !headers::has_few_options(response.headers()) {
         return Err(ProxyError::Protocol);
     }
     let (mut head, body) = response.into_parts();

@@ -44,6 +44,7 @@ mod self_made;
 mod start;
 pub mod tls;
 pub mod tunnel;
+mod turns;
 mod upgrade;
 mod worker;
 

@@ -82,7 +82,7 @@ fn location(host: &str, port: Option<u16>, uri: &Uri) -> Vec<u8> {
 
 fn answer(status: StatusCode, asker: Asker, marks: Marks<'_>) -> Response<Bytes> {
     let (text, length) = text(status);
-    let mut response = Response::new(if asker.head || asker.grpc { "" } else { text }.into());
+    let mut response = Response::new(if asker.head || asker.grpc { Bytes::new() } else { text.clone() });
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.reserve(6);
@@ -90,18 +90,19 @@ fn answer(status: StatusCode, asker: Asker, marks: Marks<'_>) -> Response<Bytes>
         // A status in the head counts only if nothing follows it: gRPC calls that "Trailers-Only".
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         headers.insert(GRPC_STATUS, grpc_status(status));
-        headers.insert(GRPC_MESSAGE, HeaderValue::from_static(text.trim_ascii_end()));
+        let message = HeaderValue::from_maybe_shared(text.slice(..text.len() - 1));
+        headers.insert(GRPC_MESSAGE, message.expect("a status and its reason are visible ASCII"));
     } else {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
-        headers.insert(CONTENT_LENGTH, HeaderValue::from_static(length));
+        headers.insert(CONTENT_LENGTH, length);
     }
     marks.write(headers);
     response
 }
 
-/// `<status> <reason>\n` and its length, ready made for every status we answer.
-fn text(status: StatusCode) -> (&'static str, &'static str) {
-    match status.as_u16() {
+/// `<status> <reason>\n` and its length, ready made for every status that is not of a policy's choice.
+fn text(status: StatusCode) -> (Bytes, HeaderValue) {
+    let (text, length) = match status.as_u16() {
         308 => ("308 Permanent Redirect\n", "23"),
         400 => ("400 Bad Request\n", "16"),
         403 => ("403 Forbidden\n", "14"),
@@ -118,8 +119,15 @@ fn text(status: StatusCode) -> (&'static str, &'static str) {
         502 => ("502 Bad Gateway\n", "16"),
         503 => ("503 Service Unavailable\n", "24"),
         504 => ("504 Gateway Timeout\n", "20"),
-        _ => ("500 Internal Server Error\n", "26"),
-    }
+        500 => ("500 Internal Server Error\n", "26"),
+        other => {
+            let reason = status.canonical_reason().map_or(String::new(), |reason| format!(" {reason}"));
+            let text = format!("{other}{reason}\n");
+            let length = text.len().into();
+            return (text.into(), length);
+        }
+    };
+    (Bytes::from_static(text.as_bytes()), HeaderValue::from_static(length))
 }
 
 /// What a gRPC client takes an HTTP status for (grpc/doc/http-grpc-status-mapping.md).

@@ -23,6 +23,7 @@ use super::connection::{Connection, http1_builder, http2_builder};
 use super::executor::StreamExecutor;
 use super::listener;
 use super::pool::Pools;
+use super::turns::Turns;
 use crate::config::Limits;
 use crate::tables::{Nanos, Published, Reader};
 use crate::telemetry::access_log::Buffer;
@@ -64,6 +65,8 @@ pub(super) struct Worker {
     pub(super) log: RefCell<Buffer>,
     pub(super) http1: http1::Builder,
     pub(super) http2: http2::Builder<StreamExecutor>,
+    /// Of TLS with clients.
+    pub(super) handshakes: Turns,
     /// For the checks of each tick; the dead are dropped there.
     connections: RefCell<Vec<Weak<Connection>>>,
     /// Client streams that are open, tunnels too; counted down by [`Counted`].
@@ -220,6 +223,7 @@ impl Worker {
             log: RefCell::new(shared.access_log.buffer()),
             http1: http1_builder(&shared.limits),
             http2: http2_builder(&shared.limits),
+            handshakes: Turns::new(),
             connections: RefCell::default(),
             open: Arc::default(),
             stirred: Notify::new(),

@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
+use rustix::process::Signal;
 use rustls::{ClientConnection, HandshakeKind, StreamOwned};
 
 use crate::support::client::tcp;
@@ -205,4 +206,30 @@ fn changes_of_a_certificate_fail_no_handshake() {
         over.store(true, SeqCst);
     });
     assert!(shaken.iter().all(|shaken| shaken.load(SeqCst) > 0), "{shaken:?}");
+}
+
+#[test]
+fn hellos_that_come_together_take_turns() {
+    let backend = Backend::answering("ok");
+    let site = tls_site("a.example", &[backend.address], &TestCertificate::for_names(&["a.example"]));
+    let proxy = Headgate::with(&site).flag("--workers", "1").start();
+    let waits = || proxy.metrics().value("proxy_tls_handshake_waits_total", &[]);
+    assert_eq!(Tls::to("a.example").connect(proxy.https).get("a.example", "/").status, 200);
+    assert_eq!(waits(), 0.0, "one alone waits for nobody");
+    proxy.signal(Signal::STOP);
+    let hello = hello(Some(&names(&[b"a.example"])));
+    let mut clients: Vec<_> = (0..100)
+        .map(|_| {
+            let mut stream = tcp(proxy.https);
+            stream.write_all(&hello).unwrap();
+            stream
+        })
+        .collect();
+    proxy.signal(Signal::CONT);
+    for client in &mut clients {
+        assert!(client.read(&mut [0; 5]).is_ok_and(|read| read > 0), "each is answered");
+    }
+    assert!(waits() >= 50.0, "{} of 100 waited", waits());
+    // All of them now keep the proxy waiting, which holds nobody.
+    assert_eq!(Tls::to("a.example").connect(proxy.https).get("a.example", "/").status, 200);
 }

@@ -146,6 +146,34 @@ async fn a_client_may_reset_a_hundred_streams_and_no_more() {
     assert_eq!(get(proxy.http, "b.example", "/").status, 404, "others do not notice");
 }
 
+/// A proxy in front of us may carry the streams of many clients.
+#[test]
+fn a_peer_that_resets_too_many_streams_loses_none_of_the_others() {
+    let (go, wait) = std::sync::mpsc::channel();
+    let wait = std::sync::Mutex::new(wait);
+    let backend = Backend::scripted(move |exchange| match exchange.seen.target() {
+        "/kept" => {
+            wait.lock().unwrap().recv().unwrap();
+            exchange.reply("200 OK", "whole")
+        }
+        _ => exchange.until_abandoned(),
+    });
+    let proxy = limited(&backend, &[("--http2-max-resets", "5")]);
+    let mut frames = Frames::connect(proxy.http);
+    frames.get(1, "a.example", "/kept");
+    backend.request_to("/kept");
+    for number in 1..=6 {
+        frames.get(2 * number + 1, "a.example", "/reset");
+        backend.wait_for(1 + number as usize);
+        frames.send(RST_STREAM, 0, 2 * number + 1, &8u32.to_be_bytes());
+    }
+    assert_eq!(frames.goaway_code(), Some(0));
+    go.send(()).unwrap();
+    assert_eq!(frames.status(1), 200);
+    assert_eq!(frames.until(DATA, |frame| frame.stream == 1).unwrap().payload, b"whole");
+    assert!(closed(&mut frames));
+}
+
 #[test]
 fn rapid_resets_reach_the_backend_in_small_number() {
     let backend = Backend::scripted(|exchange| {

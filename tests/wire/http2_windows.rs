@@ -44,6 +44,25 @@ fn an_answer_that_fits_into_one_piece_is_not_kept_for_ever_either() {
 }
 
 #[test]
+fn an_answer_of_known_length_has_one_small_frame() {
+    let backend = Backend::answering(&"x".repeat(4 << 20));
+    let proxy = limited(&backend, &[]);
+    let mut frames = with_window(&proxy, 0x7fff_ffff);
+    frames.send(WINDOW_UPDATE, 0, 0, &0x7fff_0000u32.to_be_bytes());
+    frames.get(1, "a.example", "/");
+    let (mut received, mut small) = (0, 0);
+    loop {
+        let data = frames.until(DATA, |frame| frame.stream == 1).unwrap();
+        received += data.payload.len();
+        small += usize::from(data.payload.len() == 1);
+        if data.flags & END_STREAM != 0 {
+            break;
+        }
+    }
+    assert_eq!((received, small), (4 << 20, 1));
+}
+
+#[test]
 fn a_window_that_opens_late_gets_the_whole_answer() {
     let backend = Backend::answering(&"x".repeat(60_000));
     let proxy = limited(&backend, &[]);

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use crate::support::frames::{Frames, RST_STREAM};
 use crate::support::wait::until;
-use crate::support::{Backend, Client, Headgate, Response, get, objects};
+use crate::support::{Backend, Client, Headgate, Response, Then, get, objects};
 
 /// A proxy with this flag and its backend.
 fn limited(flag: &str, value: &str) -> (Headgate, Backend) {
@@ -70,6 +70,25 @@ fn a_head_may_have_100_fields() {
         assert_eq!(response.header("connection"), (status != 200).then_some("close"), "{fields}");
     }
     assert_eq!(backend.seen().len(), 2);
+}
+
+#[test]
+fn connection_may_name_100_options() {
+    let options = |count: usize| vec!["a"; count].join(",");
+    let backend = Backend::scripted(move |exchange| {
+        let count = exchange.seen.target()[1..].parse().unwrap();
+        exchange.send(format!("HTTP/1.1 200 OK\r\nConnection: {}\r\nContent-Length: 0\r\n\r\n", options(count)))?;
+        Ok(Then::KeepAlive)
+    });
+    let proxy = Headgate::before(&backend);
+    let ask = |asked: &str, answered: usize| {
+        let head = format!("GET /{answered} HTTP/1.1\r\nHost: a.example\r\n{asked}\r\n");
+        ask(&proxy, &head).map(|response| response.status)
+    };
+    let field = |count: usize| format!("Connection: {}\r\n", options(count));
+    assert_eq!((ask(&field(100), 1), ask(&field(101), 1)), (Some(200), Some(400)));
+    assert_eq!(ask(&[field(50), field(51)].concat(), 1), Some(400), "on several lines");
+    assert_eq!((ask("", 100), ask("", 101)), (Some(200), Some(502)));
 }
 
 #[test]

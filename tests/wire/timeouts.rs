@@ -76,12 +76,13 @@ fn a_head_just_in_time_is_served() {
 
 #[test]
 fn a_connection_that_never_speaks_is_closed() {
-    let (proxy, _backend) =
-        limited(&[("--keep-alive-timeout", "1s"), ("--header-timeout", "1s"), ("--tls-handshake-timeout", "1s")]);
+    let (proxy, _backend) = limited(&[("--keep-alive-timeout", "1s"), ("--tls-handshake-timeout", "3s")]);
     let mut plain = Client::connect(proxy.http);
     at(SECOND, || plain.expect_close());
-    let mut tls = Client::connect(proxy.https);
+    let mut tls = Tls::to("a.example").connect(proxy.https);
     at(SECOND, || tls.expect_close());
+    let mut silent = Client::connect(proxy.https);
+    at(SECOND * 3, || silent.expect_close());
 }
 
 #[test]
@@ -149,6 +150,23 @@ fn a_body_that_moves_is_not_idle() {
     }
     assert_eq!(client.response().status, 200);
     assert_eq!(backend.only().body, b"body");
+}
+
+#[test]
+fn a_body_that_came_fast_at_first_may_not_drip_for_ever() {
+    let (proxy, _backend) = limited(&[("--body-idle-timeout", "5s")]);
+    let mut client = Client::connect(proxy.http);
+    client.send("POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 1000000\r\n\r\n");
+    // Enough for five minutes at the minimum rate, if it counted for all of the body.
+    client.send("x".repeat(72_000));
+    at(SECOND * 20, || {
+        client.patience(SECOND / 2);
+        while client.stream.peek(&mut [0]).is_err() {
+            client.send("x");
+        }
+    });
+    client.patience(SECOND * 5);
+    assert_eq!(client.response().status, 408);
 }
 
 #[test]

@@ -10,7 +10,8 @@ use crate::proxy::clock::{Millis, millis, passed};
 use crate::proxy::error::ProxyError;
 use crate::snapshot::RoutePolicy;
 
-/// A slow body must reach `--min-body-rate` over the time that it was waited for, once that is longer than this.
+/// A slow body must reach `--min-body-rate` over the time that it was waited for, once that is longer than this; then over
+/// each stretch of `--body-idle-timeout`, so that what came fast at first does not count for ever.
 const BODY_RATE_AFTER: Duration = Duration::from_secs(10);
 
 /// A request whose answer has begun and is not over after this time may go on for hours.
@@ -33,6 +34,8 @@ pub(super) struct Waits {
     sending: Cell<Millis>,
     /// How long the request body was waited for so far.
     body_waited: Cell<Millis>,
+    /// Its bytes, and how long it was waited for, when its rate was last found to do.
+    rated: Cell<(u64, Millis)>,
 }
 
 impl Waits {
@@ -112,9 +115,16 @@ impl Exchange {
         let limits = &self.connection.worker.shared.limits;
         let since = self.waits.client.get();
         let waited = self.waits.body_waited.get() + if since == 0 { 0 } else { now.saturating_sub(since) };
-        let rated = since != 0 && waited > millis(BODY_RATE_AFTER);
-        passed(since, limits.body_idle_timeout, now)
-            || rated && self.received.get().saturating_mul(1000) < limits.min_body_rate.saturating_mul(waited)
+        if passed(since, limits.body_idle_timeout, now) {
+            return true;
+        }
+        let (bytes, until) = self.waits.rated.get();
+        let stretch = if until == 0 { BODY_RATE_AFTER } else { limits.body_idle_timeout.max(BODY_RATE_AFTER) };
+        if since == 0 || waited - until <= millis(stretch) {
+            return false;
+        }
+        self.waits.rated.set((self.received.get(), waited));
+        (self.received.get() - bytes).saturating_mul(1000) < limits.min_body_rate.saturating_mul(waited - until)
     }
 
     /// More of the request body is waited for.

@@ -10,6 +10,8 @@ use smallvec::SmallVec;
 use super::{fields, only};
 use crate::proxy::framing::is_token;
 
+const MAX_OPTIONS: usize = 100;
+
 /// The protocol that an HTTP/1.1 request asks to change to, if it is one that we carry through to the backend. If
 /// `None`, the request is served as if it had not asked.
 ///
@@ -46,6 +48,12 @@ pub(super) fn te_lists_trailers(headers: &HeaderMap) -> bool {
         let name = coding.split(|byte| *byte == b';').next().unwrap_or_default();
         name.trim_ascii().eq_ignore_ascii_case(b"trailers")
     })
+}
+
+/// Connection names no more than any message has fields. Each name costs a look-up, and a head has room for 30,000.
+pub fn has_few_options(headers: &HeaderMap) -> bool {
+    let options = |value: &HeaderValue| 1 + value.as_bytes().iter().filter(|byte| **byte == b',').count();
+    headers.get_all(CONNECTION).iter().map(options).sum::<usize>() <= MAX_OPTIONS
 }
 
 /// Removes the fields that Connection names (RFC 9110 §7.6.1), but for those that are end-to-end: naming them is an

@@ -85,6 +85,18 @@ fn grpc_is_told_in_its_own_terms_too() {
 }
 
 #[test]
+fn a_status_of_a_policys_choice_is_its_own_text() {
+    for (status, text) in [(402, "402 Payment Required\n"), (420, "420\n"), (599, "599\n")] {
+        let response = refuse(&ProxyError::RateLimited(status), PLAIN, None, Marks::default());
+        assert_eq!((response.status().as_u16(), &response.body()[..]), (status, text.as_bytes()));
+        assert_eq!(field(&response, "content-length"), Some(text.len().to_string().as_str()));
+        let asker = Asker { grpc: true, http1: false, ..PLAIN };
+        let response = refuse(&ProxyError::RateLimited(status), asker, None, Marks::default());
+        assert_eq!(field(&response, "grpc-message"), Some(text.trim_ascii_end()));
+    }
+}
+
+#[test]
 fn a_redirect_keeps_path_and_query_byte_for_byte() {
     let table = [
         ("/", None, "https://a.test/"),

@@ -134,6 +134,11 @@ pub(super) fn process_families(total: &WorkerTotal, access_log_dropped: u64) -> 
             "TLS handshakes that failed; also counted as refused connections.",
             vec![counter(&[], total.refused[Refusal::TlsHandshake as usize])],
         ),
+        (
+            "proxy_tls_handshake_waits_total",
+            "Times that a TLS handshake waited for the work of another.",
+            vec![counter(&[], total.handshake_waits)],
+        ),
         ("proxy_panics_total", "Panics caught in a request or a connection.", vec![counter(&[], total.panics)]),
         (
             "proxy_access_log_dropped_total",

@@ -12,6 +12,7 @@ pub struct WorkerShard {
     refused: [Counter; Refusal::ALL.len()],
     /// By version, then by whether a session was resumed.
     handshakes: [[Counter; 2]; TlsVersion::ALL.len()],
+    handshake_waits: Counter,
     panics: Counter,
 }
 
@@ -45,6 +46,7 @@ pub(super) struct WorkerTotal {
     pub(super) closed: [u64; LISTENERS.len()],
     pub(super) refused: [u64; Refusal::ALL.len()],
     pub(super) handshakes: [[u64; 2]; TlsVersion::ALL.len()],
+    pub(super) handshake_waits: u64,
     pub(super) panics: u64,
 }
 
@@ -66,6 +68,11 @@ impl WorkerShard {
         self.handshakes[version as usize][usize::from(resumed)].add(1);
     }
 
+    /// A handshake waits for the work of another.
+    pub fn tls_handshake_waits(&self) {
+        self.handshake_waits.add(1);
+    }
+
     /// A panic inside one request or connection was caught.
     pub fn panicked(&self) {
         self.panics.add(1);
@@ -83,6 +90,7 @@ impl WorkerTotal {
             for (sum, counters) in total.handshakes.iter_mut().zip(&shard.handshakes) {
                 add(sum, counters);
             }
+            total.handshake_waits += shard.handshake_waits.value();
             total.panics += shard.panics.value();
         }
         total
