@@ -194,7 +194,7 @@ pub fn report_settings(cluster: &config::Cluster, client: &Client, options: &Opt
         identity,
         lease: cluster.election_id.as_ref().map(|name| Reference::new(namespace, name.as_str())),
         lease_ttl: cluster.election_ttl,
-        publish: Some(publish).filter(|publish| cluster.update_status && *publish != Publish::default()),
+        publish: cluster.update_status.then_some(publish),
         remove_on_shutdown: cluster.update_status_on_shutdown,
     }
 }

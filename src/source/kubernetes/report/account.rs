@@ -23,10 +23,21 @@ pub(super) struct Account {
     state: Mutex<State>,
 }
 
+/// What became of a request, or of several: the worst counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Outcome {
+    /// Or there is nothing left to write to.
+    Written,
+    /// It will never be taken as it is.
+    Invalid,
+    /// It is to be tried again.
+    Failed,
+}
+
 #[derive(Default)]
 struct State {
-    /// Resources and namespaces in which they may not be written, and since when that is known.
-    refused: BTreeMap<(&'static str, String), Instant>,
+    /// Resources and namespaces in which they may not be written, since when that is known, and what the API server says.
+    refused: BTreeMap<(&'static str, String), (Instant, String)>,
     /// What failed since it was told last: how many, and the first of them.
     failed: usize,
     first: Option<String>,
@@ -37,39 +48,42 @@ impl Account {
         Account { store, state: Mutex::default() }
     }
 
-    /// `true`: `request` has written it, or there is nothing left to write to, or it will never be taken.
+    /// What becomes of `request`, which writes an object of this name.
     pub(super) async fn write<T>(
         &self,
         resource: &'static str,
         name: &Reference,
         request: impl Future<Output = kube::Result<T>>,
-    ) -> bool {
+    ) -> Outcome {
         let place = (resource, name.namespace.clone());
-        if self.state().refused.get(&place).is_some_and(|since| since.elapsed() < REFUSED) {
-            return false;
+        if self.state().refused.get(&place).is_some_and(|(since, _)| since.elapsed() < REFUSED) {
+            return Outcome::Failed;
         }
         let outcome = request.await;
         let mut state = self.state();
         let Err(error) = outcome else {
             state.refused.remove(&place);
-            return true;
+            return Outcome::Written;
         };
         match &error {
             // Gone, or nothing is written any more in a namespace that is being deleted.
             kube::Error::Api(status) if status.code == 404 || status.message.contains("being terminated") => {
-                return true;
+                return Outcome::Written;
             }
             // Changed in the meantime, of which the watch will tell.
-            kube::Error::Api(status) if status.code == 409 => return false,
+            kube::Error::Api(status) if status.code == 409 => return Outcome::Failed,
             kube::Error::Api(status) if status.code == 403 => {
-                state.refused.insert(place, Instant::now());
-                return false;
+                state.refused.insert(place, (Instant::now(), status.message.clone()));
+                return Outcome::Failed;
             }
             _ => {}
         }
         state.failed += 1;
         state.first.get_or_insert_with(|| format!("{resource} of {name}: {}", chain(&error)));
-        matches!(error, kube::Error::Api(status) if status.code == 422)
+        match error {
+            kube::Error::Api(status) if status.code == 422 => Outcome::Invalid,
+            _ => Outcome::Failed,
+        }
     }
 
     /// Says what has failed since it was said last, and what may not be written.
@@ -80,8 +94,8 @@ impl Account {
             tracing::warn!(failed, "cannot be written, first {first}");
         }
         // What was not asked for again for so long has nothing more to be written.
-        state.refused.retain(|_, since| since.elapsed() < RESYNC * 2);
-        let trouble = |resource| (resource, refusal(resource, state.refused.keys()));
+        state.refused.retain(|_, (since, _)| since.elapsed() < RESYNC * 2);
+        let trouble = |resource| (resource, refusal(resource, &state.refused));
         let troubles = [EVENTS, INGRESSES, POLICIES].map(trouble);
         drop(state);
         troubles.into_iter().for_each(|(resource, trouble)| self.store.set_trouble_writing(resource, trouble));
@@ -100,16 +114,17 @@ impl Account {
 }
 
 /// What it means that they may not be written, if there are any.
-fn refusal<'a>(resource: &str, all: impl Iterator<Item = &'a (&'static str, String)>) -> Option<String> {
-    let mut namespaces = all.filter(|(refused, _)| *refused == resource).map(|(_, namespace)| namespace.as_str());
-    let first = namespaces.next()?;
-    let more = match namespaces.count() {
+fn refusal(resource: &str, all: &BTreeMap<(&'static str, String), (Instant, String)>) -> Option<String> {
+    let mut refused = all.iter().filter(|((refused, _), _)| *refused == resource);
+    let ((_, first), (_, message)) = refused.next()?;
+    let more = match refused.count() {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
     let verbs = if resource == EVENTS { "create and patch" } else { "patch" };
     Some(format!(
-        "the API server does not let this account write them in namespace {first}{more}; grant it {verbs} on {resource}"
+        "the API server does not let this account write them in namespace {first}{more}; grant it {verbs} on {resource}, or \
+         mend what else refuses it: {message}"
     ))
 }
 
@@ -132,13 +147,13 @@ mod tests {
     async fn what_can_never_be_written_is_done_and_what_failed_is_not() {
         let account = Account::new(Arc::default());
         for (outcome, expected) in [
-            (Ok(()), true),
-            (answer(404, ""), true),
-            (answer(403, "... because it is being terminated"), true),
-            (answer(422, ""), true),
-            (answer(409, ""), false),
-            (answer(500, ""), false),
-            (Err(kube::Error::LinesCodecMaxLineLengthExceeded), false),
+            (Ok(()), Outcome::Written),
+            (answer(404, ""), Outcome::Written),
+            (answer(403, "... because it is being terminated"), Outcome::Written),
+            (answer(422, ""), Outcome::Invalid),
+            (answer(409, ""), Outcome::Failed),
+            (answer(500, ""), Outcome::Failed),
+            (Err(kube::Error::LinesCodecMaxLineLengthExceeded), Outcome::Failed),
         ] {
             let told = format!("{outcome:?}");
             let written = account.write(EVENTS, &Reference::new("n", "e"), async { outcome }).await;
@@ -155,22 +170,27 @@ mod tests {
     async fn what_is_refused_in_a_namespace_is_told_and_not_asked_for_again_at_once() {
         let account = Account::new(Arc::default());
         let name = |namespace: &str| Reference::new(namespace, "e");
-        assert!(!account.write(EVENTS, &name("a"), async { answer(403, "") }).await);
-        assert!(!account.write(EVENTS, &name("a"), async { panic!("it was asked for") as kube::Result<()> }).await);
-        assert!(account.write(EVENTS, &name("b"), async { Ok(()) }).await);
-        assert!(account.write(INGRESSES, &name("a"), async { Ok(()) }).await);
+        assert_eq!(account.write(EVENTS, &name("a"), async { answer(403, "not by me") }).await, Outcome::Failed);
+        assert_eq!(
+            account.write(EVENTS, &name("a"), async { panic!("it was asked for") as kube::Result<()> }).await,
+            Outcome::Failed
+        );
+        assert_eq!(account.write(EVENTS, &name("b"), async { Ok(()) }).await, Outcome::Written);
+        assert_eq!(account.write(INGRESSES, &name("a"), async { Ok(()) }).await, Outcome::Written);
         assert_eq!(problems(&account).len(), 1, "what goes well elsewhere does not hide it");
-        assert!(problems(&account)[0].ends_with("in namespace a; grant it create and patch on events.events.k8s.io"));
-        assert!(!account.write(EVENTS, &name("c"), async { answer(403, "") }).await);
+        assert!(problems(&account)[0].ends_with(
+            "in namespace a; grant it create and patch on events.events.k8s.io, or mend what else refuses it: not by me"
+        ));
+        assert_eq!(account.write(EVENTS, &name("c"), async { answer(403, "not by me") }).await, Outcome::Failed);
         assert!(problems(&account)[0].contains("namespace a and 1 more"));
 
         let past = |span| Instant::now().checked_sub(span).unwrap();
-        account.state().refused.insert((EVENTS, "a".into()), past(REFUSED));
-        assert!(account.write(EVENTS, &name("a"), async { Ok(()) }).await);
-        account.state().refused.insert((EVENTS, "c".into()), past(RESYNC * 2));
+        account.state().refused.insert((EVENTS, "a".into()), (past(REFUSED), String::new()));
+        assert_eq!(account.write(EVENTS, &name("a"), async { Ok(()) }).await, Outcome::Written);
+        account.state().refused.insert((EVENTS, "c".into()), (past(RESYNC * 2), String::new()));
         assert_eq!(problems(&account), [""; 0]);
 
-        assert!(!account.write(EVENTS, &name("a"), async { answer(403, "") }).await);
+        assert_eq!(account.write(EVENTS, &name("a"), async { answer(403, "not by me") }).await, Outcome::Failed);
         assert_eq!(
             (problems(&account).len(), account.store.problems().len()),
             (1, 0),
@@ -178,6 +198,10 @@ mod tests {
         );
         account.close();
         assert_eq!(problems(&account), [""; 0]);
-        assert!(account.write(EVENTS, &name("a"), async { Ok(()) }).await, "the next leader asks for it");
+        assert_eq!(
+            account.write(EVENTS, &name("a"), async { Ok(()) }).await,
+            Outcome::Written,
+            "the next leader asks for it"
+        );
     }
 }

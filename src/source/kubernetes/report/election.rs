@@ -32,6 +32,10 @@ pub(super) struct Election {
     pub(super) by_force: bool,
 }
 
+/// Whoever holds it so took addresses back for an uninstall. It counts for those that it took the Lease from; one that
+/// knows of no other holder was installed later.
+pub(super) const WITHDRAWN: &str = "withdrawn by ";
+
 /// What the Lease says, and since when it does.
 type Seen = Option<(LeaseSpec, Instant)>;
 
@@ -92,12 +96,17 @@ impl Election {
                 continue;
             };
             let spec = lease.spec.unwrap_or_default();
+            let holder = spec.holder_identity.as_deref().unwrap_or_default();
+            if seen.is_none() && !holder.is_empty() {
+                tracing::info!("the Lease {} is held by {holder:?}", self.name);
+            }
+            let is_past = seen.is_none() && holder.starts_with(WITHDRAWN);
             let since = match seen {
                 Some((known, since)) if *known == spec => *since,
                 _ => seen.insert((spec.clone(), Instant::now())).1,
             };
             match taken_until(&spec, &self.identity, since) {
-                Some(until) if !self.by_force && Instant::now() < until => return Ok(Holder::Other(until)),
+                Some(until) if !self.by_force && !is_past && Instant::now() < until => return Ok(Holder::Other(until)),
                 _ => {}
             }
             if self.patch(lease.metadata.resource_version, json!(self.renewed(&spec))).await? {

@@ -27,8 +27,9 @@ use tokio::task::{JoinError, JoinSet};
 use super::Cluster;
 use crate::snapshot::Reference;
 use crate::translate::{PolicyStatus, Report};
+use election::WITHDRAWN;
 pub use ingress::Publish;
-use writer::Writer;
+use writer::{Writer, Written};
 
 /// After telling, others are gathered for so long.
 const REST: Duration = Duration::from_millis(200);
@@ -64,7 +65,8 @@ pub struct Settings {
     pub event_namespaces: Option<[String; 2]>,
     /// How long a holder counts that does not show itself.
     pub lease_ttl: Duration,
-    /// The addresses of Ingresses; `None`: their status is left alone.
+    /// The addresses of Ingresses; `None`: their status is left alone. If there are none, what an earlier leader wrote is
+    /// taken back.
     pub publish: Option<Publish>,
     /// Addresses are removed when the last replica ends.
     pub remove_on_shutdown: bool,
@@ -149,9 +151,10 @@ async fn run(
             tokio::select! {
                 done = writer.write(&findings, &lease) => {
                     again = match done {
-                        true => RESYNC,
-                        false if again == RESYNC => RETRY,
-                        false => (again * 2).min(RESYNC),
+                        Written::All => RESYNC,
+                        Written::Partly => Duration::ZERO,
+                        Written::Failed if again < RETRY || again == RESYNC => RETRY,
+                        Written::Failed => (again * 2).min(RESYNC),
                     };
                     tokio::time::sleep(REST).await;
                 }
@@ -173,7 +176,8 @@ async fn run(
 pub async fn withdraw(client: Client, cluster: &Cluster, settings: Settings, served: Arc<BTreeSet<Reference>>) {
     // In this time whoever held it has seen that, or could not renew it.
     let others = settings.lease_ttl * 2 / 3;
-    let settings = Settings { lease_ttl: HOLD, publish: Some(Publish::default()), ..settings };
+    let identity = format!("{WITHDRAWN}{}", settings.identity);
+    let settings = Settings { identity, lease_ttl: HOLD, publish: Some(Publish::default()), ..settings };
     let mut writer = Writer::new(client, cluster.store.clone(), settings);
     let mut lease = writer.compete(true);
     while !lease.changed().await {}

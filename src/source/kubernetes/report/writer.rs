@@ -14,7 +14,7 @@ use kube::{Api, Client};
 use serde_json::Value;
 
 use super::super::store::Store;
-use super::account::{Account, EVENTS, INGRESSES, POLICIES};
+use super::account::{Account, EVENTS, INGRESSES, Outcome, POLICIES};
 use super::events::{self, Told};
 use super::lease::Lease;
 use super::nodes::{self, Nodes};
@@ -32,8 +32,21 @@ const ADDRESSES: &str = "status of Ingresses";
 /// Requests that are under way at once.
 const AT_ONCE: usize = 16;
 
+/// So many Events are written before statuses are looked at again: an owner with thousands of problems does not hold up
+/// what all the others wait for.
+const EVENTS_AT_ONCE: usize = 50;
+
 /// How long other pods may take to be seen ending, when this one ends.
 const OTHERS: Duration = Duration::from_secs(2);
+
+/// How much of what is to be told is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Written {
+    All,
+    /// The rest has to wait for its turn.
+    Partly,
+    Failed,
+}
 
 pub(super) struct Writer {
     client: Client,
@@ -70,18 +83,23 @@ impl Writer {
         self.published = Arc::default();
     }
 
-    /// `true`: all is told.
-    pub(super) async fn write(&mut self, findings: &Findings, lease: &Lease) -> bool {
+    /// Tells what it can at once.
+    pub(super) async fn write(&mut self, findings: &Findings, lease: &Lease) -> Written {
         let objects = self.store.objects();
         let published = self.publish(&objects, &findings.served, lease).await;
         let statuses = policy::changes(&objects, &findings.policies, &self.settings.controller);
         let patched = run_all(statuses.into_iter().map(|change| self.patch_policy(change))).await;
-        let events = self.told.fresh(&objects, &findings.reports, &self.settings, Instant::now());
+        let mut events = self.told.fresh(&objects, &findings.reports, &self.settings, Instant::now());
+        let later = events.split_off(events.len().min(EVENTS_AT_ONCE));
         let posts = events.into_iter().map(|(key, event)| async { (!self.post(event).await).then_some(key) });
         let failed: Vec<_> = stream::iter(posts).buffer_unordered(AT_ONCE).filter_map(ready).collect().await;
-        failed.iter().for_each(|key| self.told.forget(key));
+        failed.iter().chain(later.iter().map(|(key, _)| key)).for_each(|key| self.told.forget(key));
         self.account.tell();
-        published && patched && failed.is_empty()
+        match (published && patched < Outcome::Failed && failed.is_empty(), later.is_empty()) {
+            (false, _) => Written::Failed,
+            (true, false) => Written::Partly,
+            (true, true) => Written::All,
+        }
     }
 
     /// Puts our addresses into the status of the Ingresses that are ours, and takes them out where one no longer is.
@@ -121,8 +139,14 @@ impl Writer {
         self.written = Some(both.clone());
         let mut changes = ingress::changes(&ingresses, &lost, &both, &none);
         changes.extend(ingress::changes(&ingresses, served, &both, &addresses));
-        if !self.patch_ingresses(changes).await {
-            return false;
+        match self.patch_ingresses(changes).await {
+            Outcome::Written => {}
+            // What may still show an address is remembered, and the note keeps that address.
+            Outcome::Invalid => {
+                self.published = Arc::new(self.published.union(served).cloned().collect());
+                return true;
+            }
+            Outcome::Failed => return false,
         }
         self.published = served.clone();
         if both == addresses || lease.set_note(&addresses.to_string()).await {
@@ -157,25 +181,26 @@ impl Writer {
         }
     }
 
-    async fn patch_ingresses(&self, changes: Vec<(Reference, Value)>) -> bool {
+    async fn patch_ingresses(&self, changes: Vec<(Reference, Value)>) -> Outcome {
         let done = run_all(changes.into_iter().map(|change| self.patch_ingress(change))).await;
         self.account.tell();
         done
     }
 
-    async fn patch_ingress(&self, (name, status): (Reference, Value)) -> bool {
+    async fn patch_ingress(&self, (name, status): (Reference, Value)) -> Outcome {
         let api: Api<Ingress> = Api::namespaced(self.client.clone(), &name.namespace);
         let (parameters, patch) = (PatchParams::default(), Patch::Merge(status));
         self.account.write(INGRESSES, &name, api.patch_status(&name.name, &parameters, &patch)).await
     }
 
-    async fn patch_policy(&self, (name, status): (Reference, Value)) -> bool {
+    async fn patch_policy(&self, (name, status): (Reference, Value)) -> Outcome {
         let resource = ApiResource::erase::<ProxyPolicy>(&());
         let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &name.namespace, &resource);
         let (parameters, patch) = (PatchParams::default(), Patch::Merge(status));
         self.account.write(POLICIES, &name, api.patch_status(&name.name, &parameters, &patch)).await
     }
 
+    /// `false`: it is to be tried again.
     async fn post(&self, event: Event) -> bool {
         let name = Reference::new(
             event.metadata.namespace.clone().unwrap_or_default(),
@@ -191,11 +216,11 @@ impl Writer {
                 other => other,
             }
         };
-        self.account.write(EVENTS, &name, post).await
+        self.account.write(EVENTS, &name, post).await < Outcome::Failed
     }
 }
 
-/// Whether all of them succeeded.
-async fn run_all(requests: impl Iterator<Item = impl Future<Output = bool>>) -> bool {
-    stream::iter(requests).buffer_unordered(AT_ONCE).fold(true, async |all, one| all && one).await
+/// What becomes of all of them.
+async fn run_all(requests: impl Iterator<Item = impl Future<Output = Outcome>>) -> Outcome {
+    stream::iter(requests).buffer_unordered(AT_ONCE).fold(Outcome::Written, async |all, one| all.max(one)).await
 }

@@ -314,3 +314,23 @@ fn a_lease_is_taken_that_is_ours_or_nobodys_or_whose_holder_was_silent_for_its_l
         assert_eq!(taken_until(&spec, "me", now), expected, "{holder:?} {lifetime:?}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn after_an_uninstall_who_led_before_waits_and_who_is_installed_later_does_not() {
+    let server = Arc::new(Server::default());
+    let first = server.candidate("first", false);
+    until("a leader", || first.leads(), || true).await;
+    let second = server.candidate("second", false);
+    sleep(LIFETIME).await;
+    let withdrawing = server.candidate(&format!("{WITHDRAWN}a job"), true);
+    until("the Lease", || withdrawing.leads(), || true).await;
+    withdrawing.task.abort();
+    stays(LIFETIME - LATENCY * 2, || !second.leads()).await;
+
+    let server = Arc::new(Server::default());
+    let withdrawing = server.candidate(&format!("{WITHDRAWN}a job"), true);
+    until("the Lease", || withdrawing.leads(), || true).await;
+    withdrawing.task.abort();
+    let later = server.candidate("later", false);
+    assert!(until("the Lease", || later.leads(), || true).await < LATENCY * 4);
+}
