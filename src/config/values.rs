@@ -12,10 +12,11 @@ use crate::snapshot::{HostName, Reference};
 use crate::telemetry::TimeBuckets;
 use crate::telemetry::access_log::Target;
 
-/// Go's booleans, as flags of Kubernetes components have them.
+/// Go's booleans, as flags of Kubernetes components have them. Nothing means `true`, as a flag alone does: the values of
+/// charts have no other way to write one.
 pub(super) fn boolean(text: &str) -> Result<bool, String> {
     match text {
-        "1" | "t" | "T" | "true" | "True" | "TRUE" => Ok(true),
+        "" | "1" | "t" | "T" | "true" | "True" | "TRUE" => Ok(true),
         "0" | "f" | "F" | "false" | "False" | "FALSE" => Ok(false),
         _ => Err("write true or false".into()),
     }
@@ -134,7 +135,7 @@ mod tests {
 
     #[test]
     fn booleans_are_those_of_go() {
-        assert_eq!(boolean("True"), Ok(true));
+        assert_eq!((boolean("True"), boolean("")), (Ok(true), Ok(true)));
         assert_eq!(boolean("0"), Ok(false));
         assert!(boolean("yes").is_err());
     }

@@ -225,6 +225,24 @@ fn ports_of_the_node() {
 }
 
 #[test]
+fn where_pods_hold_ports_of_nodes_one_is_replaced_after_the_other() {
+    let strategy = |set: &[&str]| Rendered::with(set).workload()["spec"]["strategy"].clone();
+    let one_by_one = json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}});
+    assert_eq!(strategy(&[]), Value::Null);
+    assert_eq!(strategy(&["controller.hostPort.enabled=true"]), one_by_one);
+    assert_eq!(strategy(&["controller.hostNetwork=true"]), one_by_one);
+    let own = r#"controller.updateStrategy.type="Recreate""#;
+    assert_eq!(strategy(&["controller.hostNetwork=true", own])["type"], "Recreate");
+}
+
+#[test]
+fn the_lease_keeps_its_name_when_everything_else_is_renamed() {
+    let renamed = Rendered::with(&[r#"fullnameOverride="other""#, r#"nameOverride="another""#]);
+    assert_eq!(renamed.flag("election-id"), Some("release-leader"));
+    assert_eq!(renamed.workload()["metadata"]["name"], "other");
+}
+
+#[test]
 fn a_budget_is_there_where_it_can_be_kept() {
     let budgets = |set: &[&str]| Rendered::with(set).all("PodDisruptionBudget").next().map(|b| b["spec"].clone());
     assert_eq!(budgets(&[]), None);

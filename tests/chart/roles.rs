@@ -47,8 +47,8 @@ fn roles_hold_no_verb_that_has_no_use() {
         (&own[0]["resources"], &own[0]["resourceNames"]),
         (&json!(["configmaps"]), &json!(["release-headgate"]))
     );
-    assert_eq!(own[2]["resourceNames"], json!(["release-headgate-leader"]));
-    assert_eq!(default.flag("election-id"), Some("release-headgate-leader"));
+    assert_eq!(own[2]["resourceNames"], json!(["release-leader"]));
+    assert_eq!(default.flag("election-id"), Some("release-leader"));
     let everything = default.all("ClusterRole").chain(default.all("Role")).map(Value::to_string).collect::<String>();
     assert!(!everything.contains('*'), "{everything}");
 }

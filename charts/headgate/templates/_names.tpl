@@ -19,8 +19,9 @@
 {{- default (ternary (include "headgate.fullname" .) "default" .Values.serviceAccount.create) .Values.serviceAccount.name -}}
 {{- end -}}
 
+{{/* It has a note for the next leader, so that it must not change its name when everything else does. */}}
 {{- define "headgate.electionID" -}}
-{{- default (printf "%s-leader" (include "headgate.fullname" .)) .Values.controller.electionID -}}
+{{- default (printf "%s-leader" .Release.Name) .Values.controller.electionID -}}
 {{- end -}}
 
 {{- define "headgate.selectorLabels" -}}

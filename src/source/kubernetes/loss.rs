@@ -34,7 +34,7 @@ impl Loss {
                 lost += usize::from(self.is_about(name, backend));
             }
         }
-        lost > FEW && lost * 2 > all
+        lost > 0 && lost == all || lost > FEW && lost * 2 > all
     }
 
     /// Whether it takes the route of this Ingress to this backend.
@@ -83,14 +83,17 @@ mod tests {
     }
 
     #[test]
-    fn more_than_half_and_more_than_twenty_routes_are_much() {
+    fn all_routes_are_much_and_more_than_half_and_more_than_twenty() {
         for (paths, lost, doubted, is_much) in [
             (&[30][..], &[0][..], &[][..], true),
             (&[21], &[0], &[], true),
-            (&[20], &[0], &[], false),
+            (&[1], &[0], &[], true),
+            (&[20, 1], &[0], &[], false),
             (&[21, 21], &[0], &[], false),
             (&[22, 21], &[0], &[], true),
             (&[10, 11, 20], &[0, 1], &[], true),
+            (&[], &[0], &[], false),
+            (&[1, 1], &[1], &[0], true),
             (&[10, 11, 21], &[0, 1], &[], false),
             (&[1, 21], &[0], &[], false),
             (&[60, 40], &[1], &[0], true),

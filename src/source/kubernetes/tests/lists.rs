@@ -62,9 +62,13 @@ async fn what_a_list_suddenly_lacks_is_kept_until_the_hold_is_over_and_another_l
 async fn what_takes_few_routes_may_go_at_once() {
     for resource in ["ingresses", "services", "endpointslices"] {
         let server = with_routes(19);
+        server.put("ingresses", "n/c", ingress("t"));
+        server.put("services", "n/t", json!({"spec": {"ports": [{"port": 80}]}}));
+        server.put("endpointslices", "n/t-1", slice("t"));
         let mut watching = Watching::whole(&server).await;
         let before = watching.seen();
-        lose(&server, resource);
+        server.err(move |asked: &Asked| (asked.resource == resource && !asked.is_watch()).then_some(Fault::Short(1)));
+        server.forget();
         watching.until(&format!("belief in the lack of {resource}"), SOON, |cluster| seen(cluster) != before).await;
     }
 }
