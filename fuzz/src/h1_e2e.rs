@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use headgate::proxy::framing::{Bounds, Waits};
 use headgate::proxy::head_check;
-use http::Method;
+use http::{Method, Version};
 
 use super::answers::Answers;
 use super::requests::{self, Whole};
@@ -40,7 +40,8 @@ pub fn judge(data: &[u8]) {
         };
         assert!(!closes, "an answer behind the last one");
         assert!(answer.complete && answer.status != 101);
-        closes = answer.closes();
+        let stays = request.parts.version == Version::HTTP_11 || !answer.all("connection").is_empty();
+        closes = answer.closes() || !stays;
         forwarded.extend(answer.marked().then_some(request));
     }
     if !closes && matches!(waits, Waits::Refused(_) | Waits::Broken) {

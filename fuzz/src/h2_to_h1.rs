@@ -105,6 +105,7 @@ fn check(seen: &Seen, request: &Request) {
         expected.entry(name).or_default().push(value.clone());
     }
     if let Some(crumbs) = expected.get_mut("cookie") {
+        crumbs.retain(|crumb| !crumb.is_empty());
         *crumbs = vec![crumbs.join(&b"; "[..])];
     }
     let mut arrived: BTreeMap<&str, Vec<Vec<u8>>> = BTreeMap::new();
@@ -117,7 +118,9 @@ fn check(seen: &Seen, request: &Request) {
 /// It is the client's, and for the backend.
 fn passes(name: &str) -> bool {
     let ours = ["host", "x-real-ip", "x-request-id", "x-scheme", "content-length", "transfer-encoding"];
-    let neighbours = ["te", "trailer", "expect", "forwarded", "x-original-url"];
+    let neighbours = ["te", "trailer", "expect", "forwarded"];
+    // X-Original-Forwarded-For is what the client said as X-Forwarded-For.
+    let claims = ["x-forwarded", "x-original-"].iter().any(|start| name.starts_with(start));
     let odd = name.contains('_') || name.contains("--");
-    !(ours.contains(&name) || neighbours.contains(&name) || name.starts_with("x-forwarded") || odd)
+    !(ours.contains(&name) || neighbours.contains(&name) || claims || odd)
 }

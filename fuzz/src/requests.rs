@@ -59,7 +59,11 @@ pub fn judge(stream: &[u8]) {
         let last = number + 1 == requests.len();
         match length {
             Some(length) => assert_eq!(request.end, request.head.end + length, "request {number}"),
-            None => assert!(last && request.end == passed && matches!(waits, Waits::More | Waits::Broken)),
+            None => {
+                let within = &stream[..request.end];
+                assert!(last && request.end == passed && matches!(waits, Waits::More | Waits::Broken));
+                assert!(!ends_whole(within), "request {number} has no end");
+            }
         }
         if length.is_some() {
             let alone = &stream[request.head.start..request.end];
@@ -93,6 +97,20 @@ fn walk(stream: &[u8], pieces: usize, bounds: Bounds) -> (usize, Waits) {
         if came == stream.len() {
             return (passed, requests.waits());
         }
+    }
+}
+
+/// `stream` ends where its last request does.
+fn ends_whole(stream: &[u8]) -> bool {
+    let mut requests = Requests::new(SMALL);
+    let mut passed = 0;
+    loop {
+        let more = requests.pass(&stream[passed..]);
+        if more == 0 {
+            return requests.is_between();
+        }
+        passed += more;
+        requests.answered();
     }
 }
 

@@ -89,9 +89,18 @@ fn elements(path: &str) -> Vec<&str> {
     path.strip_suffix('/').unwrap_or(path).split('/').skip(1).collect()
 }
 
+/// A backend that decodes all of `path` finds dot segments in it.
+pub fn climbs(path: &str) -> bool {
+    decoded(path).split('/').any(|segment| matches!(segment.split(';').next(), Some("." | "..")))
+}
+
+fn decoded(path: &str) -> String {
+    path.replace("%2F", "/").replace("%5C", "/").replace("%3B", ";")
+}
+
 /// What a backend makes of a path in normal form that decodes all of it and then resolves dot segments.
 pub fn resolved(path: &str) -> String {
-    let decoded = path.replace("%2F", "/").replace("%5C", "/").replace("%3B", ";");
+    let decoded = decoded(path);
     let mut kept: Vec<&str> = Vec::new();
     let mut segments = decoded.split('/').skip(1).peekable();
     while let Some(segment) = segments.next() {

@@ -189,7 +189,7 @@ fn strip(headers: &mut HeaderMap, found: &Found) {
     if found.cookie && headers.get_all(COOKIE).iter().nth(1).is_some() {
         // HTTP/2 clients split Cookie for better compression (RFC 9113 §8.2.3); HTTP/1.1 knows one field only.
         let cookie = joined(headers, &COOKIE, b"; ", None);
-        cookie.map(|cookie| headers.insert(COOKIE, cookie));
+        headers.insert(COOKIE, cookie.unwrap_or(HeaderValue::from_static("")));
     }
 }
 

@@ -78,8 +78,12 @@ fn parse_v1(bytes: &[u8]) -> Parsed {
         return if bytes.len() < MAX_V1 { Parsed::Incomplete } else { Parsed::Invalid };
     };
     let line = &bytes[..=end];
+    // A blank before a bare line feed would pass there as well.
+    if !line.ends_with(b"\r\n") {
+        return Parsed::Invalid;
+    }
     let complete = |source| Parsed::Complete { source, consumed: line.len() };
-    if (line.starts_with(b"PROXY UNKNOWN ") && line.ends_with(b"\r\n")) || line == b"PROXY UNKNOWN\r\n" {
+    if line.starts_with(b"PROXY UNKNOWN ") || line == b"PROXY UNKNOWN\r\n" {
         return complete(None);
     }
     match v1::Header::try_from(line).map(|header| header.addresses) {

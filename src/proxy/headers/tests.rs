@@ -232,6 +232,12 @@ fn cookies_of_several_lines_become_one() {
 }
 
 #[test]
+fn cookies_that_are_all_empty_become_one_too() {
+    let sent = Client::new().sends(&[("cookie", ""), ("x", "y"), ("cookie", "")]);
+    assert_eq!(sent.get_all(COOKIE).iter().collect::<Vec<_>>(), [""]);
+}
+
+#[test]
 fn a_request_id_is_the_clients_if_it_is_harmless() {
     let longest = "a".repeat(128);
     for id in ["a", "A.b_c-9", &longest] {
