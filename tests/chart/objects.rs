@@ -243,6 +243,18 @@ fn the_lease_keeps_its_name_when_everything_else_is_renamed() {
 }
 
 #[test]
+fn the_lease_goes_with_the_release_unless_it_notes_what_stays() {
+    let kept = |set: &[&str]| {
+        let rendered = Rendered::with(set);
+        rendered.all("Lease").map(|lease| !lease["metadata"]["annotations"].is_null()).collect::<Vec<_>>()
+    };
+    assert_eq!(kept(&[]), [false]);
+    assert_eq!(kept(&["controller.extraArgs.update-status-on-shutdown=false"]), [true]);
+    assert_eq!(kept(&["controller.disableLeaderElection=true"]), [false; 0]);
+    assert_eq!(kept(&[r#"controller.electionID="shared""#]), [false; 0], "it may be the Lease of others, too");
+}
+
+#[test]
 fn a_budget_is_there_where_it_can_be_kept() {
     let budgets = |set: &[&str]| Rendered::with(set).all("PodDisruptionBudget").next().map(|b| b["spec"].clone());
     assert_eq!(budgets(&[]), None);

@@ -149,7 +149,7 @@ async fn ingress_classes_are_done_without_where_they_stay_forbidden_from_the_sta
     watching.until("rest", SOON, lacks_classes).await;
     watching.stays("waiting", SOON * 4, lacks_classes).await;
     server.err(|_| None);
-    watching.until("class", SOON * 4, |cluster| cluster.missing().is_empty()).await;
+    watching.until("class", LONG, |cluster| cluster.missing().is_empty()).await;
     assert_eq!(watching.cluster.objects().ingress_classes.len(), 1);
     server.err(forbidden);
     let tells = |cluster: &Cluster| cluster.problems().iter().any(|problem| problem.reason.contains("ingressclasses"));
@@ -158,10 +158,10 @@ async fn ingress_classes_are_done_without_where_they_stay_forbidden_from_the_sta
     let mut watching = Watching::with(&server, &scope);
     watching.until("rest", SOON, lacks_classes).await;
     watching.stays("waiting", SOON * 4, lacks_classes).await;
-    watching.until("resignation", SOON * 6, |cluster| cluster.missing().is_empty()).await;
+    watching.until("resignation", LONG, |cluster| cluster.missing().is_empty()).await;
     assert!(watching.cluster.problems().is_empty(), "{:?}", watching.cluster.problems());
     server.err(|_| None);
-    watching.until("class", SOON * 6, |cluster| cluster.objects().ingress_classes.len() == 1).await;
+    watching.until("class", LONG, |cluster| cluster.objects().ingress_classes.len() == 1).await;
 
     // Where any class may be ours there is no doing without.
     server.err(forbidden);
