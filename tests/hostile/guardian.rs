@@ -6,6 +6,7 @@ use std::process::Command;
 
 use serde::Deserialize;
 
+use crate::support::{Backend, Client};
 use crate::watched::{Fate, Watched};
 
 /// Of the bodies that are sent.
@@ -127,4 +128,13 @@ fn what_it_calls_dangerous_is_refused_or_made_harmless() {
             _ => {}
         }
     }
+}
+
+#[test]
+#[should_panic(expected = "Ambiguous")]
+fn every_backend_shows_the_guard_what_reached_it() {
+    let backend = Backend::answering("ok");
+    let mut client = Client::connect(backend.address);
+    client.send("GET / HTTP/1.1\r\nHost: a\r\nContent_Length: 5\r\n\r\n");
+    client.response();
 }

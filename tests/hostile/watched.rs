@@ -6,10 +6,8 @@ use std::io::{self, Read};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
-use http_desync_guardian::RequestSafetyTier;
-use http_desync_guardian::request_analyzer::HttpRequestData;
-
 use crate::support::client::closed;
+use crate::support::guardian::judge;
 use crate::support::wait::{PATIENCE, until};
 use crate::support::{Backend, Client, Headgate, Seen, get};
 
@@ -148,18 +146,7 @@ pub(crate) fn wrong(seen: &Seen) -> Option<String> {
     if let Some((name, _)) = fields.iter().find(|(name, _)| NEVER.contains(&name.to_ascii_lowercase().as_str())) {
         return Some(format!("{name} is not to be forwarded"));
     }
-    judged(seen)
-}
-
-/// What another library says of it: the guard that load balancers of a large provider have.
-fn judged(seen: &Seen) -> Option<String> {
-    // It calls a body of these ambiguous, whatever its framing.
-    let framed = ["content-length", "transfer-encoding"].iter().any(|name| !seen.all(name).is_empty());
-    if framed && matches!(seen.method(), "GET" | "HEAD") {
-        return None;
-    }
-    let verdict = HttpRequestData::analyze_raw_request(&seen.raw);
-    (verdict.tier != RequestSafetyTier::Compliant).then(|| format!("{:?}: {:?}", verdict.tier, verdict.message))
+    judge(seen)
 }
 
 /// A name as programs know it that speak CGI (RFC 3875 §4.1.18): whatever is no letter or digit is one character.

@@ -9,6 +9,7 @@ use rustls::{ServerConnection, StreamOwned};
 use socket2::SockRef;
 
 use super::exchange::{Connection, Exchange, Then, serve};
+use super::guardian::judge;
 use super::{TestCertificate, ports, response, wait};
 
 type Script = dyn Fn(&mut Exchange<'_>) -> io::Result<Then> + Send + Sync;
@@ -174,6 +175,12 @@ impl Backend {
 impl Drop for Backend {
     fn drop(&mut self) {
         self.stop();
+        if !std::thread::panicking() {
+            // Whatever a test is about: nothing is forwarded that another server may read in another way.
+            let seen = self.seen();
+            let wrong: Vec<_> = seen.iter().filter_map(|seen| Some((judge(seen)?, &seen.head))).collect();
+            assert!(wrong.is_empty(), "{wrong:#?}");
+        }
     }
 }
 

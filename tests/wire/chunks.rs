@@ -135,7 +135,7 @@ fn a_body_that_nobody_reads_is_never_the_next_request() {
     let backend = Backend::answering("ok");
     let proxy = Headgate::before(&backend);
     let mut client = Client::connect(proxy.http);
-    let body = format!("{NEXT}{NEXT}");
+    let body = NEXT.replace("/smuggled", "/body").repeat(2);
     client.send(format!(
         "POST / HTTP/1.1\r\nHost: unknown.example\r\nContent-Length: {}\r\n\r\n{body}{NEXT}",
         body.len()
@@ -143,6 +143,7 @@ fn a_body_that_nobody_reads_is_never_the_next_request() {
     assert_eq!(client.response().status, 404);
     client.stream.shutdown(std::net::Shutdown::Write).unwrap();
     client.rest();
+    assert!(backend.seen().iter().all(|seen| seen.target() == "/smuggled"), "{:?}", backend.seen());
     assert!(backend.seen().len() <= 1, "{:?}", backend.seen());
 }
 

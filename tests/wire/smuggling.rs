@@ -193,24 +193,15 @@ fn bytes_beyond_ascii_in_field_names_are_refused() {
     refused(["Transfer\u{ad}-Encoding: chunked\r\n", "\u{85}X: y\r\n", "\u{a0}X: y\r\n"].map(|line| post(line, "")));
 }
 
-/// Most servers take them (RFC 9112 §2.2 allows it); what goes on has our line ends and our framing.
+/// Many servers take them (RFC 9112 §2.2 allows it).
 #[test]
-fn bare_line_feeds_are_refused_or_rewritten() {
-    let backend = Backend::answering("ok");
-    let proxy = Headgate::before(&backend);
-    for text in [
+fn bare_line_feeds_are_refused() {
+    refused([
         "GET / HTTP/1.1\nHost: a.example\n\n".to_owned(),
         format!("GET / HTTP/1.1\r\n{HOST}X: y\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
         format!("GET / HTTP/1.1\n{HOST}\r\n"),
         format!("GET / HTTP/1.1\r\n{HOST}\n"),
-    ] {
-        let outcome = outcome(&proxy, text.as_bytes());
-        assert!(outcome.as_ref().map_or(true, |status| [200, 400].contains(status)), "{text:?}: {outcome:?}");
-    }
-    for seen in backend.seen() {
-        assert_eq!(seen.head.matches('\n').count(), seen.head.matches("\r\n").count(), "{:?}", seen.head);
-        assert_eq!((seen.target(), seen.body.as_slice()), ("/", &b""[..]));
-    }
+    ]);
 }
 
 #[test]
