@@ -62,7 +62,7 @@ const AT_ONCE: &[Edge] = &[
     edge("--tls-handshake-timeout", "10s", "no hello", client::no_hello),
     edge("--http2-max-concurrent-streams", "100", "as announced, and the 101st", http2::streams),
     edge("--http2-max-header-list-size", "16Ki", "one byte below, at and above", http2::header_list),
-    edge("windows", "64Ki/32Mi", "as announced", http2::windows),
+    edge("windows", "64Ki/16Mi", "as announced", http2::windows),
     edge("--http2-max-resets", "100", "100, 100 more once 30 s are over, then one more", http2::resets),
     edge("--http2-ping-interval", "30s", "the first ping", http2::ping),
     edge("--http2-ping-timeout", "10s", "a ping without an answer", http2::unanswered_ping),

@@ -90,7 +90,7 @@ pub(crate) fn header_list(site: &Site) {
 pub(crate) fn windows(site: &Site) {
     assert_eq!(announced(site, SETTINGS_INITIAL_WINDOW_SIZE), Some(64 << 10));
     let update = frames(site, &[]).until(WINDOW_UPDATE, |frame| frame.stream == 0).unwrap();
-    assert_eq!(u32::from_be_bytes(update.payload.try_into().unwrap()), (32 << 20) - 65_535);
+    assert_eq!(u32::from_be_bytes(update.payload.try_into().unwrap()), (16 << 20) - 65_535);
 }
 
 /// Opens `count` streams, and resets each once its answer has begun.

@@ -10,6 +10,7 @@ mod support;
 mod attacks;
 mod bodies;
 mod cases;
+mod cost;
 mod differential;
 mod faults;
 mod floods;
