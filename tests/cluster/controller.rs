@@ -1,11 +1,12 @@
 //! Headgate in the cluster, as its chart installs it, with a NodePort Service, for the Ingresses of one namespace.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 
+use crate::kubernetes::until;
 use crate::namespace::Namespace;
 use crate::objects::IMAGE;
 use crate::support::client::get;
@@ -39,7 +40,13 @@ impl Controller {
         let port = |at: usize| SocketAddr::new(node, ports[at]["nodePort"].as_u64().unwrap().try_into().unwrap());
         let name = "--selector=app.kubernetes.io/name=headgate";
         let pod = namespace.kubectl(&["get", "pods", name, "--output=jsonpath={.items[0].status.podIP}"]);
-        Controller { http: port(0), https: port(1), admin: (pod.parse::<IpAddr>().unwrap(), 10254).into() }
+        let controller =
+            Controller { http: port(0), https: port(1), admin: (pod.parse::<IpAddr>().unwrap(), 10254).into() };
+        // The node refuses connections until its rules are written, a moment after the pod is ready.
+        for address in [controller.http, controller.https] {
+            until("a way through the node", || TcpStream::connect(address).is_ok().then_some(()));
+        }
+        controller
     }
 
     /// Of its pod.

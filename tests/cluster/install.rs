@@ -1,7 +1,6 @@
 //! The chart in a cluster: installed, upgraded under load, uninstalled.
 
 use std::collections::BTreeSet;
-use std::net::TcpStream;
 
 use serde_json::{Value, json};
 
@@ -11,7 +10,6 @@ use crate::load::Load;
 use crate::namespace::Namespace;
 use crate::objects::{echo, ingress, tls_ingress};
 use crate::serving::{HOST, forgiving, self_signed, shop};
-use crate::support::client::Client;
 use crate::support::objects::tls_secret;
 use crate::support::tls::Tls;
 
@@ -85,9 +83,7 @@ fn by_default_the_whole_cluster_is_served() {
     let nowhere = ingress(&namespace.name, "nowhere.example", "nowhere");
     elsewhere.apply(&[tls_secret("shop", &self_signed()), tls_ingress(&namespace.name, HOST, "shop"), nowhere]);
     let answer = until("an answer", || {
-        // The port of the node leads to it a moment after it is ready.
-        let stream = TcpStream::connect(controller.https).ok()?;
-        let mut safe = Client::over(Tls::to(HOST).handshake(stream).ok()?);
+        let mut safe = Tls::to(HOST).connect(controller.https);
         let answer = safe.get(HOST, "/");
         (answer.status == 200).then(|| answer.json())
     });
