@@ -65,6 +65,7 @@ mod tests {
 
     use super::*;
 
+    /// A piece of work: it keeps the worker busy, as a signature does, and does not wait.
     async fn long() {
         std::thread::sleep(LONG);
     }

@@ -88,6 +88,7 @@ impl Asking {
                 Ok(()) => _ = self.answered.fetch_add(1, Relaxed),
                 Err(why) => failed.push(format!("after {:?}, {}: {why}", self.start.elapsed(), kind(keep))),
             }
+            // It leaves the processors to the cluster.
             std::thread::sleep(PAUSE);
         }
         failed

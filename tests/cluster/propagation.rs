@@ -139,6 +139,7 @@ impl Site {
             written.elapsed()
         }));
         let endpoint_slice = times((1..=changes).map(|number| {
+            // As above.
             std::thread::sleep(QUIET);
             let (to, body) = (&self.backends[number % 2], ["one", "other"][number % 2]);
             self.runtime.block_on(self.turn(to));

@@ -48,9 +48,10 @@ fn parts() -> Parts {
     request.body(()).unwrap().into_parts().0
 }
 
-/// Of an optimised build, on any machine of these years; a debug build takes far longer and shows nothing.
+/// Of an optimised build. The goal is 300 ns, which it does not reach: what it takes is printed. A debug build takes far
+/// longer and shows nothing.
 #[test]
-fn the_head_of_a_browser_is_checked_in_no_time() {
+fn the_head_of_a_browser_is_checked_within_two_microseconds() {
     let mut requests = Requests::new(BOUNDS);
     let bytes = least(|| {
         assert_eq!(requests.pass(black_box(HEAD.as_bytes())), HEAD.len());

@@ -2,8 +2,9 @@
 //! them, and clients that send exactly what a test writes. Nothing here uses the library under test.
 //!
 //! Reading order: `headgate` (the process), `objects` and `folder` (what it serves), `backend` and `exchange` (who
-//! answers), `guardian` (what is said of what they got), `client`, `tls`, `h2_client` (who asks), `frames` (HTTP/2 by hand), `wait` (how a test waits for a fact),
-//! `namespace` (a network of a test's own), `tools` (programs that the tests install).
+//! answers), `guardian` (what is said of what they got), `client`, `tls`, `h2_client` (who asks), `frames` (HTTP/2 by
+//! hand), `wait` (how a test waits for a fact), `namespace` (a network of a test's own), `tools` (programs that the tests
+//! install).
 #![allow(dead_code, unused_imports, reason = "each test binary includes this module and uses its own part of it")]
 #![allow(unreachable_pub, reason = "a module of test binaries has no outside")]
 
