@@ -3,7 +3,8 @@
 //! what they announce; `metered` gives it both directions and ends the connection.
 //!
 //! Each connection has an allowance in bytes, which such frames of the other side use up. Frames of content fill it up, in
-//! either direction, since who takes many of them gives windows back and measures the way with pings; so does time.
+//! either direction, since who takes many of them gives windows back and measures the way with pings; so does time. Some
+//! frames of content bring nothing on either; of those there may be a few in a row.
 
 use super::clock::Millis;
 
@@ -19,9 +20,17 @@ const PER_BYTE: i64 = 8;
 /// Earned in a second, which is 60 pings.
 const PER_SECOND: i64 = 1 << 10;
 
+/// Interim heads in a row: those of a stream that the last head was for. They may tell for long that an answer takes long.
+const HEADS_IN_A_ROW: u32 = 1000;
+
+/// As so many of them counts DATA that is empty and ends no stream: a library may flush a few times, nobody has more use.
+const HEADS_PER_EMPTY: u32 = 20;
+
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const CONTINUATION: u8 = 9;
+
+const END_STREAM: u8 = 1;
 
 /// `PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n`, which no frame is.
 const PREFACE: u32 = 24;
@@ -32,6 +41,10 @@ pub struct Allowance {
     left: i64,
     /// Until when time was counted.
     since: Millis,
+    /// Of heads and empty DATA, those in a row.
+    row: u32,
+    /// The stream of the last head.
+    head_of: u32,
     received: Place,
     sent: Place,
 }
@@ -59,22 +72,31 @@ impl Allowance {
 
     fn new(now: Millis, received: u32, sent: u32) -> Self {
         let place = |payload| Place { payload, ..Place::default() };
-        Allowance { left: ALLOWANCE, since: now, received: place(received), sent: place(sent) }
+        Allowance { left: ALLOWANCE, since: now, row: 0, head_of: 0, received: place(received), sent: place(sent) }
     }
 
     /// These bytes came from the other side. False: it has sent too much that carries nothing.
     pub fn received(&mut self, bytes: &[u8], now: impl FnOnce() -> Millis) -> bool {
-        let mut left = self.left;
-        self.received.pass(bytes, |kind, length| left = (left + earned(kind, length)).min(ALLOWANCE));
-        self.left = left;
-        left >= 0 || self.has_waited(now())
+        let Allowance { left, row, head_of, received, .. } = self;
+        received.pass(bytes, |frame| {
+            *left = (*left + frame.earns()).min(ALLOWANCE);
+            *row = match frame.kind {
+                DATA if frame.is_void() => *row + HEADS_PER_EMPTY,
+                HEADERS if frame.stream == *head_of => *row + 1,
+                DATA | HEADERS => 0,
+                _ => *row,
+            };
+            if frame.kind == HEADERS {
+                *head_of = frame.stream;
+            }
+        });
+        self.row <= HEADS_IN_A_ROW && (self.left >= 0 || self.has_waited(now()))
     }
 
     /// These bytes went to the other side. Only what they carry counts.
     pub fn sent(&mut self, bytes: &[u8]) {
-        let mut left = self.left;
-        self.sent.pass(bytes, |kind, length| left = (left + earned(kind, length).max(0)).min(ALLOWANCE));
-        self.left = left;
+        let Allowance { left, sent, .. } = self;
+        sent.pass(bytes, |frame| *left = (*left + frame.earns().max(0)).min(ALLOWANCE));
     }
 
     /// What time has earned makes up for what is missing.
@@ -86,18 +108,32 @@ impl Allowance {
     }
 }
 
-/// What one frame adds to the allowance, or takes from it. A frame of DATA without data carries nothing.
-fn earned(kind: u8, length: u32) -> i64 {
-    let length = i64::from(length);
-    match kind {
-        DATA if length == 0 => -9,
-        DATA | HEADERS | CONTINUATION => PER_FRAME + length / PER_BYTE,
-        _ => -9 - length,
+/// What stands in front of a payload.
+struct Frame {
+    kind: u8,
+    flags: u8,
+    stream: u32,
+    length: u32,
+}
+
+impl Frame {
+    /// What it adds to the allowance, or takes from it. A frame of DATA without data carries nothing.
+    fn earns(&self) -> i64 {
+        let length = i64::from(self.length);
+        match self.kind {
+            DATA if length == 0 => -9,
+            DATA | HEADERS | CONTINUATION => PER_FRAME + length / PER_BYTE,
+            _ => -9 - length,
+        }
+    }
+
+    fn is_void(&self) -> bool {
+        self.length == 0 && self.flags & END_STREAM == 0
     }
 }
 
 impl Place {
-    fn pass(&mut self, mut bytes: &[u8], mut frame: impl FnMut(u8, u32)) {
+    fn pass(&mut self, mut bytes: &[u8], mut frame: impl FnMut(Frame)) {
         loop {
             let skipped = bytes.len().min(self.payload as usize);
             self.payload -= skipped as u32;
@@ -112,10 +148,10 @@ impl Place {
             if self.begun < self.head.len() {
                 return;
             }
-            let [high, middle, low, kind, ..] = self.head;
+            let [high, middle, low, kind, flags, stream @ ..] = self.head;
             self.begun = 0;
             self.payload = u32::from_be_bytes([0, high, middle, low]);
-            frame(kind, self.payload);
+            frame(Frame { kind, flags, stream: u32::from_be_bytes(stream), length: self.payload });
         }
     }
 }

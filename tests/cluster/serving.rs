@@ -16,7 +16,7 @@ use crate::support::client::get;
 use crate::support::h2_client::H2Client;
 use crate::support::objects::{ingress, policy, rule_to, tls_secret, with_annotation, with_tls};
 use crate::support::tls::{Tls, certificate};
-use crate::support::{Client, TestCertificate};
+use crate::support::{Client, TestCertificate, in_full};
 
 pub(crate) const HOST: &str = "shop.example";
 
@@ -87,12 +87,12 @@ fn a_change_of_the_config_map_counts_without_a_restart() {
 
 /// Pods end in the middle of requests, as those do that leave SIGTERM to its default.
 #[test]
-fn nobody_notices_five_rolling_restarts() {
+fn nobody_notices_rolling_restarts() {
     let namespace = Namespace::new();
     namespace.apply(&[forgiving()]);
     let controller = shop(&namespace, 3, &self_signed());
     let load = Load::start(HOST, Some(controller.http), Some(controller.https));
-    for _ in 0..5 {
+    for _ in 0..if in_full() { 20 } else { 5 } {
         namespace.kubectl(&["rollout", "restart", "deployment", "shop"]);
         namespace.rolled_out("shop");
         load.goes_on();

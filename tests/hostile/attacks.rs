@@ -14,7 +14,7 @@ use crate::support::frames::{END_HEADERS, END_STREAM, Frames, HEADERS, RST_STREA
 use crate::support::objects::{self, Objects};
 use crate::support::tls::Tls;
 use crate::support::wait::until;
-use crate::support::{Backend, Client, Headgate, get};
+use crate::support::{Backend, Client, Headgate, get, in_full};
 
 static ALONE: Mutex<()> = Mutex::new(());
 
@@ -25,7 +25,7 @@ const TURN: Duration = Duration::from_millis(200);
 /// What a backend takes for a request. On a busy machine far from what threads wait for a CPU; where this is all that the
 /// machine does (`make hostile`) nothing, so that it hides nothing.
 fn work() -> Duration {
-    if is_alone() { Duration::ZERO } else { Duration::from_millis(150) }
+    if in_full() { Duration::ZERO } else { Duration::from_millis(150) }
 }
 
 /// What nobody notices: twice of less than that is less than this.
@@ -39,11 +39,7 @@ const TRIES: usize = 3;
 
 /// How much slower the slowest may be.
 fn slower() -> u32 {
-    if is_alone() { 2 } else { 10 }
-}
-
-fn is_alone() -> bool {
-    std::env::var_os("HOSTILE_LONG").is_some()
+    if in_full() { 2 } else { 10 }
 }
 
 /// Attackers at a time.

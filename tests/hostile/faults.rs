@@ -6,6 +6,7 @@ use std::time::Duration;
 use k8s_openapi::jiff::Timestamp;
 use serde_json::json;
 
+use crate::support::headgate::Builder;
 use crate::support::objects::{self, tls_site};
 use crate::support::wait::{stays, until};
 use crate::support::{Backend, Client, Headgate, TestCertificate, get};
@@ -66,7 +67,13 @@ fn libfaketime() -> String {
     files.find(|file| Path::new(file).exists()).expect("libfaketime is missing; tests/tools.sh installs it")
 }
 
-/// The wall clock is the machine's to set: libfaketime gives the process one that a file moves.
+/// The wall clock is the machine's to set: libfaketime gives the process one that this file moves.
+pub(crate) fn with_clock(proxy: Builder, file: &Path) -> Builder {
+    let proxy = proxy.environment("LD_PRELOAD", &libfaketime());
+    let proxy = proxy.environment("FAKETIME_TIMESTAMP_FILE", file.to_str().unwrap());
+    proxy.environment("FAKETIME_NO_CACHE", "1").environment("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+}
+
 #[test]
 fn a_clock_that_jumps_moves_no_timeout() {
     let backend = Backend::answering("ok");
@@ -75,12 +82,7 @@ fn a_clock_that_jumps_moves_no_timeout() {
     let clock = tempfile::NamedTempFile::new().unwrap();
     let set = |jump: &str| std::fs::write(clock.path(), jump).unwrap();
     set("+0");
-    let proxy = Headgate::with(&site)
-        .environment("LD_PRELOAD", &libfaketime())
-        .environment("FAKETIME_TIMESTAMP_FILE", clock.path().to_str().unwrap())
-        .environment("FAKETIME_NO_CACHE", "1")
-        .environment("FAKETIME_DONT_FAKE_MONOTONIC", "1")
-        .start();
+    let proxy = with_clock(Headgate::with(&site), clock.path()).start();
     let ask = |key: &str| {
         let mut client = Client::connect(proxy.http);
         client.send(format!("GET /{key} HTTP/1.1\r\nHost: a.example\r\nX-Key: {key}\r\n\r\n"));

@@ -9,7 +9,7 @@ use crate::support::frames::{
     encode, frame, status,
 };
 use crate::support::wait::{timed, until};
-use crate::support::{Backend, Client, Headgate, get, objects, ports};
+use crate::support::{Backend, Client, Headgate, get, in_full, objects, ports};
 
 const SETTINGS_HEADER_TABLE_SIZE: u16 = 1;
 const SETTINGS_INITIAL_WINDOW_SIZE: u16 = 4;
@@ -95,6 +95,40 @@ fn small_references_to_large_fields_take_little_memory() {
     });
     assert!(grown < 64 << 20, "{} KiB more", grown >> 10);
     assert!(backend.seen().len() <= 20, "what is over the limit went no further");
+}
+
+/// A field of nothing goes into the table once, then one byte asks for it again.
+#[test]
+fn many_empty_fields_behind_shut_windows_take_little_memory_for_a_short_time() {
+    const CLIENTS: usize = 5;
+    let backend = Backend::answering(&"x".repeat(256 << 10));
+    let proxy = Headgate::with(&objects::site("a.example", &[backend.address])).flag("--write-timeout", "3s").start();
+    get(proxy.http, "b.example", "/");
+    let first = |fields: usize| [&encode(&GET)[..], &[0x40, 1, b'a', 0], &vec![0xbe; fields - 1]].concat();
+    let mut over = Frames::connect(proxy.http);
+    over.send(HEADERS, END_STREAM | END_HEADERS, 1, &first(101));
+    assert_eq!(over.status(1), 431);
+    let mut clients = Vec::new();
+    let grown = growth(&proxy, || {
+        clients.extend((0..CLIENTS).map(|_| {
+            let mut frames = Frames::with_settings(proxy.http, &[(SETTINGS_INITIAL_WINDOW_SIZE, 0)]);
+            frames.send(HEADERS, END_STREAM | END_HEADERS, 1, &first(100));
+            let again = [encode(&GET), vec![0xbe; 100]].concat();
+            (1..100).for_each(|number| frames.send(HEADERS, END_STREAM | END_HEADERS, 2 * number + 1, &again));
+            frames
+        }));
+        backend.wait_for(100 * CLIENTS);
+    });
+    // 64 KiB of head and fields, and as much of answer.
+    assert!(grown < 100 * CLIENTS as u64 * (128 << 10), "{} KiB more", grown >> 10);
+    for frames in &mut clients {
+        // The connection's window is not the stream's.
+        frames.send(WINDOW_UPDATE, 0, 0, &1u32.to_be_bytes());
+        for _ in 0..100 {
+            assert!(frames.until(RST_STREAM, |_| true).is_some());
+        }
+    }
+    until("the end of their requests", || (backend.open() == 0).then_some(()));
 }
 
 #[test]
@@ -246,10 +280,11 @@ fn resets_within_answers_give_their_window_back() {
         exchange.reply("200 OK", &body)
     });
     let proxy =
-        Headgate::with(&objects::site("a.example", &[backend.address])).flag("--http2-max-resets", "1000").start();
+        Headgate::with(&objects::site("a.example", &[backend.address])).flag("--http2-max-resets", "20000").start();
     // The window of the connection is the 65,535 bytes that it starts with, and is opened for nothing that is read.
     let mut frames = Frames::connect(proxy.http);
-    for number in 0..500 {
+    let resets = if in_full() { 10_000 } else { 500 };
+    for number in 0..resets {
         let stream = 2 * number + 1;
         frames.get(stream, "a.example", "/part");
         let part = frames.until(DATA, |frame| frame.stream == stream).unwrap();
@@ -267,8 +302,9 @@ fn resets_within_answers_give_their_window_back() {
         }
         frames.send(WINDOW_UPDATE, 0, 0, &taken.to_be_bytes());
     }
-    frames.get(1001, "a.example", "/whole");
-    let whole = frames.until(DATA, |frame| frame.stream == 1001).unwrap();
+    let last = 2 * resets + 1;
+    frames.get(last, "a.example", "/whole");
+    let whole = frames.until(DATA, |frame| frame.stream == last).unwrap();
     assert_eq!(whole.payload, b"whole");
     until("the end of what nobody wants", || (backend.open() <= 1).then_some(()));
 }
@@ -345,10 +381,9 @@ fn an_h2c_backend_that_floods_hurts_its_requests_alone() {
             let mut client = Client::connect(proxy.http);
             client.send("GET / HTTP/1.1\r\nHost: a.example\r\n\r\n");
             let (_, took) = timed(|| get(proxy.http, "fine.example", "/"));
-            // The flood takes a CPU as long as it lasts.
-            assert!(took < Duration::from_secs(5), "flood {number}: others wait {took:?}");
+            assert!(took < Duration::from_secs(1), "flood {number}: others wait {took:?}");
             let answer = client.try_response().map(|response| response.status);
-            assert!(!matches!(answer, Ok(status) if !(502..=504).contains(&status)), "flood {number}: {answer:?}");
+            assert_eq!(answer.ok(), Some(502), "flood {number}");
         });
         assert!(grown < 32 << 20, "flood {number}: {} KiB more", grown >> 10);
         assert_eq!(get(proxy.http, "fine.example", "/").text(), "fine", "flood {number}");

@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use rustix::process::Signal;
 use rustls::{ClientConnection, HandshakeKind, StreamOwned};
 
+use crate::faults::with_clock;
 use crate::support::client::tcp;
 use crate::support::objects::{tls_secret, tls_site};
 use crate::support::tls::{Tls, certificate};
-use crate::support::{Backend, Client, Headgate, TestCertificate, get};
+use crate::support::{Backend, Client, Headgate, TestCertificate, get, in_full};
 
 const HANDSHAKE: u8 = 0x16;
 
@@ -110,7 +111,9 @@ fn odd_server_names_get_the_default_or_an_alert() {
 #[test]
 fn records_that_have_no_place_end_the_connection() {
     let backend = Backend::answering("ok");
-    let proxy = Headgate::before(&backend);
+    let site = tls_site("a.example", &[backend.address], &TestCertificate::for_names(&["a.example"]));
+    // Of some of them more could still come.
+    let proxy = Headgate::with(&site).flag("--tls-handshake-timeout", "1s").start();
     let before = proxy.resident();
     let first = hello(None);
     let odd = [
@@ -132,7 +135,6 @@ fn records_that_have_no_place_end_the_connection() {
         let mut client = Client::connect(proxy.https);
         // It may be over before all was sent.
         let _ = client.stream.write_all(sent);
-        let _ = client.stream.shutdown(std::net::Shutdown::Write);
         client.rest();
         assert_eq!(Tls::to("a.example").connect(proxy.https).get("a.example", "/").status, 200, "after {number}");
     }
@@ -147,12 +149,13 @@ fn new_keys_without_end_hurt_nobody() {
     let mut client = Tls::to("a.example").version(&rustls::version::TLS13).connect(proxy.https);
     assert_eq!(client.get("a.example", "/").status, 200);
     let before = proxy.resident();
-    for _ in 0..5000 {
-        let renewed = client.stream.conn.refresh_traffic_keys().is_ok();
-        if !renewed || client.stream.flush().is_err() {
+    for _ in 0..100 {
+        client.stream.conn.refresh_traffic_keys().unwrap();
+        if client.stream.flush().is_err() {
             break;
         }
     }
+    client.rest();
     assert_eq!(get(proxy.http, "a.example", "/").status, 200);
     let grown = proxy.resident().saturating_sub(before);
     assert!(grown < 16 << 20, "{} KiB more", grown >> 10);
@@ -167,22 +170,45 @@ fn a_ticket_of_another_process_means_a_full_handshake() {
     for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
         // What is to be resumed is known by the name alone.
         let config = Arc::new(Tls::to("a.example").version(version).config());
-        let ask = |proxy: &Headgate| {
-            let name = rustls::pki_types::ServerName::try_from("a.example").unwrap();
-            let connection = ClientConnection::new(config.clone(), name).unwrap();
-            let mut client = Client::over(StreamOwned::new(connection, tcp(proxy.https)));
-            assert_eq!(client.get("a.example", "/").status, 200);
-            client.stream.conn.handshake_kind()
-        };
-        ask(&proxies[0]);
-        assert_eq!(ask(&proxies[0]), Some(HandshakeKind::Resumed));
-        assert_ne!(ask(&proxies[1]), Some(HandshakeKind::Resumed));
+        assert!(!resumes(&proxies[0], &config));
+        assert!(resumes(&proxies[0], &config));
+        assert!(!resumes(&proxies[1], &config));
     }
+}
+
+/// Two clients keep a ticket of the first hour, each for one use.
+#[test]
+fn a_ticket_is_worth_nothing_once_its_key_was_replaced_twice() {
+    let backend = Backend::answering("ok");
+    let site = tls_site("a.example", &[backend.address], &TestCertificate::for_names(&["a.example"]));
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let clock = tempfile::NamedTempFile::new().unwrap();
+        let set = |jump: &str| std::fs::write(clock.path(), jump).unwrap();
+        set("+0");
+        let proxy = with_clock(Headgate::with(&site), clock.path()).start();
+        let clients = [(); 3].map(|()| Arc::new(Tls::to("a.example").version(version).config()));
+        let ask = |client: usize| resumes(&proxy, &clients[client]);
+        assert_eq!([0, 1, 2, 0].map(ask), [false, false, false, true]);
+        set("+7h");
+        assert!(ask(1), "the key before");
+        set("+14h");
+        assert!(!ask(2), "the key before that");
+        assert!(ask(2));
+    }
+}
+
+/// Asks, and says whether a session of before went on.
+fn resumes(proxy: &Headgate, config: &Arc<rustls::ClientConfig>) -> bool {
+    let name = rustls::pki_types::ServerName::try_from("a.example").unwrap();
+    let connection = ClientConnection::new(config.clone(), name).unwrap();
+    let mut client = Client::over(StreamOwned::new(connection, tcp(proxy.https)));
+    assert_eq!(client.get("a.example", "/").status, 200);
+    client.stream.conn.handshake_kind() == Some(HandshakeKind::Resumed)
 }
 
 #[test]
 fn changes_of_a_certificate_fail_no_handshake() {
-    const CHANGES: usize = 200;
+    let changes = if in_full() { 1000 } else { 200 };
     let backend = Backend::answering("ok");
     let certificates = [TestCertificate::for_names(&["a.example"]), TestCertificate::for_names(&["a.example"])];
     let sites = certificates.each_ref().map(|certificate| tls_site("a.example", &[backend.address], certificate));
@@ -200,7 +226,7 @@ fn changes_of_a_certificate_fail_no_handshake() {
                 }
             });
         }
-        for change in 1..=CHANGES {
+        for change in 1..=changes {
             proxy.change(&sites[change % 2]);
         }
         over.store(true, SeqCst);

@@ -15,6 +15,9 @@ pub const GOAWAY: u8 = 7;
 pub const WINDOW_UPDATE: u8 = 8;
 pub const CONTINUATION: u8 = 9;
 
+pub const PROTOCOL_ERROR: u32 = 1;
+pub const ENHANCE_YOUR_CALM: u32 = 11;
+
 pub const ACK: u8 = 1;
 pub const END_STREAM: u8 = 1;
 pub const END_HEADERS: u8 = 4;
@@ -116,6 +119,22 @@ impl Frames {
     #[track_caller]
     pub fn goaway_code(&mut self) -> Option<u32> {
         self.until(GOAWAY, |_| true).map(|frame| code(&frame.payload[4..]))
+    }
+
+    /// How the connection ends: the last stream that its GOAWAY takes, and the error code. Zeros: it just closes. `None`: it
+    /// goes on.
+    #[track_caller]
+    pub fn ending(&mut self) -> Option<(u32, u32)> {
+        let _ = self.try_send(PING, 0, 0, b"go on?..");
+        let mut ending = (0, 0);
+        while let Some(next) = self.next() {
+            match next.kind {
+                GOAWAY => ending = (code(&next.payload), code(&next.payload[4..])),
+                PING if next.flags & ACK != 0 && next.payload == b"go on?.." => return None,
+                _ => {}
+            }
+        }
+        Some(ending)
     }
 
     /// The error code with which this stream is reset; `None` if the connection closed instead.

@@ -35,3 +35,8 @@ pub use exchange::{Exchange, Then};
 pub use headgate::Headgate;
 pub use objects::{Objects, site};
 pub use response::Response;
+
+/// `make hostile` runs tests in their full forms, one at a time.
+pub fn in_full() -> bool {
+    std::env::var_os("HOSTILE_LONG").is_some()
+}

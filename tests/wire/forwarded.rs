@@ -177,6 +177,22 @@ fn without_the_flag_a_proxy_header_is_no_http() {
     assert!(backend.seen().is_empty());
 }
 
+#[test]
+fn connections_count_for_the_address_that_a_proxy_header_names() {
+    let (proxy, _backend) = trusting(&[("--use-proxy-protocol", "true"), ("--max-connections-per-address", "2")]);
+    let connect = |source: &str, lines: &str| {
+        let mut client = Client::connect_from(IpAddr::V4(TRUSTED), proxy.http);
+        let header = format!("PROXY TCP4 {source} 10.0.0.1 56324 443\r\n");
+        client.send(format!("{header}GET / HTTP/1.1\r\nHost: a.example\r\n{lines}\r\n"));
+        client.try_response().ok().map(|_| client)
+    };
+    let held = [connect("9.9.9.9", ""), connect("9.9.9.9", "")];
+    assert!(held.iter().all(Option::is_some));
+    assert!(connect("9.9.9.9", "X-Forwarded-For: 8.8.8.8\r\n").is_none(), "what a client says moves nothing");
+    assert!(connect("8.8.8.8", "").is_some(), "another client of the same peer");
+    assert_eq!(proxy.counted("proxy_connections_refused_total", &[("reason", "address")], 1.0), 1.0);
+}
+
 fn version_2(version_command: u8, family: u8, addresses: &[u8]) -> Vec<u8> {
     let length = (addresses.len() as u16).to_be_bytes();
     [b"\r\n\r\n\0\r\nQUIT\n", &[version_command, family][..], &length, addresses].concat()

@@ -6,8 +6,8 @@ use std::time::Duration;
 use http::Request;
 
 use crate::support::frames::{
-    ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, Frames, GOAWAY, HEADERS, PING, PRIORITY, RST_STREAM, SETTINGS,
-    WINDOW_UPDATE, encode, frame,
+    ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, Frames, GOAWAY, HEADERS, PING, PRIORITY,
+    PROTOCOL_ERROR, RST_STREAM, SETTINGS, WINDOW_UPDATE, encode, frame,
 };
 use crate::support::h2_client::{H2Client, finish, soon};
 use crate::support::wait::{timed, until};
@@ -22,7 +22,7 @@ fn limited(backend: &Backend, flags: &[(&str, &str)]) -> Headgate {
     flags.iter().fold(builder, |builder, (flag, value)| builder.flag(flag, value)).start()
 }
 
-/// Sends until the peer ends the connection; fails if it takes more than this many frames.
+/// Sends until the peer ends the connection; fails if it takes more than this many times.
 #[track_caller]
 fn cut_within(frames: &mut Frames, limit: usize, mut send: impl FnMut(&mut Frames, usize) -> std::io::Result<()>) {
     for number in 0..limit {
@@ -184,13 +184,14 @@ fn rapid_resets_reach_the_backend_in_small_number() {
     let mut frames = Frames::connect(proxy.http);
     let fields = [(":method", "GET"), (":scheme", "http"), (":authority", "a.example"), (":path", "/")];
     let block = encode(&fields);
-    cut_within(&mut frames, 5000, |frames, number| {
-        let stream = 2 * number as u32 + 1;
-        frames.try_send(HEADERS, END_STREAM | END_HEADERS, stream, &block)?;
-        frames.try_send(RST_STREAM, 0, stream, &8u32.to_be_bytes())
+    let cut = (0..5000).any(|number| {
+        let stream = 2 * number + 1;
+        let opened = frames.try_send(HEADERS, END_STREAM | END_HEADERS, stream, &block);
+        opened.and_then(|()| frames.try_send(RST_STREAM, 0, stream, &8u32.to_be_bytes())).is_err()
     });
-    assert!(backend.seen().len() <= 200, "{}", backend.seen().len());
-    assert!(backend.accepted() <= 200);
+    assert!(cut || frames.ending().is_some(), "not cut");
+    assert!(backend.seen().len() <= 200, "{} requests", backend.seen().len());
+    assert!(backend.accepted() <= 50, "{} connections", backend.accepted());
 }
 
 #[test]
@@ -198,18 +199,24 @@ fn streams_that_make_us_reset_them_are_counted() {
     let backend = Backend::scripted(|exchange| exchange.until_abandoned());
     let proxy = Headgate::before(&backend);
     let block = encode(&[(":method", "GET"), (":scheme", "http"), (":authority", "a.example"), (":path", "/")]);
-    for provoke in [
-        (WINDOW_UPDATE, 0u32.to_be_bytes().to_vec()),
-        (WINDOW_UPDATE, 0x7fff_ffffu32.to_be_bytes().to_vec()),
-        (PRIORITY, vec![0, 0, 0, 0]),
-    ] {
+    let provoke = |times: u32, kind: u8, payload: fn(u32) -> Vec<u8>| {
         let mut frames = Frames::connect(proxy.http);
-        cut_within(&mut frames, 3000, |frames, number| {
-            let stream = 2 * number as u32 + 1;
-            frames.try_send(HEADERS, END_STREAM | END_HEADERS, stream, &block)?;
-            frames.try_send(provoke.0, 0, stream, &provoke.1)
-        });
+        for stream in (0..times).map(|number| 2 * number + 1) {
+            let opened = frame(HEADERS, END_STREAM | END_HEADERS, stream, &block);
+            frames.client.send([opened, frame(kind, 0, stream, &payload(stream))].concat());
+        }
+        frames.ending()
+    };
+    let overflow: fn(u32) -> Vec<u8> = |_| 0x7fff_ffffu32.to_be_bytes().to_vec();
+    let itself: fn(u32) -> Vec<u8> = |stream| [&stream.to_be_bytes()[..], &[16]].concat();
+    for (kind, payload) in [(WINDOW_UPDATE, overflow), (PRIORITY, itself)] {
+        assert_eq!(provoke(100, kind, payload), None, "a hundred are fine");
+        let (last, code) = provoke(101, kind, payload).expect("one more ends it");
+        assert!((199..=201).contains(&last) && code == ENHANCE_YOUR_CALM, "{kind}: {last} {code}");
     }
+    // The library takes these for errors of the connection.
+    assert_eq!(provoke(1, WINDOW_UPDATE, |_| vec![0; 4]), Some((1, PROTOCOL_ERROR)));
+    assert_eq!(provoke(1, PRIORITY, |_| vec![0; 4]), Some((1, PROTOCOL_ERROR)));
     assert_eq!(get(proxy.http, "b.example", "/").status, 404);
 }
 
@@ -217,16 +224,25 @@ fn streams_that_make_us_reset_them_are_counted() {
 fn floods_end_the_connection() {
     let backend = Backend::scripted(|exchange| exchange.until_abandoned());
     let proxy = Headgate::before(&backend);
-    let open = |frames: &mut Frames| {
-        let fields = [(":method", "POST"), (":scheme", "http"), (":authority", "a.example"), (":path", "/")];
-        frames.send(HEADERS, END_HEADERS, 1, &encode(&fields));
-    };
     let mut continuation = Frames::connect(proxy.http);
-    continuation.send(HEADERS, 0, 1, &encode(&[(":method", "GET")]));
-    cut_within(&mut continuation, 1000, |frames, _| frames.try_send(CONTINUATION, 0, 1, &encode(&[("x", "y")])));
-    let mut empty = Frames::connect(proxy.http);
-    open(&mut empty);
-    cut_within(&mut empty, 20_000, |frames, _| frames.try_send(DATA, 0, 1, &[]));
+    continuation.client.send(
+        [
+            frame(HEADERS, 0, 1, &encode(&[(":method", "GET")])),
+            frame(CONTINUATION, 0, 1, &encode(&[("x", "y")])).repeat(20),
+        ]
+        .concat(),
+    );
+    assert_eq!(continuation.ending(), Some((0, ENHANCE_YOUR_CALM)));
+    let empty = |count: usize| {
+        let mut frames = Frames::connect(proxy.http);
+        let fields = [(":method", "POST"), (":scheme", "http"), (":authority", "a.example"), (":path", "/")];
+        frames
+            .client
+            .send([frame(HEADERS, END_HEADERS, 1, &encode(&fields)), frame(DATA, 0, 1, &[]).repeat(count)].concat());
+        frames.ending()
+    };
+    assert_eq!(empty(50), None);
+    assert_eq!(empty(51), Some((0, 0)), "cut without a word");
     assert_eq!(get(proxy.http, "b.example", "/").status, 404);
 }
 

@@ -307,14 +307,22 @@ fn tunnels_live_until_the_deadline_and_not_longer() {
         exchange.until_abandoned()
     });
     let mut proxy = with_grace(&backend, "0s", "2s");
-    let mut client = Client::connect(proxy.http);
-    client.send("GET / HTTP/1.1\r\nHost: a.example\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n");
-    assert_eq!(client.response().status, 101);
+    let open = |_| {
+        let mut client = Client::connect(proxy.http);
+        client.send("GET / HTTP/1.1\r\nHost: a.example\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n");
+        assert_eq!(client.response().status, 101);
+        client
+    };
+    let clients: Vec<_> = (0..100).map(open).collect();
     proxy.signal(Signal::TERM);
-    let ((), took) = timed(|| client.expect_close());
-    assert!(took > Duration::from_millis(1800) && took < Duration::from_secs(5), "{took:?}");
+    let start = Instant::now();
+    for mut client in clients {
+        client.expect_close();
+        let took = start.elapsed();
+        assert!(took > Duration::from_millis(1800) && took < Duration::from_secs(5), "{took:?}");
+    }
     assert_eq!(proxy.exit_status().code(), Some(0));
-    assert_eq!(cut(&proxy), [(101, "SD".to_owned())]);
+    assert_eq!(cut(&proxy), vec![(101, "SD".to_owned()); 100]);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use crate::support::frames::{Frames, RST_STREAM};
 use crate::support::wait::until;
-use crate::support::{Backend, Client, Headgate, Response, Then, get, objects};
+use crate::support::{Backend, Client, Headgate, Response, Then, get, in_full, objects};
 
 /// A proxy with this flag and its backend.
 fn limited(flag: &str, value: &str) -> (Headgate, Backend) {
@@ -202,7 +202,7 @@ fn the_admin_port_does_not_count_against_connections() {
 fn connections_that_are_reset_at_once_hurt_nobody() {
     let backend = Backend::answering("ok");
     let proxy = Headgate::before(&backend);
-    for _ in 0..2000 {
+    for _ in 0..if in_full() { 50_000 } else { 2000 } {
         Client::connect(proxy.http).reset();
         Client::connect(proxy.https).reset();
     }

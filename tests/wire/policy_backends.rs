@@ -161,9 +161,10 @@ fn endpoints_that_are_full_answer_503_at_once_and_the_next_one_is_asked_first() 
     let second = hold(&proxy);
     let held = || backends.iter().filter(|b| b.seen().iter().any(|seen| seen.target() == "/hold")).count();
     until("the second", || (held() == 2).then_some(()));
-    let (refused, took) = timed(|| get(proxy.http, HOST, "/full"));
-    assert_eq!(refused.status, 503);
-    assert!(took < Duration::from_millis(500), "after {took:?}");
+    // The machine may be busy, but not each time.
+    let refusals = (0..50).map(|_| timed(|| assert_eq!(get(proxy.http, HOST, "/full").status, 503)).1);
+    let soonest = refusals.min().unwrap();
+    assert!(soonest < Duration::from_millis(5), "after {soonest:?}");
     let line = proxy.log_of("/full");
     assert_eq!((&line["flag"], &line["endpoint"]), (&json!("UO"), &json!("")));
     drop(first);

@@ -110,3 +110,40 @@ fn time_fills_up_the_allowance() {
     assert!(allowance.received(&frame(PING, 8).repeat(7711), || 1 << 60));
     assert_eq!(allowance.left, ALLOWANCE, "no more than it holds");
 }
+
+#[test]
+fn a_thousand_interim_heads_may_come_in_a_row() {
+    let head = |stream: u8| {
+        let mut head = frame(HEADERS, 20);
+        head[8] = stream;
+        head
+    };
+    let mut allowance = client();
+    for stream in [1, 3] {
+        assert!(allowance.received(&head(stream).repeat(1001), never), "the first is none");
+    }
+    // What stands between them is no reason.
+    assert!(allowance.received(&[frame(PING, 8), frame(CONTINUATION, 20)].concat(), never));
+    assert!(!allowance.received(&head(3), never));
+    let mut allowance = client();
+    for stream in [1, 3].repeat(2000) {
+        assert!(allowance.received(&head(stream), never), "heads of many streams");
+    }
+}
+
+#[test]
+fn empty_data_may_come_a_few_times_in_a_row_unless_it_ends_a_stream() {
+    let empty = frame(DATA, 0);
+    let mut allowance = client();
+    for _ in 0..10 {
+        assert!(allowance.received(&empty.repeat(50), never));
+        assert!(allowance.received(&frame(DATA, 1), never));
+    }
+    let mut end = empty.clone();
+    end[4] = END_STREAM;
+    assert!(allowance.received(&end.repeat(1000), never));
+    assert!(allowance.received(&empty.repeat(50), never));
+    // What stands between them is no reason.
+    assert!(allowance.received(&frame(PING, 8), never));
+    assert!(!allowance.received(&empty, never));
+}
