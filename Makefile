@@ -4,14 +4,14 @@ DEMO := target/demo/headgate
 
 SECONDS_EACH ?= 300
 
-.PHONY: help build test e2e hostile fuzz figures lint fmt golden crds manifests image kind-up kind-load deploy undeploy run soak bench
+.PHONY: help build test e2e hostile fuzz figures lint fmt golden crds manifests image kind-up kind-load deploy undeploy run soak bench bench-quick
 
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 IMAGE := headgate:$(VERSION)
 KIND := deploy/kind/headgate.yaml
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## Build the release binary, target/release/headgate
 	cargo build --release --locked
@@ -80,5 +80,10 @@ undeploy: ## Remove it, with all ProxyPolicies
 soak: ## Millions of requests while everything changes (optimised build, minutes)
 	cargo test --release --locked --test soak -- --nocapture
 
-bench: build ## CPU per request against nginx, in one run (needs nginx and wrk)
-	bench/compare.py
+bench: build ## CPU, rates, latency and memory against other proxies, in one run; fills bench/RESULTS.md (an idle machine, hours)
+	bench/tools.sh
+	bench/run.py --fill
+
+bench-quick: build ## The same with few columns and rounds (under 3 minutes once all is built)
+	bench/tools.sh
+	bench/run.py --quick

@@ -1,0 +1,124 @@
+"""The proxies that are compared: how each is started from its template in `config/`, and what it cannot do.
+
+The first one, nginx, is what all others are divided by. Words like @port@ are filled in; what stands between @each@ and
+@end@ is repeated for every host.
+"""
+
+import base64
+import os
+import pathlib
+import re
+import subprocess
+from dataclasses import dataclass, field
+
+from processes import Failed, Process
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parent
+TARGET = ROOT / "target/bench"
+FLOOR = TARGET / "cargo/release"
+PORTS = {"backend": 18100, "backend_h2c": 18101, "echo": 18102}
+
+
+@dataclass
+class Peer:
+    """A proxy: its command and its files, both with words to fill in."""
+
+    name: str
+    command: list
+    configs: list
+    env: dict = field(default_factory=dict)
+    lacks: dict = field(default_factory=dict)
+    """Columns it has no figure in, and why."""
+    max_hosts: int = 100_000
+    port: int = 0
+    process: Process = None
+
+    @property
+    def tls_port(self):
+        return self.port + 1
+
+    def start(self, scene):
+        words = scene.words() | {"port": self.port, "tls_port": self.tls_port, "admin_port": self.port + 2}
+        for config in self.configs:
+            text = (HERE / "config" / config).read_text(encoding="utf-8")
+            (scene.folder / config).write_text(filled(text, words, scene.hosts), encoding="utf-8")
+        command = [filled(word, words, 0) for word in self.command]
+        env = {name: filled(value, words, 0) for name, value in self.env.items()}
+        self.process = Process(self.name, command, scene.folder, env)
+        self.process.wait_for(self.port, 300)
+        self.process.wait_for(self.tls_port, 30)
+
+
+@dataclass
+class Scene:
+    """What all peers have in common while they are compared."""
+
+    folder: pathlib.Path
+    hosts: int
+    workers: int
+    binary: pathlib.Path
+
+    def words(self):
+        pem = {name: (self.folder / f"{name}.pem").read_bytes() for name in ("certificate", "key")}
+        encoded = {name: base64.b64encode(text).decode() for name, text in pem.items()}
+        return PORTS | encoded | {"folder": self.folder, "workers": self.workers, "headgate": self.binary, "floor": FLOOR}
+
+    def host(self):
+        return f"host-{self.hosts // 2}.example"
+
+
+def filled(text, words, hosts):
+    for name, value in words.items():
+        text = text.replace(f"@{name}@", str(value))
+    return re.sub(
+        r"@each@\n(.*?)@end@\n?",
+        lambda each: "".join(each[1].replace("@n@", str(n)) for n in range(hosts)),
+        text,
+        flags=re.DOTALL,
+    )
+
+
+def all_peers():
+    peers = [
+        Peer("nginx", ["nginx", "-p", "@folder@", "-e", "stderr", "-c", "@folder@/nginx.conf"], ["nginx.conf"]),
+        Peer(
+            "headgate",
+            ["@headgate@", "serve", "--dir", "@folder@/headgate.yaml", "--bind-address", "127.0.0.1",
+             "--http-port", "@port@", "--https-port", "@tls_port@", "--healthz-port", "@admin_port@",
+             "--workers", "@workers@", "--access-log", "@folder@/logs/headgate.log", "--log-level", "warn",
+             "--ssl-redirect=false", "--hsts=false", "--backend-idle-timeout", "600s", "--shutdown-grace-period", "0s",
+             "--drain-timeout", "1s"],
+            ["headgate.yaml"],
+        ),
+    ]
+    for number, peer in enumerate(peers):
+        peer.port = 18110 + 10 * number
+    return peers
+
+
+def prepare(folder):
+    """What peers and backend read: a certificate of ECDSA P-256, and files to answer with."""
+    for name in ("logs", "files"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    for name, size in {"10k": 10 << 10, "1m": 1 << 20}.items():
+        (folder / "files" / name).write_bytes(os.urandom(size))
+    made = subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30",
+         "-subj", "/CN=bench", "-addext", "subjectAltName=DNS:*.example", "-keyout", folder / "key.pem",
+         "-out", folder / "certificate.pem"],
+        capture_output=True, text=True, check=False,
+    )
+    if made.returncode:
+        raise Failed(f"no certificate: {made.stderr}")
+
+
+def backends(folder):
+    """The backends of all peers, started."""
+    text = (HERE / "config/backend.conf").read_text(encoding="utf-8")
+    (folder / "backend.conf").write_text(filled(text, PORTS | {"folder": folder}, 0), encoding="utf-8")
+    app = Process("backend", ["nginx", "-p", folder, "-e", "stderr", "-c", folder / "backend.conf"], folder)
+    echo = Process("echo", [FLOOR / "echo", f"127.0.0.1:{PORTS['echo']}"], folder)
+    for process, port in ((app, "backend"), (app, "backend_h2c"), (echo, "echo")):
+        process.wait_for(PORTS[port], 20)
+    return [app, echo]
