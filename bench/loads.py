@@ -1,6 +1,7 @@
 """Puts a load on a peer, and judges what came back: an answer that is not the expected one ends the run."""
 
 import json
+import os
 import re
 import subprocess
 from collections import Counter
@@ -12,11 +13,16 @@ H2_CONNECTIONS = 8
 
 
 def load(peer, column, scene, seconds, rate=None):
-    """What the client reports, with `cpu` of the peer in microseconds per request, and the requests per second."""
+    """What the client reports, with `cpu` of the peer in microseconds per request, and the requests per second.
+
+    Logs are emptied: those of a whole run would fill the disk.
+    """
     report = (h2load if column.h2 else own)(peer, column, scene, seconds, rate)
     report["cpu"] = report["cpu"] / report["requests"] * 1e6
     report["rate"] = report["requests"] / report["seconds"]
     judge(peer, column, report)
+    for log in peer.process.output.parent.glob(f"{peer.name}.*"):
+        os.truncate(log, 0)
     return report
 
 

@@ -17,6 +17,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent
 TARGET = ROOT / "target/bench"
 FLOOR = TARGET / "cargo/release"
+PYTHON = TARGET / "python"
 PORTS = {"backend": 18100, "backend_h2c": 18101, "echo": 18102}
 
 
@@ -31,6 +32,7 @@ class Peer:
     lacks: dict = field(default_factory=dict)
     """Columns it has no figure in, and why."""
     max_hosts: int = 100_000
+    """Caddy and Traefik try one host after the other, which takes for ever with more."""
     port: int = 0
     process: Process = None
 
@@ -46,8 +48,8 @@ class Peer:
         command = [filled(word, words, 0) for word in self.command]
         env = {name: filled(value, words, 0) for name, value in self.env.items()}
         self.process = Process(self.name, command, scene.folder, env)
-        self.process.wait_for(self.port, 300)
-        self.process.wait_for(self.tls_port, 30)
+        self.process.wait_for(self.port, scene.host())
+        self.process.wait_for(self.tls_port)
 
 
 @dataclass
@@ -62,7 +64,8 @@ class Scene:
     def words(self):
         pem = {name: (self.folder / f"{name}.pem").read_bytes() for name in ("certificate", "key")}
         encoded = {name: base64.b64encode(text).decode() for name, text in pem.items()}
-        return PORTS | encoded | {"folder": self.folder, "workers": self.workers, "headgate": self.binary, "floor": FLOOR}
+        tools = {"headgate": self.binary, "floor": FLOOR, "python": PYTHON}
+        return PORTS | encoded | tools | {"folder": self.folder, "workers": self.workers}
 
     def host(self):
         return f"host-{self.hosts // 2}.example"
@@ -86,10 +89,34 @@ def all_peers():
             "headgate",
             ["@headgate@", "serve", "--dir", "@folder@/headgate.yaml", "--bind-address", "127.0.0.1",
              "--http-port", "@port@", "--https-port", "@tls_port@", "--healthz-port", "@admin_port@",
-             "--workers", "@workers@", "--access-log", "@folder@/logs/headgate.log", "--log-level", "warn",
+             "--workers", "@workers@", "--access-log", "@folder@/logs/headgate.log", "--log-level", "error",
              "--ssl-redirect=false", "--hsts=false", "--backend-idle-timeout", "600s", "--shutdown-grace-period", "0s",
              "--drain-timeout", "1s"],
             ["headgate.yaml"],
+        ),
+        Peer("haproxy", ["haproxy", "-db", "-f", "@folder@/haproxy.cfg"], ["haproxy.cfg", "haproxy.map"]),
+        Peer(
+            "envoy",
+            ["@python@/bin/envoy", "-c", "@folder@/envoy.yaml", "--concurrency", "@workers@", "--disable-hot-restart",
+             "--file-flush-interval-msec", "1000", "--log-level", "error"],
+            ["envoy.yaml"],
+        ),
+        Peer(
+            "caddy", ["@python@/bin/caddy", "run", "--config", "@folder@/Caddyfile"], ["Caddyfile"], {"GOMAXPROCS": "@workers@"},
+            {"refused": "no rate limits without plugins"}, 1000,
+        ),
+        Peer(
+            "traefik", ["@python@/bin/traefik", "--configFile=@folder@/traefik.yaml"], ["traefik.yaml", "traefik-hosts.yaml"],
+            {"GOMAXPROCS": "@workers@"}, max_hosts=1000,
+        ),
+        Peer(
+            "floor",
+            ["@floor@/floor", "--plain", "127.0.0.1:@port@", "--tls", "127.0.0.1:@tls_port@", "--workers", "@workers@",
+             "--backend", "127.0.0.1:@backend@", "--upload", "127.0.0.1:@echo@",
+             "--certificate", "@folder@/certificate.pem", "--key", "@folder@/key.pem"],
+            [],
+            lacks=dict.fromkeys(["websocket", "h2c", "refused"], "it only forwards"),
+            max_hosts=1000,
         ),
     ]
     for number, peer in enumerate(peers):
@@ -111,6 +138,8 @@ def prepare(folder):
     )
     if made.returncode:
         raise Failed(f"no certificate: {made.stderr}")
+    pem = [(folder / name).read_text(encoding="utf-8") for name in ("certificate.pem", "key.pem")]
+    (folder / "haproxy.pem").write_text("".join(pem), encoding="utf-8")
 
 
 def backends(folder):
@@ -120,5 +149,5 @@ def backends(folder):
     app = Process("backend", ["nginx", "-p", folder, "-e", "stderr", "-c", folder / "backend.conf"], folder)
     echo = Process("echo", [FLOOR / "echo", f"127.0.0.1:{PORTS['echo']}"], folder)
     for process, port in ((app, "backend"), (app, "backend_h2c"), (echo, "echo")):
-        process.wait_for(PORTS[port], 20)
+        process.wait_for(PORTS[port], seconds=20)
     return [app, echo]

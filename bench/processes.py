@@ -20,21 +20,17 @@ class Process:
     def __init__(self, name, command, folder, env=None):
         self.name = name
         self.output = folder / f"logs/{name}.out"
-        with open(self.output, "w", encoding="utf-8") as output:
+        with open(self.output, "ab") as output:
             self.child = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env={**os.environ, **(env or {})})
 
-    def wait_for(self, port, seconds):
-        """Until the port is open."""
+    def wait_for(self, port, host=None, seconds=300):
+        """Until the port is open, or until a small request for a host is answered with 200."""
         deadline = time.monotonic() + seconds
-        while True:
+        while not answers(port, host):
             if self.child.poll() is not None:
                 raise Failed(f"{self.name} ended with {self.child.returncode}:\n{self.said()}")
-            try:
-                socket.create_connection(("127.0.0.1", port), timeout=1).close()
-                return
-            except OSError:
-                if time.monotonic() > deadline:
-                    raise Failed(f"{self.name} does not listen on {port} after {seconds} s:\n{self.said()}") from None
+            if time.monotonic() > deadline:
+                raise Failed(f"{self.name} does not answer on {port} after {seconds} s:\n{self.said()}")
             time.sleep(0.05)
 
     def said(self):
@@ -76,3 +72,14 @@ class Process:
                 elif name == "Rss":
                     rss += int(rest.split()[0]) * 1024
         return {"pss": pss, "rss": rss}
+
+
+def answers(port, host):
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=5) as stream:
+            if host is None:
+                return True
+            stream.sendall(f"GET /small HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+            return stream.recv(64).startswith(b"HTTP/1.1 200 ")
+    except OSError:
+        return False
