@@ -160,9 +160,11 @@ impl Then {
 }
 
 /// A well-formed head in place of one that begins `refused` and cannot go on, so that the refusal is an answer in its
-/// turn. It keeps the request line if that is clean; else nothing of it, which the log shows as method `-` and no path.
-pub fn stand_in(refused: &[u8]) -> String {
-    let line = head::clean_request_line(refused).unwrap_or("- - HTTP/1.1");
+/// turn. It keeps the request line if that is clean and leaves the head within its bound; else nothing of it, which the
+/// log shows as method `-` and no path.
+pub fn stand_in(refused: &[u8], bounds: Bounds) -> String {
+    let within = &refused[..refused.len().min(bounds.size.saturating_sub(2))];
+    let line = head::clean_request_line(within).unwrap_or("- - HTTP/1.1");
     let mut head = String::with_capacity(line.len() + 4);
     write!(head, "{line}\r\n\r\n").expect("writing to a String never fails");
     head

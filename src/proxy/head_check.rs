@@ -81,7 +81,7 @@ pub fn check(parts: &Parts, tls: bool, max_fields: usize) -> Result<Checked, Pro
         Some(Connect::Tunnel) => (tunnelled_host(parts, tls)?, Some("/".into())),
         _ => (named_host(parts, tls)?, check_target(parts)?),
     };
-    let (authority, host_length) = host.authority(parts)?;
+    let (authority, host_length) = host.authority()?;
     Ok(Checked { authority, host_length, path, connect })
 }
 
@@ -139,21 +139,21 @@ struct Named<'a> {
     port: Option<u16>,
     /// `port` is what the scheme says anyway.
     usual_port: bool,
-    /// `text` is the value of the Host field.
-    field: bool,
+    /// The Host field, where `text` is its value.
+    field: Option<&'a HeaderValue>,
 }
 
 /// The host that the request is for. In the absolute form of HTTP/1 the target decides (RFC 9112 §3.2.2), in HTTP/2
 /// `:authority` and Host must agree.
 fn named_host(parts: &Parts, tls: bool) -> Result<Named<'_>, ProxyError> {
     let field = host_field(&parts.headers, parts.version)?;
-    let field = field.map(|text| Named::parse(text, true, tls)).transpose()?;
+    let field = field.map(|(text, field)| Named::parse(text, Some(field), tls)).transpose()?;
     let http2 = parts.version == Version::HTTP_2;
     match (parts.uri.scheme_str(), parts.uri.authority()) {
         (None, None) => match field {
             Some(named) => Ok(named),
             None if http2 => Err(ProxyError::BadRequest("no authority")),
-            None => Ok(Named { text: "", host: "".into(), port: None, usual_port: true, field: false }),
+            None => Ok(Named { text: "", host: "".into(), port: None, usual_port: true, field: None }),
         },
         (Some(scheme), Some(authority)) => {
             let served = match tls {
@@ -165,7 +165,7 @@ fn named_host(parts: &Parts, tls: bool) -> Result<Named<'_>, ProxyError> {
             if !served {
                 return Err(ProxyError::BadRequest("scheme is not the listener's"));
             }
-            let named = Named::parse(authority.as_str(), false, tls)?;
+            let named = Named::parse(authority.as_str(), None, tls)?;
             match field {
                 Some(field) if http2 && !named.agrees(&field) => Err(ProxyError::BadRequest("two hosts")),
                 _ => Ok(named),
@@ -183,22 +183,24 @@ fn tunnelled_host(parts: &Parts, tls: bool) -> Result<Named<'_>, ProxyError> {
         (None, Some(authority), "") => authority,
         _ => return Err(no_authority),
     };
-    let named = Named::parse(authority.as_str(), false, tls)?;
+    let named = Named::parse(authority.as_str(), None, tls)?;
     if named.port.is_none() {
         return Err(no_authority);
     }
     match host_field(&parts.headers, parts.version)? {
-        Some(field) if Named::parse(field, true, tls)?.host != named.host => Err(ProxyError::BadRequest("two hosts")),
+        Some((text, _)) if Named::parse(text, None, tls)?.host != named.host => {
+            Err(ProxyError::BadRequest("two hosts"))
+        }
         _ => Ok(named),
     }
 }
 
-/// The Host field, which there must be exactly one of in HTTP/1.1 and at most one elsewhere.
-fn host_field(headers: &HeaderMap, version: Version) -> Result<Option<&str>, ProxyError> {
+/// The Host field, which there must be exactly one of in HTTP/1.1 and at most one elsewhere, as text and as it is.
+fn host_field(headers: &HeaderMap, version: Version) -> Result<Option<(&str, &HeaderValue)>, ProxyError> {
     let mut fields = headers.get_all(HOST).iter();
     match (fields.next(), fields.next()) {
         (Some(field), None) => match std::str::from_utf8(field.as_bytes()) {
-            Ok(text) => Ok(Some(text)),
+            Ok(text) => Ok(Some((text, field))),
             Err(_) => Err(ProxyError::BadRequest("malformed host")),
         },
         (None, _) if version != Version::HTTP_11 => Ok(None),
@@ -208,7 +210,7 @@ fn host_field(headers: &HeaderMap, version: Version) -> Result<Option<&str>, Pro
 }
 
 impl<'a> Named<'a> {
-    fn parse(text: &'a str, field: bool, tls: bool) -> Result<Self, ProxyError> {
+    fn parse(text: &'a str, field: Option<&'a HeaderValue>, tls: bool) -> Result<Self, ProxyError> {
         let (host, port) = host::split_port(text).map_err(|_| ProxyError::BadRequest("malformed host"))?;
         let usual_port = port.is_none() || port == Some(if tls { 443 } else { 80 });
         Ok(Named { text, host, port, usual_port, field })
@@ -220,12 +222,12 @@ impl<'a> Named<'a> {
 
     /// The value of Host for the backend, and the length of the host in it. Shares the client's if that is in normal
     /// form, as it nearly always is.
-    fn authority(&self, parts: &Parts) -> Result<(HeaderValue, usize), ProxyError> {
+    fn authority(&self) -> Result<(HeaderValue, usize), ProxyError> {
         let port = if self.usual_port { None } else { self.port };
         let port_length = port.map_or(0, |port| 2 + port.checked_ilog10().unwrap_or(0) as usize);
         let normal = matches!(self.host, Cow::Borrowed(_)) && self.text.len() == self.host.len() + port_length;
-        let value = match parts.headers.get(HOST) {
-            Some(sent) if normal && self.field => Ok(sent.clone()),
+        let value = match self.field {
+            Some(sent) if normal => Ok(sent.clone()),
             _ if normal => HeaderValue::from_str(self.text),
             _ => HeaderValue::from_maybe_shared(Bytes::from(self.rebuilt(port))),
         };

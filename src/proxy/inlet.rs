@@ -145,7 +145,7 @@ impl Inlet {
     }
 
     fn stand_in(&mut self, error: ProxyError, activity: &Activity) {
-        self.held = framing::stand_in(&self.held).into_bytes();
+        self.held = framing::stand_in(&self.held, self.bounds).into_bytes();
         self.ready = self.held.len();
         self.told = true;
         activity.refuse(error, self.requests.heads());

@@ -11,13 +11,17 @@ use crate::proxy::head_check::MAX_METHOD;
 /// The longest target and field name that the `http` crate can hold.
 const MAX_TARGET: usize = 65_534;
 
+const BARE_LINE_FEED: ProxyError = ProxyError::BadRequest("a line that ends in a bare line feed");
+
 /// How far a head was looked at. Positions count from its first byte.
 #[derive(Debug, Default)]
 pub(super) struct HeadScan {
-    /// Where the first line begins that is not complete.
+    /// Where the line begins that is not complete.
     line: usize,
-    /// No line feed is before it.
-    searched: usize,
+    /// Where its name ends, once that is known.
+    colon: Option<usize>,
+    /// All before it was looked at.
+    read: usize,
     /// The request line was read.
     started: bool,
     /// An empty line stood before it.
@@ -29,6 +33,14 @@ pub(super) struct HeadScan {
     /// The client asks to switch protocols.
     switches: bool,
     connects: bool,
+}
+
+/// One line of a head, without its end.
+enum Line<'a> {
+    Request(&'a [u8]),
+    /// Name and value, with the blanks around it.
+    Field(&'a [u8], &'a [u8]),
+    Empty,
 }
 
 /// A complete head.
@@ -54,34 +66,88 @@ impl Head {
 impl HeadScan {
     /// Looks at what is new in `bytes`, which begin with the head.
     pub(super) fn resume(&mut self, bytes: &[u8], bounds: Bounds) -> Result<Option<Head>, ProxyError> {
-        if self.searched == 0 && bytes.first().is_some_and(|&byte| !TOKEN[byte as usize] && byte != b'\r') {
-            // Another protocol, such as TLS, may never send a line feed.
-            return Err(ProxyError::BadRequest("not a request"));
-        }
-        while let Some(found) = memchr(b'\n', &bytes[self.searched..]) {
-            let end = self.searched + found + 1;
-            if end > bounds.size {
-                return Err(self.too_large(bytes));
-            }
-            let line = bytes[self.line..end - 1].strip_suffix(b"\r");
-            let line = line.ok_or(ProxyError::BadRequest("a line that ends in a bare line feed"))?;
-            (self.line, self.searched) = (end, end);
-            if !self.started {
-                self.request_line(line)?;
-            } else if line.is_empty() {
-                return self.complete().map(Some);
-            } else {
-                self.field(line, bounds)?;
+        let within = &bytes[..bytes.len().min(bounds.size)];
+        while let Some(line) = self.line(within)? {
+            self.line = self.read;
+            match line {
+                Line::Request(line) => self.request_line(line)?,
+                Line::Field(name, value) => self.field(name, value, bounds)?,
+                Line::Empty => return self.complete().map(Some),
             }
         }
-        self.searched = bytes.len();
         // One that has its end within the bound would have it here.
-        if bytes.len() >= bounds.size { Err(self.too_large(bytes)) } else { Ok(None) }
+        if within.len() == bounds.size { Err(self.too_large(within)) } else { Ok(None) }
     }
 
     /// Nothing of it came, unless it is an empty line.
     pub(super) fn is_new(&self) -> bool {
-        !self.started && self.searched == self.line
+        !self.started && self.read == self.line
+    }
+
+    /// The next line without its end, if all of it came.
+    fn line<'a>(&mut self, bytes: &'a [u8]) -> Result<Option<Line<'a>>, ProxyError> {
+        if !self.started {
+            return self.first_line(bytes);
+        }
+        let colon = match self.colon {
+            Some(colon) => colon,
+            None => {
+                self.read += run(&bytes[self.read..], &TOKEN);
+                let name = self.read - self.line;
+                match &bytes[self.read..] {
+                    [b':', ..] if (1..=MAX_TARGET).contains(&name) => {}
+                    rest => return self.no_colon(rest),
+                }
+                self.read += 1;
+                self.read - 1
+            }
+        };
+        self.read += value_length(&bytes[self.read..]);
+        let (name, value) = (&bytes[self.line..colon], &bytes[colon + 1..self.read]);
+        match &bytes[self.read..] {
+            [b'\r', b'\n', ..] => {
+                self.colon = None;
+                self.read += 2;
+                Ok(Some(Line::Field(name, value)))
+            }
+            [] | [b'\r'] => {
+                self.colon = Some(colon);
+                Ok(None)
+            }
+            [b'\n', ..] => Err(BARE_LINE_FEED),
+            _ => Err(ProxyError::BadRequest("a control character in a field")),
+        }
+    }
+
+    /// What a line is that goes on with `rest` where a name should end: none yet, the last one, or malformed.
+    fn no_colon<'a>(&mut self, rest: &[u8]) -> Result<Option<Line<'a>>, ProxyError> {
+        let empty = self.read == self.line;
+        match rest {
+            [] => Ok(None),
+            [b'\r'] if empty => Ok(None),
+            [b'\r', b'\n', ..] if empty => {
+                self.read += 2;
+                Ok(Some(Line::Empty))
+            }
+            [b'\n', ..] => Err(BARE_LINE_FEED),
+            [b'\r', ..] => Err(ProxyError::BadRequest("a field line without a colon")),
+            _ => Err(ProxyError::BadRequest("malformed field name")),
+        }
+    }
+
+    /// The request line, or an empty one before it.
+    fn first_line<'a>(&mut self, bytes: &'a [u8]) -> Result<Option<Line<'a>>, ProxyError> {
+        if self.read == 0 && bytes.first().is_some_and(|&byte| !TOKEN[byte as usize] && byte != b'\r') {
+            // Another protocol, such as TLS, may never send a line feed.
+            return Err(ProxyError::BadRequest("not a request"));
+        }
+        let Some(found) = memchr(b'\n', &bytes[self.read..]) else {
+            self.read = bytes.len();
+            return Ok(None);
+        };
+        let line = bytes[self.line..self.read + found].strip_suffix(b"\r").ok_or(BARE_LINE_FEED)?;
+        self.read += found + 1;
+        Ok(Some(Line::Request(line)))
     }
 
     fn request_line(&mut self, line: &[u8]) -> Result<(), ProxyError> {
@@ -110,29 +176,21 @@ impl HeadScan {
         Ok(())
     }
 
-    fn field(&mut self, line: &[u8], bounds: Bounds) -> Result<(), ProxyError> {
+    fn field(&mut self, name: &[u8], value: &[u8], bounds: Bounds) -> Result<(), ProxyError> {
         self.fields += 1;
         if self.fields > bounds.fields {
             return Err(ProxyError::HeadTooLarge);
-        }
-        let colon = memchr(b':', line).ok_or(ProxyError::BadRequest("a field line without a colon"))?;
-        let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
-        if !is_token(name) || name.len() > MAX_TARGET {
-            return Err(ProxyError::BadRequest("malformed field name"));
-        }
-        if !is_value(&line[colon + 1..]) {
-            return Err(ProxyError::BadRequest("a control character in a field"));
         }
         // The three names that decide have different lengths.
         match name.len() {
             7 if name.eq_ignore_ascii_case(b"upgrade") => self.switches = true,
             14 if name.eq_ignore_ascii_case(b"content-length") => {
-                let length = length(value)?;
+                let length = length(value.trim_ascii())?;
                 let only = self.length.replace(length).is_none();
                 return only.then_some(()).ok_or(ProxyError::BadRequest("more than one Content-Length"));
             }
             17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
-                if self.chunked || self.http10 || !value.eq_ignore_ascii_case(b"chunked") {
+                if self.chunked || self.http10 || !value.trim_ascii().eq_ignore_ascii_case(b"chunked") {
                     return Err(ProxyError::BadRequest("Transfer-Encoding other than one chunked"));
                 }
                 self.chunked = true;
@@ -191,26 +249,56 @@ fn is_target(target: &[u8]) -> bool {
     if target.first() != Some(&b'/') {
         return !target.contains(&b'#') && Uri::try_from(target).is_ok();
     }
-    let (path, query) = target.split_at(memchr(b'?', target).unwrap_or(target.len()));
-    all(path, &PATH) && all(query, &QUERY)
+    let path = run(target, &PATH);
+    path == target.len() || target[path] == b'?' && run(&target[path..], &QUERY) == target.len() - path
 }
 
 /// A name as RFC 9110 §5.6.2 has it.
 pub(in crate::proxy) fn is_token(name: &[u8]) -> bool {
-    !name.is_empty() && all(name, &TOKEN)
+    !name.is_empty() && run(name, &TOKEN) == name.len()
 }
 
-/// No control but the tab (RFC 9110 §5.5). Without branches, so that it is done many bytes at a time.
-fn is_value(value: &[u8]) -> bool {
-    value.iter().fold(true, |clean, &byte| clean & is_value_byte(byte))
+/// How many bytes at the front are `allowed`.
+fn run(bytes: &[u8], allowed: &[bool; 256]) -> usize {
+    let mut rest = bytes;
+    // Eight at a time, since the end of the slice need not be looked for within.
+    while let Some((eight, behind)) = rest.split_first_chunk::<8>() {
+        for (at, &byte) in eight.iter().enumerate() {
+            if !allowed[byte as usize] {
+                return bytes.len() - rest.len() + at;
+            }
+        }
+        rest = behind;
+    }
+    let last = rest.iter().take_while(|&&byte| allowed[byte as usize]).count();
+    bytes.len() - rest.len() + last
+}
+
+/// How many bytes at the front may stand in a value: none is a control but the tab (RFC 9110 §5.5).
+fn value_length(bytes: &[u8]) -> usize {
+    const EACH: u64 = u64::from_ne_bytes([1; 8]);
+    let mut rest = bytes;
+    while let Some((&eight, behind)) = rest.split_first_chunk() {
+        let word = u64::from_le_bytes(eight);
+        // The highest bit of the first byte that is a control, and maybe of some behind it.
+        let (below_blank, delete) = (word.wrapping_sub(EACH * 0x20), (word ^ (EACH * 0x7f)).wrapping_sub(EACH));
+        let controls = (below_blank | delete) & !word & (EACH << 7);
+        if controls == 0 {
+            rest = behind;
+            continue;
+        }
+        let clean = controls.trailing_zeros() as usize / 8;
+        if eight[clean] != b'\t' {
+            return bytes.len() - rest.len() + clean;
+        }
+        rest = &rest[clean + 1..];
+    }
+    let last = rest.iter().take_while(|&&byte| is_value_byte(byte)).count();
+    bytes.len() - rest.len() + last
 }
 
 pub(super) fn is_value_byte(byte: u8) -> bool {
-    (byte >= b' ') & (byte != 0x7f) | (byte == b'\t')
-}
-
-fn all(bytes: &[u8], allowed: &[bool; 256]) -> bool {
-    bytes.iter().all(|&byte| allowed[byte as usize])
+    byte >= b' ' && byte != 0x7f || byte == b'\t'
 }
 
 /// RFC 9110 §5.6.2.

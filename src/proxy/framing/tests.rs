@@ -107,6 +107,31 @@ fn a_head_that_two_readers_could_understand_differently_is_refused() {
 }
 
 #[test]
+fn each_byte_of_a_name_and_of_a_value_is_judged_wherever_it_stands() {
+    for byte in 0..=255u8 {
+        for before in 0..20 {
+            let plain = vec![b'a'; before];
+            let head = |name: &[u8], value: &[u8]| {
+                [b"GET / HTTP/1.1\r\n", name, b":", value, b"\r\nHost: abcdefghijklmnop\r\n\r\n"].concat()
+            };
+            let name = head(&[&plain[..], &[byte], b"a"].concat(), b"a");
+            let token = byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+            // What is behind a colon is a value.
+            assert_eq!(
+                passed(&name, &[name.len()]).0 > 0,
+                token || byte == b':' && before > 0,
+                "{byte} behind {before}"
+            );
+            for behind in [0, 1, 20] {
+                let value = head(b"a", &[&plain[..], &[byte], &vec![b'\xff'; behind]].concat());
+                let clean = byte == b'\t' || byte >= b' ' && byte != 0x7f;
+                assert_eq!(passed(&value, &[value.len()]).0 > 0, clean, "{byte} between {before} and {behind}");
+            }
+        }
+    }
+}
+
+#[test]
 fn another_protocol_is_refused_with_its_first_byte() {
     is_refused(b"\x16");
     is_refused(b"\0");
@@ -242,12 +267,15 @@ fn behind_a_connect_nothing_is_a_request() {
 
 #[test]
 fn a_stand_in_keeps_a_clean_request_line_alone() {
-    assert_eq!(stand_in(b"HEAD /a?b HTTP/1.0\r\nX : y\r\nCookie: secret\r\n"), "HEAD /a?b HTTP/1.0\r\n\r\n");
-    assert_eq!(stand_in(b"\r\nGET / HTTP/1.1\r\n\x01"), "GET / HTTP/1.1\r\n\r\n");
+    assert_eq!(stand_in(b"HEAD /a?b HTTP/1.0\r\nX : y\r\nCookie: secret\r\n", BOUNDS), "HEAD /a?b HTTP/1.0\r\n\r\n");
+    assert_eq!(stand_in(b"\r\nGET / HTTP/1.1\r\n\x01", BOUNDS), "GET / HTTP/1.1\r\n\r\n");
     for hostile in [&b"GET /a#b HTTP/1.1\r\n"[..], b"GET /", b"", b"\r\n\r\nGET / HTTP/1.1\r\n", b"GET / HTTP/1.1\n"] {
-        assert_eq!(stand_in(hostile), "- - HTTP/1.1\r\n\r\n");
+        assert_eq!(stand_in(hostile, BOUNDS), "- - HTTP/1.1\r\n\r\n");
     }
-    goes_on(stand_in(b"").as_bytes());
+    let longest = format!("GET /{} HTTP/1.1\r\n", "a".repeat(1006));
+    assert_eq!(stand_in(longest.as_bytes(), BOUNDS), format!("{longest}\r\n"));
+    assert_eq!(stand_in(longest.replace("GET", "POST").as_bytes(), BOUNDS), "- - HTTP/1.1\r\n\r\n");
+    goes_on(stand_in(b"", BOUNDS).as_bytes());
 }
 
 /// Pieces of requests, clean and not, in any order.

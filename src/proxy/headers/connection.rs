@@ -5,6 +5,7 @@ use http::header::{
     TRANSFER_ENCODING, UPGRADE,
 };
 use http::{Method, Version};
+use memchr::memchr_iter;
 use smallvec::SmallVec;
 
 use super::{fields, only};
@@ -52,7 +53,7 @@ pub(super) fn te_lists_trailers(headers: &HeaderMap) -> bool {
 
 /// Connection names no more than any message has fields. Each name costs a look-up, and a head has room for 30,000.
 pub fn has_few_options(headers: &HeaderMap) -> bool {
-    let options = |value: &HeaderValue| 1 + value.as_bytes().iter().filter(|byte| **byte == b',').count();
+    let options = |value: &HeaderValue| 1 + memchr_iter(b',', value.as_bytes()).count();
     headers.get_all(CONNECTION).iter().map(options).sum::<usize>() <= MAX_OPTIONS
 }
 
