@@ -7,6 +7,7 @@ mod control;
 pub mod descriptors;
 mod found;
 mod lookups;
+mod memory;
 mod news;
 mod pace;
 mod signals;
@@ -252,6 +253,10 @@ impl Process {
         let proxy = Proxy::start(&self.config, published.clone(), self.metrics.clone(), self.access_log.clone())?;
         let (http, https) = (proxy.http_address().map(display), proxy.https_address().map(display));
         tracing::info!(http, https, admin = %self.admin_address, "listening");
+        if let Some(limit) = memory::Limit::of(self.config.memory_limit) {
+            let watch = limit.watch(proxy.memory(), self.metrics.clone());
+            self.tasks.spawn("the watch over memory", watch);
+        }
         self.proxy = Some(proxy);
         self.source.tell(&self.config.source, &outcome.reports, published.load().snapshot.hosts.len());
         self.pending.drain(..).for_each(Pending::done);

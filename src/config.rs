@@ -52,6 +52,8 @@ pub struct Config {
     pub health_check_path: String,
     /// Number of data plane threads.
     pub workers: usize,
+    /// `--memory-limit`; `None`: that of the control group.
+    pub memory_limit: Option<u64>,
     /// `--https-redirect-port`: put into redirects if given.
     pub https_redirect_port: Option<u16>,
     /// `--server-header`; empty: none is sent.
@@ -176,6 +178,7 @@ impl Config {
             },
             health_check_path: listen.health_check_path,
             workers: listen.workers.map_or(available_cpus, usize::from),
+            memory_limit: listen.memory_limit,
             https_redirect_port: traffic.https_redirect_port,
             server_header: traffic.server_header,
             debug_remote: listen.debug_remote.unwrap_or(false),

@@ -11,7 +11,7 @@ use http::Uri;
 use ipnet::IpNet;
 
 use super::foreign::Foreign;
-use super::{Limits, duration, number, values};
+use super::{Limits, duration, number, size, values};
 use crate::snapshot::Reference;
 use crate::telemetry::{LogFormat, TimeBuckets, access_log};
 
@@ -241,6 +241,11 @@ pub struct ListenArgs {
     /// Threads that serve requests [default: the CPUs the process may use]
     #[arg(long, value_name = "NUMBER", value_parser = number::within::<u16>(1..=1024))]
     pub workers: Option<u16>,
+
+    /// Memory that the process may take: at 92 % of it connections are not kept, at 95 % requests are refused; 0: any
+    /// [default: that of its control group, cgroup v2]
+    #[arg(long, value_name = "SIZE", value_parser = size::parse)]
+    pub memory_limit: Option<u64>,
 
     /// After SIGTERM: how long new connections are still taken while /readyz already fails; a bare number: seconds
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration::parse_or_seconds)]

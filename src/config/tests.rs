@@ -159,6 +159,7 @@ fn a_wrong_value_is_told_with_its_flag_and_the_way_out() {
     for (flags, flag, way_out) in [
         ("--http-port 70000", "--http-port", "65535"),
         ("--workers 0", "--workers", "1 to 1024"),
+        ("--memory-limit lots", "--memory-limit", "64Ki"),
         ("--drain-timeout 240", "--drain-timeout", "1h30m"),
         ("--drain-timeout=-5s", "--drain-timeout", "1h30m"),
         ("--request-timeout 0s", "--request-timeout", "raised"),

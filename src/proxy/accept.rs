@@ -25,6 +25,9 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Serves one accepted socket to its end.
 pub(super) async fn serve(worker: Rc<Worker>, mut stream: TcpStream, peer: SocketAddr, tls: bool, counted: Counted) {
+    if worker.shared.memory.is_full() {
+        return worker.shard().connection_refused(Refusal::Memory);
+    }
     let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
     let admission = &worker.shared.admission;
     let stated = worker.states_its_source(peer.ip());

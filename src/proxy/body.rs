@@ -65,7 +65,7 @@ impl ResponseBody {
         let mut body = BackendBody { inner, exchange, connected, trailers, first: None, last: Bytes::new() };
         if body.inner.is_end_stream() || bodyless {
             body.complete();
-        } else {
+        } else if !body.exchange.connection.worker.shared.memory.is_full() {
             body.begin()?;
         }
         Ok(ResponseBody::Backend(body))
@@ -150,6 +150,10 @@ impl BackendBody {
         super::faults::strike(super::faults::Place::ResponseBody);
         if let Some(error) = self.exchange.poll_failure(cx) {
             return Poll::Ready(Some(Err(error)));
+        }
+        // What has come is let go.
+        if self.first.is_none() && self.last.is_empty() && self.exchange.pauses() {
+            return Poll::Pending;
         }
         if !self.last.is_empty() {
             self.exchange.backend_sent(self.last.len());

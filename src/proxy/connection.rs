@@ -162,16 +162,15 @@ impl Connection {
         }
     }
 
-    /// Gives the orders that are due. Called by the worker's tick.
-    pub(super) fn check(&self, now: Millis, draining_since: Option<Millis>) {
+    /// Gives the orders that are due. Called by the worker's tick. `ending_since`: since when no connection is kept.
+    pub(super) fn check(&self, now: Millis, ending_since: Option<Millis>) {
         for exchange in self.exchanges.borrow().iter() {
             exchange.check(now);
         }
         let limits = &self.worker.shared.limits;
-        let draining = draining_since.is_some();
-        if passed(self.activity.blocked_since(), limits.write_timeout, now)
+        if passed(self.activity.blocked_since(), self.worker.write_timeout(), now)
             || self.is_idle_too_long(now)
-            || self.lingers_too_long(now, draining)
+            || self.lingers_too_long(now, ending_since.is_some())
         {
             self.give(Order::Close);
             return;
@@ -180,7 +179,7 @@ impl Connection {
             self.give(Order::Finish);
         }
         let expired = (now >= self.expires).then_some(self.expires);
-        if let Some(since) = draining_since.or(expired) {
+        if let Some(since) = ending_since.or(expired) {
             self.ending.set(true);
             if self.may_finish(since, now) {
                 self.give(Order::Finish);
@@ -222,9 +221,9 @@ impl Connection {
     }
 
     /// The client goes on sending what nobody will serve, or does not close.
-    fn lingers_too_long(&self, now: Millis, draining: bool) -> bool {
+    fn lingers_too_long(&self, now: Millis, ending: bool) -> bool {
         let (since, last) = self.activity.lingering();
-        passed(since, if draining { FINISH_AFTER } else { LINGER }, now) || passed(last, LINGER_SILENCE, now)
+        passed(since, if ending { FINISH_AFTER } else { LINGER }, now) || passed(last, LINGER_SILENCE, now)
     }
 
     fn count_reset(&self, now: Millis) {

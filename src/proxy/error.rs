@@ -85,6 +85,9 @@ pub enum ProxyError {
     /// The process has no descriptor, local port or memory left for another connection.
     #[error("no socket is left")]
     NoSocket,
+    /// The process takes nearly all of the memory that it may.
+    #[error("memory is scarce")]
+    MemoryScarce,
     /// The process ends before the request could be answered.
     #[error("the process is shutting down")]
     Draining,
@@ -101,7 +104,7 @@ pub enum ProxyError {
 
 impl ProxyError {
     /// Every failure once, in the order of its status.
-    pub fn all() -> [ProxyError; 30] {
+    pub fn all() -> [ProxyError; 31] {
         use ProxyError::*;
         [
             BadRequest(""),
@@ -130,6 +133,7 @@ impl ProxyError {
             NoEndpoint,
             BackendFull,
             NoSocket,
+            MemoryScarce,
             Draining,
             ConnectTimeout,
             ResponseTimeout,
@@ -193,6 +197,7 @@ impl ProxyError {
             | ProxyError::HeadTooLarge
             | ProxyError::ClientGone
             | ProxyError::Panic
+            | ProxyError::MemoryScarce
             | ProxyError::Draining => true,
             ProxyError::NoRoute
             | ProxyError::Forbidden
@@ -245,6 +250,7 @@ impl ProxyError {
             ProxyError::NoEndpoint => (503, "UH"),
             ProxyError::BackendFull => (503, "UO"),
             ProxyError::NoSocket => (503, "UO"),
+            ProxyError::MemoryScarce => (503, "OM"),
             ProxyError::Draining => (503, "SD"),
             ProxyError::ConnectTimeout => (504, "UF"),
             ProxyError::ResponseTimeout => (504, "UT"),

@@ -213,10 +213,19 @@ impl Exchange {
     pub(super) fn fail(&self, error: ProxyError) {
         if self.failure.get().is_none() {
             self.failure.set(Some(error));
-            if let Some(task) = self.task.borrow().as_ref() {
-                task.wake_by_ref();
-            }
+            self.wake();
         }
+    }
+
+    fn wake(&self) {
+        if let Some(task) = self.task.borrow().as_ref() {
+            task.wake_by_ref();
+        }
+    }
+
+    /// Memory is scarce, so no more of the answer is to be taken for now. Whoever polled it is woken once it may.
+    pub(super) fn pauses(&self) -> bool {
+        self.waits.pauses(self.connection.worker.shared.memory.is_scarce())
     }
 
     /// The failure, if there is one; else the task of `cx` is woken by it.

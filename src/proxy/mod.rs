@@ -31,6 +31,7 @@ pub mod headers;
 mod inlet;
 mod io;
 pub mod listener;
+pub mod memory;
 mod message;
 mod metered;
 mod opening;

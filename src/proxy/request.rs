@@ -45,6 +45,10 @@ async fn treat(exchange: &Rc<Exchange>, tables: &Tables, head: Parts) -> Result<
     if let Some(error) = exchange.connection.refused() {
         return Err(error);
     }
+    if shared.memory.is_full() {
+        exchange.connection.worker.shard().request_shed();
+        return Err(ProxyError::MemoryScarce);
+    }
     let client = exchange.resolve_client(tables, &head.headers);
     let checked = head_check::check(&head, exchange.is_tls(), shared.limits.max_header_fields)?;
     let target = exchange.target.get_or_init(|| checked);

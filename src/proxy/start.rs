@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::admission::Admission;
 use super::backend_sockets::BackendSockets;
 use super::listener::ChangedBy;
+use super::memory::Memory;
 use super::worker::{self, Drain, Listeners, Shared};
 use super::{listener, tls};
 use crate::config::Config;
@@ -25,6 +26,7 @@ pub struct Proxy {
     http: Option<SocketAddr>,
     https: Option<SocketAddr>,
     workers: usize,
+    memory: Arc<Memory>,
     drain: watch::Sender<Option<Drain>>,
     /// One message per worker that ended.
     ended: mpsc::UnboundedReceiver<anyhow::Result<()>>,
@@ -48,6 +50,7 @@ impl Proxy {
         let mut http_listeners = http_listeners.unwrap_or_default().into_iter();
         let mut https_listeners = https_listeners.unwrap_or_default().into_iter();
         let shared = Arc::new(shared(config, published, metrics, access_log)?);
+        let memory = shared.memory.clone();
         let (drain, draining) = watch::channel(None);
         let (report, ended) = mpsc::unbounded_channel();
         for index in 0..config.workers {
@@ -64,7 +67,7 @@ impl Proxy {
                 .spawn(work)
                 .context("starting a worker thread")?;
         }
-        Ok(Proxy { http, https, workers: config.workers, drain, ended })
+        Ok(Proxy { http, https, workers: config.workers, memory, drain, ended })
     }
 
     pub fn http_address(&self) -> Option<SocketAddr> {
@@ -73,6 +76,11 @@ impl Proxy {
 
     pub fn https_address(&self) -> Option<SocketAddr> {
         self.https
+    }
+
+    /// How scarce memory is, as workers are to see it.
+    pub fn memory(&self) -> Arc<Memory> {
+        self.memory.clone()
     }
 
     /// Takes no new connections, lets those that are open finish what is in flight, and cuts the rest at `deadline`.
@@ -102,6 +110,7 @@ fn shared(
     Ok(Shared {
         admission: Admission::new(limits.max_connections, limits.max_connections_per_address),
         backend_sockets: BackendSockets::new(config.backend_connections),
+        memory: Arc::default(),
         client_tls: tls::server_config(published.clone()).into(),
         server_header: server_header.map(HeaderValue::from_str).transpose().context("--server-header")?,
         https_redirect_port: config.https_redirect_port,

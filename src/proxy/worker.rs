@@ -19,9 +19,10 @@ use super::accept;
 use super::admission::{Admission, Admitted};
 use super::backend_sockets::BackendSockets;
 use super::clock::{Clock, Millis, TICK};
-use super::connection::{Connection, http1_builder, http2_builder};
+use super::connection::{Connection, FINISH_AFTER, http1_builder, http2_builder};
 use super::executor::StreamExecutor;
 use super::listener;
+use super::memory::Memory;
 use super::pool::Pools;
 use super::turns::Turns;
 use crate::config::Limits;
@@ -40,6 +41,7 @@ pub(super) struct Shared {
     pub(super) access_log: Arc<AccessLog>,
     pub(super) admission: Arc<Admission>,
     pub(super) backend_sockets: Arc<BackendSockets>,
+    pub(super) memory: Arc<Memory>,
     pub(super) client_tls: TlsAcceptor,
     /// `None`: no Server field is sent.
     pub(super) server_header: Option<HeaderValue>,
@@ -191,7 +193,7 @@ async fn accept_forever(worker: &Rc<Worker>, listener: Option<&TcpListener>, tls
 async fn tick(worker: Rc<Worker>) -> Infallible {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut draining_since = None;
+    let (mut draining_since, mut scarce_since) = (None, None);
     let mut turn = 0;
     loop {
         ticks.tick().await;
@@ -201,7 +203,8 @@ async fn tick(worker: Rc<Worker>) -> Infallible {
         if draining_since.is_none() && worker.draining.get() {
             draining_since = Some(now);
         }
-        worker.check(now, draining_since);
+        scarce_since = worker.shared.memory.is_scarce().then(|| scarce_since.unwrap_or(now));
+        worker.check(now, draining_since.or(scarce_since));
         if worker.index == 0 {
             turn += 1;
             worker.reader.current().sweep(turn, worker.shared.nanos());
@@ -263,10 +266,11 @@ impl Worker {
         self.connections.borrow_mut().push(Rc::downgrade(connection));
     }
 
-    fn check(&self, now: Millis, draining_since: Option<Millis>) {
+    /// `ending_since`: since when connections are not kept.
+    fn check(&self, now: Millis, ending_since: Option<Millis>) {
         self.connections.borrow_mut().retain(|connection| match connection.upgrade() {
             Some(connection) => {
-                connection.check(now, draining_since);
+                connection.check(now, ending_since);
                 true
             }
             None => false,
@@ -275,6 +279,12 @@ impl Worker {
         self.log.borrow_mut().flush();
         // Lets go of a generation that no request has asked past.
         drop(self.reader.current());
+    }
+
+    /// How long a client may take nothing. Where requests are refused for lack of memory, those go first who hold most of it.
+    pub(super) fn write_timeout(&self) -> Duration {
+        let limit = self.shared.limits.write_timeout;
+        if self.shared.memory.is_full() { limit.min(FINISH_AFTER) } else { limit }
     }
 
     /// Until a drain has gone on for so long, also if it began before.

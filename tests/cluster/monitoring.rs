@@ -208,10 +208,12 @@ fn alerts_fire(prometheus: &Prometheus, namespace: &Namespace) {
     // Its watches end within a minute, and it may not take them up.
     namespace.kubectl(&["delete", "rolebinding", "headgate", "headgate-served"]);
     OF_RIGHTS.iter().for_each(|alert| fires(prometheus, SOON, alert));
-    for rule in prometheus.rules(SOON).unwrap() {
+    // Requests that are shed would hide the causes of the others.
+    let by_others = |rule: &Value| rule["name"] != "HeadgateMemoryScarce";
+    for rule in prometheus.rules(SOON).unwrap().into_iter().filter(by_others) {
         assert_eq!(rule["state"], "firing", "an alert whose cause this test does not know: {rule:#}");
     }
-    for rule in prometheus.rules(CHARTS).unwrap() {
+    for rule in prometheus.rules(CHARTS).unwrap().into_iter().filter(by_others) {
         assert_ne!(rule["state"], "inactive", "{rule:#}");
     }
     if std::env::var_os("E2E_LONG").is_some() {

@@ -127,7 +127,7 @@ fn hold() -> Backend {
 
 /// So many connections, each of which sent `first` and makes room for little of what comes: what the system holds on the way
 /// is not what is looked at.
-fn connections(address: SocketAddr, count: usize, first: &[u8]) -> Vec<TcpStream> {
+pub(crate) fn connections(address: SocketAddr, count: usize, first: &[u8]) -> Vec<TcpStream> {
     let connect = |_| {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).ok()?;
         socket.set_recv_buffer_size(4 << 10).ok()?;
@@ -237,7 +237,7 @@ fn rapid_resets() {
 }
 
 /// Sends without end.
-fn endless() -> Backend {
+pub(crate) fn endless() -> Backend {
     Backend::scripted(|exchange| {
         exchange.send("HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n")?;
         loop {

@@ -17,6 +17,7 @@ mod floods;
 mod frames;
 mod guardian;
 mod hellos;
+mod memory;
 mod mutations;
 mod upgrades;
 mod watched;

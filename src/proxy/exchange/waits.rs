@@ -17,6 +17,16 @@ const BODY_RATE_AFTER: Duration = Duration::from_secs(10);
 /// A request whose answer has begun and is not over after this time may go on for hours.
 const LONG: Duration = Duration::from_secs(1);
 
+/// Of an answer, while memory is scarce.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Pause {
+    #[default]
+    No,
+    Yes,
+    /// Until it is polled.
+    Over,
+}
+
 /// Since when each is waited for; 0: not now.
 #[derive(Default)]
 pub(super) struct Waits {
@@ -32,6 +42,8 @@ pub(super) struct Waits {
     room: Cell<Millis>,
     /// That the backend takes more of the request body.
     sending: Cell<Millis>,
+    /// That there is memory for more of the answer.
+    pause: Cell<Pause>,
     /// How long the request body was waited for so far.
     body_waited: Cell<Millis>,
     /// Its bytes, and how long it was waited for, when its rate was last found to do.
@@ -42,6 +54,17 @@ impl Waits {
     /// The route's deadline counts from `now` on.
     pub(super) fn hold_to(&self, policy: &RoutePolicy, now: Millis) {
         self.deadline.set(policy.request_timeout.map_or(0, |limit| now + millis(limit)));
+    }
+
+    /// Whether no more of the answer may be taken for lack of memory. That it was let go on counts once.
+    pub(super) fn pauses(&self, scarce: bool) -> bool {
+        if scarce && self.pause.get() == Pause::No {
+            self.pause.set(Pause::Yes);
+            self.room.set(0);
+        } else if self.pause.get() == Pause::Over {
+            self.pause.set(Pause::No);
+        }
+        self.pause.get() == Pause::Yes
     }
 
     /// A backend will be waited for; `endless`: however long it is silent.
@@ -62,10 +85,13 @@ impl Exchange {
             }
             self.fail(error);
         }
-        let write_timeout = self.connection.worker.shared.limits.write_timeout;
-        if self.is_http2() && passed(self.waits.room.get(), write_timeout, now) {
+        if self.is_http2() && passed(self.waits.room.get(), self.connection.worker.write_timeout(), now) {
             self.fail(ProxyError::ClientGone);
             self.cut();
+        }
+        if self.waits.pause.get() == Pause::Yes && self.connection.worker.shared.memory.resumes_one() {
+            self.waits.pause.set(Pause::Over);
+            self.wake();
         }
         let answers = self.status.get() != 0;
         if answers && passed(self.connection.worker.clock.at(self.start), LONG, now) {

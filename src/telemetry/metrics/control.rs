@@ -26,6 +26,8 @@ pub struct ControlMetrics {
     source_errors: IntGauge,
     write_errors: IntGauge,
     source_success: Gauge,
+    memory_level: IntGauge,
+    memory_limit: IntGauge,
     /// Replaced by each translation.
     problems: Mutex<BTreeMap<String, usize>>,
     /// By namespace and Secret; seconds since the Unix epoch. Replaced by each publication.
@@ -91,6 +93,17 @@ impl ControlMetrics {
                     "When the source was last read without an error.",
                 ),
             ),
+            memory_level: registered(
+                &registry,
+                IntGauge::new(
+                    "proxy_memory_level",
+                    "0: memory is enough; 1: connections are not kept; 2: connections and requests are refused.",
+                ),
+            ),
+            memory_limit: registered(
+                &registry,
+                IntGauge::new("proxy_memory_limit_bytes", "Memory that the process may take; 0: any."),
+            ),
             registry,
             problems: Mutex::default(),
             certificates: Mutex::default(),
@@ -142,6 +155,16 @@ impl ControlMetrics {
     /// The source was read without an error.
     pub fn source_succeeded(&self, now: SystemTime) {
         self.source_success.set(now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64());
+    }
+
+    /// How much memory the process may take.
+    pub fn set_memory_limit(&self, bytes: u64) {
+        self.memory_limit.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    /// How scarce memory is.
+    pub fn set_memory_level(&self, level: u8) {
+        self.memory_level.set(level.into());
     }
 
     /// The certificates in use: namespace, Secret, end of validity in seconds since the Unix epoch.

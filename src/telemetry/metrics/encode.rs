@@ -139,6 +139,7 @@ pub(super) fn process_families(total: &WorkerTotal, access_log_dropped: u64) -> 
             "Times that a TLS handshake waited for the work of another.",
             vec![counter(&[], total.handshake_waits)],
         ),
+        ("proxy_requests_shed_total", "Requests refused because memory was scarce.", vec![counter(&[], total.shed)]),
         ("proxy_panics_total", "Panics caught in a request or a connection.", vec![counter(&[], total.panics)]),
         (
             "proxy_access_log_dropped_total",

@@ -13,6 +13,7 @@ pub struct WorkerShard {
     /// By version, then by whether a session was resumed.
     handshakes: [[Counter; 2]; TlsVersion::ALL.len()],
     handshake_waits: Counter,
+    shed: Counter,
     panics: Counter,
 }
 
@@ -27,6 +28,8 @@ pub enum Refusal {
     Descriptors,
     TlsHandshake,
     ProxyProtocol,
+    /// The process takes nearly all of the memory that it may.
+    Memory,
 }
 
 /// `proxy_tls_handshakes_total{version}`.
@@ -47,6 +50,7 @@ pub(super) struct WorkerTotal {
     pub(super) refused: [u64; Refusal::ALL.len()],
     pub(super) handshakes: [[u64; 2]; TlsVersion::ALL.len()],
     pub(super) handshake_waits: u64,
+    pub(super) shed: u64,
     pub(super) panics: u64,
 }
 
@@ -73,6 +77,11 @@ impl WorkerShard {
         self.handshake_waits.add(1);
     }
 
+    /// A request was refused since memory is scarce.
+    pub fn request_shed(&self) {
+        self.shed.add(1);
+    }
+
     /// A panic inside one request or connection was caught.
     pub fn panicked(&self) {
         self.panics.add(1);
@@ -91,6 +100,7 @@ impl WorkerTotal {
                 add(sum, counters);
             }
             total.handshake_waits += shard.handshake_waits.value();
+            total.shed += shard.shed.value();
             total.panics += shard.panics.value();
         }
         total
@@ -99,8 +109,14 @@ impl WorkerTotal {
 
 impl Refusal {
     /// In order of declaration, which is how counters are indexed.
-    pub(super) const ALL: [Refusal; 5] =
-        [Refusal::Process, Refusal::Address, Refusal::Descriptors, Refusal::TlsHandshake, Refusal::ProxyProtocol];
+    pub(super) const ALL: [Refusal; 6] = [
+        Refusal::Process,
+        Refusal::Address,
+        Refusal::Descriptors,
+        Refusal::TlsHandshake,
+        Refusal::ProxyProtocol,
+        Refusal::Memory,
+    ];
 
     pub(super) fn label(self) -> &'static str {
         match self {
@@ -109,6 +125,7 @@ impl Refusal {
             Refusal::Descriptors => "descriptors",
             Refusal::TlsHandshake => "tls_handshake",
             Refusal::ProxyProtocol => "proxy_protocol",
+            Refusal::Memory => "memory",
         }
     }
 }
