@@ -43,10 +43,9 @@ class Peer:
     def start(self, scene):
         words = scene.words() | {"port": self.port, "tls_port": self.tls_port, "admin_port": self.port + 2}
         for config in self.configs:
-            text = (HERE / "config" / config).read_text(encoding="utf-8")
-            (scene.folder / config).write_text(filled(text, words, scene.hosts), encoding="utf-8")
-        command = [filled(word, words, 0) for word in self.command]
-        env = {name: filled(value, words, 0) for name, value in self.env.items()}
+            write(scene.folder, config, words, range(scene.hosts))
+        command = [filled(word, words) for word in self.command]
+        env = {name: filled(value, words) for name, value in self.env.items()}
         self.process = Process(self.name, command, scene.folder, env)
         self.process.wait_for(self.port, scene.host())
         self.process.wait_for(self.tls_port)
@@ -71,12 +70,24 @@ class Scene:
         return f"host-{self.hosts // 2}.example"
 
 
-def filled(text, words, hosts):
+def write(folder, config, words, hosts):
+    """A template of `config/`, filled in. Objects of Headgate go into several files, which may have 16 MiB each."""
+    text = (HERE / "config" / config).read_text(encoding="utf-8")
+    if config != "objects/hosts.yaml":
+        (folder / config).write_text(filled(text, words, hosts), encoding="utf-8")
+        return
+    for old in (folder / "objects").glob("[0-9]*.yaml"):
+        old.unlink()
+    for first in hosts[::10_000]:
+        (folder / f"objects/{first}.yaml").write_text(filled(text, words, hosts[first : first + 10_000]), encoding="utf-8")
+
+
+def filled(text, words, hosts=()):
     for name, value in words.items():
         text = text.replace(f"@{name}@", str(value))
     return re.sub(
         r"@each@\n(.*?)@end@\n?",
-        lambda each: "".join(each[1].replace("@n@", str(n)) for n in range(hosts)),
+        lambda each: "".join(each[1].replace("@n@", str(n)) for n in hosts),
         text,
         flags=re.DOTALL,
     )
@@ -87,12 +98,12 @@ def all_peers():
         Peer("nginx", ["nginx", "-p", "@folder@", "-e", "stderr", "-c", "@folder@/nginx.conf"], ["nginx.conf"]),
         Peer(
             "headgate",
-            ["@headgate@", "serve", "--dir", "@folder@/headgate.yaml", "--bind-address", "127.0.0.1",
+            ["@headgate@", "serve", "--dir", "@folder@/objects", "--bind-address", "127.0.0.1",
              "--http-port", "@port@", "--https-port", "@tls_port@", "--healthz-port", "@admin_port@",
-             "--workers", "@workers@", "--access-log", "@folder@/logs/headgate.log", "--log-level", "error",
+             "--workers", "@workers@", "--access-log", "@folder@/logs/headgate.log", "--log-level", "warn",
              "--ssl-redirect=false", "--hsts=false", "--backend-idle-timeout", "600s", "--shutdown-grace-period", "0s",
              "--drain-timeout", "1s"],
-            ["headgate.yaml"],
+            ["objects/headgate.yaml", "objects/hosts.yaml"],
         ),
         Peer("haproxy", ["haproxy", "-db", "-f", "@folder@/haproxy.cfg"], ["haproxy.cfg", "haproxy.map"]),
         Peer(
@@ -126,7 +137,7 @@ def all_peers():
 
 def prepare(folder):
     """What peers and backend read: a certificate of ECDSA P-256, and files to answer with."""
-    for name in ("logs", "files"):
+    for name in ("logs", "files", "objects"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     for name, size in {"10k": 10 << 10, "1m": 1 << 20}.items():
         (folder / "files" / name).write_bytes(os.urandom(size))
@@ -144,8 +155,7 @@ def prepare(folder):
 
 def backends(folder):
     """The backends of all peers, started."""
-    text = (HERE / "config/backend.conf").read_text(encoding="utf-8")
-    (folder / "backend.conf").write_text(filled(text, PORTS | {"folder": folder}, 0), encoding="utf-8")
+    write(folder, "backend.conf", PORTS | {"folder": folder}, ())
     app = Process("backend", ["nginx", "-p", folder, "-e", "stderr", "-c", folder / "backend.conf"], folder)
     echo = Process("echo", [FLOOR / "echo", f"127.0.0.1:{PORTS['echo']}"], folder)
     for process, port in ((app, "backend"), (app, "backend_h2c"), (echo, "echo")):

@@ -119,7 +119,12 @@ where
     let client = HeaderValue::try_from(client.ip().to_string())?;
     let service = service_fn(move |request| forward(request, client.clone(), pools.clone()));
     match h2 {
-        true => http2::Builder::new(Here).max_concurrent_streams(256).serve_connection(TokioIo::new(stream), service).await?,
+        true => {
+            http2::Builder::new(Here)
+                .max_concurrent_streams(256)
+                .serve_connection(TokioIo::new(stream), service)
+                .await?
+        }
         false => http1::Builder::new().serve_connection(TokioIo::new(stream), service).await?,
     }
     Ok(())
