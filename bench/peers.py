@@ -8,8 +8,9 @@ import base64
 import os
 import pathlib
 import re
+import shutil
 import subprocess
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from processes import Failed, Process
 
@@ -65,6 +66,15 @@ class Scene:
         encoded = {name: base64.b64encode(text).decode() for name, text in pem.items()}
         tools = {"headgate": self.binary, "floor": FLOOR, "python": PYTHON}
         return PORTS | encoded | tools | {"folder": self.folder, "workers": self.workers}
+
+    def apart(self, hosts):
+        """The same with a folder of its own, for a second process of one peer."""
+        folder = self.folder / f"{hosts}-hosts"
+        for name in ("logs", "objects"):
+            (folder / name).mkdir(parents=True)
+        for name in ("certificate.pem", "key.pem"):
+            shutil.copy(self.folder / name, folder)
+        return replace(self, folder=folder, hosts=hosts)
 
     def host(self):
         return f"host-{self.hosts // 2}.example"

@@ -10,6 +10,7 @@ figures drift with the machine; the ratios of one run are what counts. All is ke
 """
 
 import argparse
+import dataclasses
 import json
 import os
 import pathlib
@@ -19,11 +20,16 @@ import statistics
 import sys
 
 from columns import COLUMNS
+from growth import growth
+from headline import headline
 from loads import load
 from machine import machine
+from memory import memory
 from peers import ROOT, TARGET, Scene, all_peers, backends, prepare
 from processes import Failed
 from table import fill, tables
+
+PARTS = ["table", "growth", "memory", "headline"]
 
 
 def main():
@@ -36,9 +42,7 @@ def main():
     try:
         prepare(folder)
         started += backends(folder)
-        for hosts, workers, columns in stages(args):
-            results["stages"].append(stage(args, Scene(folder, hosts, workers, args.binary), columns))
-            keep(args, results)
+        measure(args, Scene(folder, 1000, 1, args.binary), started[0], results)
     except Failed as failed:
         sys.exit(f"FAILED: {failed}")
     finally:
@@ -46,19 +50,46 @@ def main():
             process.stop()
 
 
+def measure(args, scene, backend, results):
+    """All parts that were asked for, each of which is kept when it is done."""
+    if "table" in args.parts:
+        for hosts, workers, columns in stages(args):
+            own = dataclasses.replace(scene, hosts=hosts, workers=workers)
+            results["stages"].append(stage(args, own, columns))
+            keep(args, results)
+    if "growth" in args.parts:
+        say("growth with hosts")
+        results["growth"] = growth(args, scene)
+        keep(args, results)
+    if "memory" in args.parts:
+        say("memory")
+        results["memory"] = memory(args.peers, scene)
+        keep(args, results)
+    if "headline" in args.parts:
+        say("headline")
+        cores = len(os.sched_getaffinity(0))
+        results["headline"] = headline(args, dataclasses.replace(scene, hosts=1, workers=cores), backend)
+        keep(args, results)
+
+
 def arguments():
-    names = [column.name for column in COLUMNS]
+    names, peers = [column.name for column in COLUMNS], [peer.name for peer in all_peers()]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="few columns and rounds, in under 3 minutes")
     parser.add_argument("--binary", type=pathlib.Path, default=os.environ.get("HEADGATE", ROOT / "target/release/headgate"))
-    parser.add_argument("--peers", nargs="+", choices=[peer.name for peer in all_peers()])
+    parser.add_argument("--parts", nargs="+", choices=PARTS, help="default: all; with --quick: table")
+    parser.add_argument("--peers", nargs="+", choices=peers, default=peers, help="besides nginx")
     parser.add_argument("--columns", nargs="+", choices=names)
     parser.add_argument("--hosts", type=int, nargs="+", help="with --workers: these, in place of the usual stages")
     parser.add_argument("--workers", type=int, nargs="+")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=3, help="length of one round")
+    parser.add_argument("--headline-rounds", type=int, default=3)
+    parser.add_argument("--headline-seconds", type=int, default=30)
     parser.add_argument("--fill", action="store_true", help="put the tables into bench/RESULTS.md")
     args = parser.parse_args()
+    args.parts = args.parts or (["table"] if args.quick else PARTS)
+    args.peers = [peer for peer in peers if peer in ["nginx", *args.peers]]
     if args.quick:
         args.rounds, args.seconds = 2, 1
         args.columns = args.columns or ["small", "new", "1m", "tls-h2", "handshake"]
@@ -76,8 +107,7 @@ def stages(args):
 
 
 def stage(args, scene, columns):
-    peers = [peer for peer in all_peers() if not args.peers or peer.name in [*args.peers, "nginx"]]
-    peers = [peer for peer in peers if scene.hosts <= peer.max_hosts]
+    peers = [peer for peer in all_peers() if peer.name in args.peers and scene.hosts <= peer.max_hosts]
     try:
         for peer in peers:
             say(f"{scene.hosts} hosts, {scene.workers} workers: {peer.name} starts")
@@ -103,8 +133,8 @@ def measured(args, scene, column, peers):
     peers = able(peers, column)
     found |= {peer.name: {"saturation": [], "fixed": []} for peer in peers}
     rate = None
-    for kind in ("saturation", "fixed"):
-        for number in range(args.rounds):
+    for kind, rounds in (("saturation", args.rounds), ("fixed", (args.rounds + 1) // 2)):
+        for number in range(rounds):
             say(f"{scene.hosts} hosts, {scene.workers} workers: {column.title}, {kind}, round {number + 1}")
             for peer in peers[number % len(peers):] + peers[:number % len(peers)]:
                 found[peer.name][kind].append(load(peer, column, scene, args.seconds, rate))
@@ -113,13 +143,13 @@ def measured(args, scene, column, peers):
 
 
 def keep(args, results):
-    """Writes what is known so far, and prints the newest tables."""
+    """Writes what is known so far, and prints the tables that are new."""
     name = "quick" if args.quick else "results"
     made = tables(results)
     (TARGET / f"{name}.json").write_text(json.dumps(results, indent=1), encoding="utf-8")
     (TARGET / f"{name}.md").write_text("\n\n".join(made.values()) + "\n", encoding="utf-8")
-    for table in list(made.values())[-3:]:
-        print(table, end="\n\n", flush=True)
+    print("", *(table for title, table in made.items() if title not in results.get("shown", ())), sep="\n\n", flush=True)
+    results["shown"] = list(made)
     if args.fill:
         fill(ROOT / "bench/RESULTS.md", made)
 

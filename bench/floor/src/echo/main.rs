@@ -13,7 +13,7 @@ const SWITCH: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\
     Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 
 const WHOLE: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 16\r\n\r\n0123456789abcdef";
-const HALF: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 16\r\nX-Accel-Buffering: no\r\n\r\n01234567";
+const HALF: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 65536\r\nX-Accel-Buffering: no\r\n\r\n";
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
@@ -42,6 +42,8 @@ async fn serve(mut stream: TcpStream) -> Result<()> {
         }
         if !buffer.starts_with(b"POST /upload ") {
             stream.write_all(HALF).await?;
+            // Less than this, and some proxies would wait for more of it.
+            stream.write_all(&[b'x'; 32 << 10]).await?;
             while some(stream.read(&mut buffer).await?).is_ok() {}
             return Ok(());
         }

@@ -2,7 +2,7 @@
 //! counts what came back. An answer that is not the expected one is a failure, and the exit code tells.
 //!
 //! It opens its connections, tries each with one request, says `ready`, and begins when a byte comes on stdin: what that
-//! took is not part of the load.
+//! took is not part of the load. With `--hold` it says `held` and keeps them until stdin ends.
 
 mod args;
 mod connect;
@@ -13,18 +13,22 @@ mod websocket;
 
 use std::process::ExitCode;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use tokio::io::AsyncReadExt;
 use tokio::task::LocalSet;
+use tokio::time::timeout;
 
 use args::{Args, Hold};
 use connect::Connector;
 use http1::Connection;
 use pace::Pace;
 use tally::Tally;
+
+/// A load that takes this much longer than it should has met a proxy that does not answer.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -33,10 +37,14 @@ fn main() -> Result<ExitCode> {
     let args = Rc::new(Args::parse());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     LocalSet::new().block_on(&runtime, async {
-        match args.hold {
-            Some(hold) => self::hold(&args, hold).await.map(|()| ExitCode::SUCCESS),
-            None => load(args).await,
-        }
+        let Some(hold) = args.hold else {
+            return timeout(args.length() + PATIENCE, load(args)).await.context("too slow")?;
+        };
+        let held = timeout(PATIENCE, self::hold(&args, hold)).await.context("too slow")??;
+        println!("held");
+        tokio::io::stdin().read_to_end(&mut Vec::new()).await.context("stdin")?;
+        drop(held);
+        Ok(ExitCode::SUCCESS)
     })
 }
 
@@ -125,8 +133,8 @@ fn expected(args: &Args, (status, length): (u16, usize)) -> Result<u16> {
     Ok(status)
 }
 
-/// Says `held` when all connections are as they shall be, and keeps them so until stdin ends.
-async fn hold(args: &Args, hold: Hold) -> Result<()> {
+/// Connections that have had an answer, or half of one.
+async fn hold(args: &Args, hold: Hold) -> Result<Vec<Connection>> {
     let (connector, request) = (Connector::new(args)?, args.request());
     let mut held = Vec::with_capacity(args.connections);
     for _ in 0..args.connections {
@@ -137,7 +145,5 @@ async fn hold(args: &Args, hold: Hold) -> Result<()> {
         };
         held.push(connection);
     }
-    println!("held");
-    tokio::io::stdin().read_to_end(&mut Vec::new()).await.context("stdin")?;
-    Ok(())
+    Ok(held)
 }
