@@ -20,8 +20,11 @@ class Process:
     def __init__(self, name, command, folder, env=None):
         self.name = name
         self.output = folder / f"logs/{name}.out"
-        with open(self.output, "ab") as output:
-            self.child = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env={**os.environ, **(env or {})})
+        try:
+            with open(self.output, "ab") as output:
+                self.child = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=os.environ | (env or {}))
+        except OSError as error:
+            raise Failed(f"{name} does not start: {error}") from None
 
     def wait_for(self, port, host=None, seconds=300):
         """Until the port is open, or until a small request for a host is answered with 200."""
