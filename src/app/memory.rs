@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::proxy::memory::{Level, Memory};
+use crate::proxy::memory::{ANY, Level, Memory};
 use crate::telemetry::{Metrics, Seldom};
 
 /// Between two looks; where more than half is taken it may be all before the next of these.
@@ -84,7 +84,7 @@ impl Limit {
         loop {
             let (before, used) = (judge.level, self.used());
             let level = judge.judge(used, Instant::now());
-            memory.set(level, judge.above(95, 4).saturating_sub(used));
+            memory.set(level, judge.room(used));
             metrics.control().set_memory_level(level as u8);
             if level > before
                 && let Some(times) = warning.occurred(Instant::now())
@@ -134,6 +134,15 @@ impl Judge {
         self.level
     }
 
+    /// What answers may take until the next look; with less than half taken, whatever comes.
+    fn room(&self, used: u64) -> u64 {
+        match self.level {
+            Level::Full => 0,
+            _ if used <= self.limit / 2 => ANY,
+            _ => self.above(95, 4).saturating_sub(used),
+        }
+    }
+
     /// So many percent of the limit, but at least so many eighths of what the process leaves of it.
     fn above(&self, percent: u64, eighths: u64) -> u64 {
         let rest = self.limit.saturating_sub(self.own);
@@ -166,6 +175,16 @@ mod tests {
             (950, Level::Scarce),
         ] {
             assert_eq!(judge.judge(used, start), level, "{used}");
+        }
+    }
+
+    #[test]
+    fn answers_take_no_more_than_what_is_left_until_the_next_look() {
+        let mut judge = judge(100);
+        let now = Instant::now();
+        for (used, room) in [(500, ANY), (501, 449), (950, 0), (951, 0), (901, 0), (900, 50)] {
+            judge.judge(used, now);
+            assert_eq!(judge.room(used), room, "{used}");
         }
     }
 

@@ -223,9 +223,9 @@ impl Exchange {
         }
     }
 
-    /// Memory is scarce, so no more of the answer is to be taken for now. Whoever polled it is woken once it may.
+    /// There is no memory for more of the answer for now. Whoever polled it is woken once there is.
     pub(super) fn pauses(&self) -> bool {
-        self.waits.pauses(self.connection.worker.shared.memory.is_scarce())
+        self.waits.pauses(|| self.connection.worker.shared.memory.has_room())
     }
 
     /// The failure, if there is one; else the task of `cx` is woken by it.

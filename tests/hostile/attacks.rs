@@ -1,22 +1,19 @@
 //! Attacks under way while others are served: their slowest requests take hardly longer than without it, and what the
 //! attack makes us hold is bounded. One at a time, for time is measured.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::io::Read;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use socket2::{Domain, Socket, Type};
-
+use crate::attack::{Attack, FILES, connections};
 use crate::support::frames::{END_HEADERS, END_STREAM, Frames, HEADERS, RST_STREAM, encode};
 use crate::support::objects::{self, Objects};
 use crate::support::tls::Tls;
 use crate::support::wait::until;
 use crate::support::{Backend, Client, Headgate, get, in_full};
 
-static ALONE: Mutex<()> = Mutex::new(());
+pub(crate) static ALONE: Mutex<()> = Mutex::new(());
 
 /// Those who are not to notice: each asks once a turn.
 const OTHERS: usize = 16;
@@ -42,20 +39,26 @@ fn slower() -> u32 {
     if in_full() { 2 } else { 10 }
 }
 
-/// Attackers at a time.
-const ATTACKERS: usize = 1000;
+/// Attackers at a time, each a connection: as many as the case says where tests run in full.
+fn attackers() -> usize {
+    if in_full() { 10_000 } else { 1000 }
+}
 
-/// Those of them that ask for an answer without end.
+/// Those of them that ask for an answer without end, or send a body.
 const READERS: usize = 200;
 
 /// KiB that one of them may make the process keep: 64 MiB for 1,000.
 const LITTLE: u64 = 64;
 
-/// Where it has sent as much itself, or has a request in flight and with it a connection to a backend.
-const REQUEST: u64 = 128;
+/// Where it sent a head of which all but the end has come, which may have 64 KiB.
+const HEAD: u64 = 96;
 
-/// Where an answer waits for it in the buffers of both connections.
-const ANSWER: u64 = 512;
+/// Where an answer waits for it: 64 KiB read ahead from the backend, as much to be written and a piece on its way to that,
+/// and what two connections and the allocator take.
+const ANSWER: u64 = 320;
+
+/// The same for a stream, which has no connection of its own in front.
+const STREAM: u64 = 128;
 
 /// The 99th percentile of what a request takes, for a while.
 fn slowest(proxy: &Headgate) -> Duration {
@@ -94,29 +97,37 @@ fn sites(victim: &Backend) -> (Objects, Backend) {
 }
 
 /// Measures, attacks, measures again; each of so many attackers may make the process keep `each` KiB. `attack` returns
-/// once it is under way, with what goes on by itself until it is dropped.
+/// once it is under way, with what shows that each attacker was cut.
 #[track_caller]
-fn unnoticed<T>(victim: &Backend, attackers: usize, each: u64, attack: impl FnOnce(&Headgate, &mut Attack) -> T) {
+fn unnoticed<Cut: FnOnce()>(
+    victim: &Backend,
+    flags: &[(&str, &str)],
+    (attackers, each): (usize, u64),
+    attack: impl FnOnce(&Arc<Headgate>, &mut Attack) -> Cut,
+) {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let (sites, _fine) = sites(victim);
-    let proxy = Headgate::serve(&sites);
+    let flags = flags.iter().chain(&[("--max-connections-per-address", "0"), ("--max-connections", "20000")]);
+    let builder = flags.fold(Headgate::with(&sites), |builder, (flag, value)| builder.flag(flag, value));
+    let proxy = Arc::new(if in_full() { builder.descriptors(FILES).start() } else { builder.start() });
     let calm = slowest(&proxy);
     let resident = proxy.resident();
     let mut under_way = Attack::default();
-    let attack = attack(&proxy, &mut under_way);
+    let cut = attack(&proxy, &mut under_way);
     let most = calm.max(UNFELT) * slower();
     let attacked = (0..TRIES).map(|_| slowest(&proxy)).find(|attacked| *attacked <= most);
     let grown = proxy.resident().saturating_sub(resident);
     let admin = Instant::now();
     assert_eq!(get(proxy.admin, "admin", "/healthz").status, 200);
     let admin = admin.elapsed();
+    cut();
     under_way.end();
-    drop(attack);
+    let each_grown = (grown >> 10) / attackers as u64;
     if let Some(attacked) = attacked {
-        println!("p99 {calm:?} before, {attacked:?} within; {} KiB more; health in {admin:?}", grown >> 10);
+        println!("p99 {calm:?} before, {attacked:?} within; {each_grown} KiB an attacker; health in {admin:?}");
     }
     assert!(attacked.is_some(), "p99 {calm:?} before the attack, more than {most:?} within");
-    assert!(grown >> 10 <= each * attackers as u64, "{} KiB more", grown >> 10);
+    assert!(each_grown <= each, "{each_grown} KiB an attacker");
     assert!(admin < Duration::from_secs(1), "{admin:?}");
     assert_eq!(get(proxy.http, "fine.example", "/").status, 200);
 }
@@ -125,116 +136,89 @@ fn hold() -> Backend {
     Backend::scripted(|exchange| exchange.until_abandoned())
 }
 
-/// So many connections, each of which sent `first` and makes room for little of what comes: what the system holds on the way
-/// is not what is looked at.
-pub(crate) fn connections(address: SocketAddr, count: usize, first: &[u8]) -> Vec<TcpStream> {
-    let connect = |_| {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).ok()?;
-        socket.set_recv_buffer_size(4 << 10).ok()?;
-        socket.connect(&address.into()).ok()?;
-        let mut stream = TcpStream::from(socket);
-        stream.write_all(first).ok()?;
-        Some(stream)
-    };
-    let connected: Vec<_> = (0..count).filter_map(connect).collect();
-    assert_eq!(connected.len(), count, "attackers that were let in");
-    connected
-}
-
-/// What goes on until it is over.
-#[derive(Default)]
-struct Attack {
-    over: Arc<AtomicBool>,
-    threads: Vec<JoinHandle<()>>,
-}
-
-impl Attack {
-    /// Does it again and again, so many times a second.
-    fn again(&mut self, each_second: u32, mut one: impl FnMut() + Send + 'static) {
-        let over = self.over.clone();
-        self.threads.push(std::thread::spawn(move || {
-            let start = Instant::now();
-            for number in 1.. {
-                one();
-                if over.load(SeqCst) {
-                    return;
-                }
-                std::thread::sleep((Duration::from_secs(1) * number / each_second).saturating_sub(start.elapsed()));
-            }
-        }));
-    }
-
-    /// Sends `piece` on each of them every second.
-    fn drip(&mut self, mut streams: Vec<TcpStream>, piece: &'static [u8]) {
-        self.again(1, move || streams.retain_mut(|stream| stream.write_all(piece).is_ok()));
-    }
-
-    /// It went on until now.
-    #[track_caller]
-    fn end(self) {
-        self.over.store(true, SeqCst);
-        self.threads.into_iter().for_each(|thread| thread.join().expect("the attack ended early"));
-    }
-}
-
 #[test]
 fn slow_heads() {
-    unnoticed(&hold(), ATTACKERS, LITTLE, |proxy, attack| {
-        attack.drip(connections(proxy.http, ATTACKERS, b"GET / HTTP/1.1\r\nHost: a.example\r\nX: "), b"y");
+    unnoticed(&hold(), &[("--header-timeout", "5s")], (attackers(), LITTLE), |proxy, attack| {
+        attack.hold(proxy.http, attackers(), b"GET / HTTP/1.1\r\nHost: a.example\r\nX: ", b"y", "HTTP/1.1 408")
     });
 }
 
 #[test]
 fn slow_bodies() {
-    unnoticed(&hold(), ATTACKERS / 2, REQUEST, |proxy, attack| {
+    let posts = attackers().min(1000) / if in_full() { 1 } else { 5 };
+    unnoticed(&hold(), &[("--body-idle-timeout", "500ms")], (posts, LITTLE), |proxy, attack| {
         let head = b"POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 1000000\r\n\r\n";
-        attack.drip(connections(proxy.http, ATTACKERS / 2, head), b"y");
+        attack.hold(proxy.http, posts, head, b"y", "HTTP/1.1 408")
     });
 }
 
 #[test]
 fn large_heads_that_never_end() {
-    unnoticed(&hold(), ATTACKERS, REQUEST, |proxy, _| {
+    unnoticed(&hold(), &[("--header-timeout", "5s")], (attackers(), HEAD), |proxy, attack| {
         let head = format!("GET / HTTP/1.1\r\nHost: a.example\r\nX: {}", "y".repeat(60_000));
-        connections(proxy.http, ATTACKERS, head.as_bytes())
+        attack.hold(proxy.http, attackers(), head.as_bytes(), b"", "HTTP/1.1 408")
     });
 }
 
+/// Nothing of them is left behind.
 #[test]
 fn resets() {
-    unnoticed(&hold(), ATTACKERS, LITTLE, |proxy, attack| {
+    unnoticed(&hold(), &[], (attackers(), LITTLE), |proxy, attack| {
         for address in [proxy.http, proxy.https] {
             attack.again(500, move || Client::connect(address).reset());
+        }
+        let (proxy, over) = (proxy.clone(), attack.over.clone());
+        move || {
+            over.store(true, SeqCst);
+            no_connection(&proxy);
         }
     });
 }
 
-#[test]
-fn handshakes() {
-    unnoticed(&hold(), ATTACKERS, LITTLE, |proxy, attack| {
-        let address = proxy.https;
-        attack.again(100, move || drop(Tls::to("a.example").connect(address)));
-        // And those that end in the middle.
-        connections(proxy.https, ATTACKERS, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
-    });
+#[track_caller]
+fn no_connection(proxy: &Headgate) {
+    until("no connection", || (proxy.metrics().value("proxy_connections", &[]) == 0.0).then_some(()));
 }
 
 #[test]
-fn rapid_resets() {
-    unnoticed(&hold(), ATTACKERS, LITTLE, |proxy, attack| {
-        let address = proxy.http;
-        attack.again(20, move || {
-            let block = encode(&[(":method", "GET"), (":scheme", "http"), (":authority", "a.example"), (":path", "/")]);
-            let mut frames = Frames::connect(address);
-            for stream in (1..400).step_by(2) {
-                let opened = frames.try_send(HEADERS, END_STREAM | END_HEADERS, stream, &block);
-                if opened.and_then(|()| frames.try_send(RST_STREAM, 0, stream, &8u32.to_be_bytes())).is_err() {
-                    return;
-                }
-            }
-        });
+fn handshakes() {
+    unnoticed(&hold(), &[("--tls-handshake-timeout", "3s")], (1000, LITTLE), |proxy, attack| {
+        let address = proxy.https;
+        attack.again(100, move || drop(Tls::to("a.example").connect(address)));
+        // And those that end in the middle.
+        let half = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03";
+        let cut = attack.hold(proxy.https, 1000, half, b"", "");
+        let proxy = proxy.clone();
+        move || {
+            cut();
+            proxy.counted("proxy_connections_refused_total", &[("reason", "tls_handshake")], 1000.0);
+        }
     });
 }
+
+/// So many a second come to 200 while it is measured, each of which is cut.
+#[test]
+fn rapid_resets() {
+    unnoticed(&hold(), &[], (200, LITTLE), |proxy, attack| {
+        let address = proxy.http;
+        let cut = Arc::new(AtomicUsize::new(0));
+        let counted = cut.clone();
+        attack.again(40, move || {
+            let block = encode(&[(":method", "GET"), (":scheme", "http"), (":authority", "a.example"), (":path", "/")]);
+            let mut frames = Frames::connect(address);
+            let is_cut = (1..2000).step_by(2).any(|stream| {
+                let opened = frames.try_send(HEADERS, END_STREAM | END_HEADERS, stream, &block);
+                opened.and_then(|()| frames.try_send(RST_STREAM, 0, stream, &8u32.to_be_bytes())).is_err()
+            });
+            assert!(is_cut || frames.ending().is_some(), "not cut");
+            counted.fetch_add(1, SeqCst);
+        });
+        move || assert!(cut.load(SeqCst) >= 50, "{} attackers", cut.load(SeqCst))
+    });
+}
+
+/// What [`endless`] backends have sent.
+static SENT: AtomicUsize = AtomicUsize::new(0);
 
 /// Sends without end.
 pub(crate) fn endless() -> Backend {
@@ -242,42 +226,54 @@ pub(crate) fn endless() -> Backend {
         exchange.send("HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n")?;
         loop {
             exchange.send([b'x'; 16 << 10])?;
+            SENT.fetch_add(1, SeqCst);
         }
     })
 }
 
-/// Waits until the process has handed out all that its clients take.
+/// Waits until the kernels and the process hold all that they will.
 #[track_caller]
-fn settled(proxy: &Headgate) {
+fn settled() {
     until("the answers to stand still", || {
-        let before = proxy.cpu_ticks();
-        std::thread::sleep(Duration::from_millis(500));
-        (proxy.cpu_ticks() - before < 10).then_some(())
+        let before = SENT.load(SeqCst);
+        std::thread::sleep(Duration::from_secs(1));
+        (before > 0 && SENT.load(SeqCst) == before).then_some(())
     });
 }
 
-/// Two clients ask for 100 endless answers each, with windows of one byte.
+/// As long as it is measured, clients that take nothing are not cut.
+const STALLED: [(&str, &str); 1] = [("--write-timeout", "20s")];
+
+/// Two clients ask for 100 endless answers each, with windows of one byte. Each of these is a request with a connection to a
+/// backend.
 #[test]
 fn windows_of_one_byte() {
-    unnoticed(&endless(), READERS, ANSWER, |proxy, _| {
+    const STREAMS: usize = 100;
+    unnoticed(&endless(), &STALLED, (READERS / STREAMS, STREAMS as u64 * STREAM), |proxy, _| {
         let client = |_| {
             let mut frames = Frames::with_settings(proxy.http, &[(4, 1)]);
-            (0..100).for_each(|number| frames.get(2 * number + 1, "a.example", "/"));
+            (0..STREAMS as u32).for_each(|number| frames.get(2 * number + 1, "a.example", "/"));
             frames
         };
-        let clients: Vec<_> = (0..READERS / 100).map(client).collect();
-        settled(proxy);
-        clients
+        let clients: Vec<_> = (0..READERS / STREAMS).map(client).collect();
+        settled();
+        move || {
+            for mut frames in clients {
+                (0..STREAMS).for_each(|_| assert!(frames.until(RST_STREAM, |_| true).is_some(), "not cut"));
+            }
+        }
     });
 }
 
 /// They take one byte a second.
 #[test]
 fn slow_readers_within_256_mebibytes() {
-    unnoticed(&endless(), READERS, ANSWER, |proxy, attack| {
+    unnoticed(&endless(), &STALLED, (READERS, ANSWER), |proxy, attack| {
         let mut streams = connections(proxy.http, READERS, b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n");
-        settled(proxy);
+        settled();
         assert!(proxy.resident() < 256 << 20, "{} KiB", proxy.resident() >> 10);
-        attack.again(1, move || streams.retain_mut(|stream| stream.read(&mut [0]).is_ok_and(|read| read > 0)));
+        attack.again(1, move || streams.iter_mut().for_each(|stream| drop(stream.read(&mut [0]))));
+        let proxy = proxy.clone();
+        move || no_connection(&proxy)
     });
 }

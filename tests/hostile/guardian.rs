@@ -131,10 +131,21 @@ fn what_it_calls_dangerous_is_refused_or_made_harmless() {
 }
 
 #[test]
-#[should_panic(expected = "Ambiguous")]
+#[should_panic(expected = "may be read as framing")]
+fn every_backend_judges_what_reached_it() {
+    reach(b"Content_Length: 5\r\n");
+}
+
+#[test]
+#[should_panic(expected = "Severe")]
 fn every_backend_shows_the_guard_what_reached_it() {
+    reach(b"X: \0\r\n");
+}
+
+/// What no proxy forwards.
+fn reach(line: &[u8]) {
     let backend = Backend::answering("ok");
     let mut client = Client::connect(backend.address);
-    client.send("GET / HTTP/1.1\r\nHost: a\r\nContent_Length: 5\r\n\r\n");
+    client.send([b"GET / HTTP/1.1\r\nHost: a\r\n", line, b"\r\n"].concat());
     client.response();
 }

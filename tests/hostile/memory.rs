@@ -1,10 +1,12 @@
 //! A limit of memory: what clients hold is shed before it is reached, and what the process takes for itself is not.
 
 use std::collections::VecDeque;
+use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
-use crate::attacks::{connections, endless};
+use crate::attack::connections;
+use crate::attacks::{ALONE, endless};
 use crate::support::objects::site;
 use crate::support::wait::until;
 use crate::support::{Backend, Client, Headgate, get, in_full};
@@ -54,6 +56,7 @@ fn steady(proxy: &Headgate) {
 
 #[test]
 fn slow_readers_in_any_number_stay_below_the_limit_and_load_is_taken_again_behind_them() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let fine = Backend::scripted(|exchange| match exchange.seen.target() {
         "/large" => exchange.reply("200 OK", &"x".repeat(LARGE)),
         _ => exchange.reply("200 OK", "fine"),

@@ -24,7 +24,7 @@ fn a_backend_records_heads_byte_by_byte_and_bodies_without_framing() {
 fn a_backend_can_reset() {
     let backend = Backend::scripted(|_| Ok(Then::Reset));
     let mut client = Client::connect(backend.address);
-    client.send("GET / HTTP/1.1\r\n\r\n");
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!(client.try_response().unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
 }
 

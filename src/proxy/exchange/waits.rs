@@ -17,7 +17,7 @@ const BODY_RATE_AFTER: Duration = Duration::from_secs(10);
 /// A request whose answer has begun and is not over after this time may go on for hours.
 const LONG: Duration = Duration::from_secs(1);
 
-/// Of an answer, while memory is scarce.
+/// Of an answer, while memory is looked at closely.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Pause {
     #[default]
@@ -57,12 +57,12 @@ impl Waits {
     }
 
     /// Whether no more of the answer may be taken for lack of memory. That it was let go on counts once.
-    pub(super) fn pauses(&self, scarce: bool) -> bool {
-        if scarce && self.pause.get() == Pause::No {
+    pub(super) fn pauses(&self, has_room: impl FnOnce() -> bool) -> bool {
+        if self.pause.get() == Pause::Over {
+            self.pause.set(Pause::No);
+        } else if self.pause.get() == Pause::No && !has_room() {
             self.pause.set(Pause::Yes);
             self.room.set(0);
-        } else if self.pause.get() == Pause::Over {
-            self.pause.set(Pause::No);
         }
         self.pause.get() == Pause::Yes
     }
@@ -89,7 +89,7 @@ impl Exchange {
             self.fail(ProxyError::ClientGone);
             self.cut();
         }
-        if self.waits.pause.get() == Pause::Yes && self.connection.worker.shared.memory.resumes_one() {
+        if self.waits.pause.get() == Pause::Yes && self.connection.worker.shared.memory.has_room() {
             self.waits.pause.set(Pause::Over);
             self.wake();
         }

@@ -1,0 +1,109 @@
+//! What attackers do, and that they are cut for it.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use socket2::{Domain, Socket, Type};
+
+use crate::support::in_full;
+use crate::support::wait::until;
+
+/// Open files of this process, and of the one under attack.
+pub(crate) const FILES: u32 = 50_000;
+
+fn make_room() {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let wanted = if in_full() { Some(FILES.into()) } else { maximum };
+    if current.is_some_and(|current| wanted.is_none_or(|wanted| current < wanted)) {
+        let maximum = maximum.max(wanted);
+        setrlimit(Resource::Nofile, Rlimit { current: wanted, maximum }).expect("room for as many attackers");
+    }
+}
+
+/// One connection that sent `first` and makes room for little of what comes: what the system holds on the way is not what is
+/// looked at.
+fn connection(address: SocketAddr, first: &[u8]) -> TcpStream {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
+    socket.set_recv_buffer_size(4 << 10).unwrap();
+    socket.connect(&address.into()).expect("the attacker is let in");
+    let mut stream = TcpStream::from(socket);
+    // It may be refused meanwhile.
+    let _ = stream.write_all(first);
+    stream.set_nonblocking(true).unwrap();
+    stream
+}
+
+pub(crate) fn connections(address: SocketAddr, count: usize, first: &[u8]) -> Vec<TcpStream> {
+    make_room();
+    (0..count).map(|_| connection(address, first)).collect()
+}
+
+/// What goes on until it is over.
+#[derive(Default)]
+pub(crate) struct Attack {
+    pub(crate) over: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Attack {
+    /// Does it again and again, so many times a second.
+    pub(crate) fn again(&mut self, each_second: u32, mut one: impl FnMut() + Send + 'static) {
+        let over = self.over.clone();
+        self.threads.push(std::thread::spawn(move || {
+            let start = Instant::now();
+            for number in 1.. {
+                one();
+                if over.load(SeqCst) {
+                    return;
+                }
+                std::thread::sleep((Duration::from_secs(1) * number / each_second).saturating_sub(start.elapsed()));
+            }
+        }));
+    }
+
+    /// So many connections that send `first`, then `piece` every second; who is cut comes back. Each is cut, by an answer that
+    /// begins so.
+    pub(crate) fn hold(
+        &mut self,
+        address: SocketAddr,
+        count: usize,
+        first: &[u8],
+        piece: &'static [u8],
+        told: &'static str,
+    ) -> impl FnOnce() + use<> {
+        let first = first.to_vec();
+        let cut = Arc::new(AtomicUsize::new(0));
+        let counted = cut.clone();
+        let mut streams = connections(address, count, &first);
+        let mut turns = (0..10).cycle();
+        self.again(10, move || {
+            for stream in streams.iter_mut().skip(turns.next().unwrap()).step_by(10) {
+                let mut answer = [0; 64];
+                match stream.read(&mut answer) {
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                    Ok(read) if read > 0 && !answer.starts_with(told.as_bytes()) => {
+                        panic!("{}", String::from_utf8_lossy(&answer))
+                    }
+                    _ => {
+                        counted.fetch_add(1, SeqCst);
+                        *stream = connection(address, &first);
+                    }
+                }
+                let _ = stream.write_all(piece);
+            }
+        });
+        move || until("each attacker to be cut", || (cut.load(SeqCst) >= count).then_some(()))
+    }
+
+    /// It went on until now.
+    #[track_caller]
+    pub(crate) fn end(self) {
+        self.over.store(true, SeqCst);
+        self.threads.into_iter().for_each(|thread| thread.join().expect("the attack ended early"));
+    }
+}
