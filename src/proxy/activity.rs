@@ -26,6 +26,8 @@ pub(super) struct Activity {
     blocked_since: AtomicU64,
     /// When the client last took something that had to wait.
     taken_at: AtomicU64,
+    /// An answer has begun that only the end of the stream ends.
+    open_ended: AtomicBool,
     /// Since when nothing more is served, and when bytes last came since; 0: not yet.
     lingering: (AtomicU64, AtomicU64),
 }
@@ -41,6 +43,7 @@ impl Activity {
             wants_answer: AtomicBool::new(false),
             blocked_since: AtomicU64::new(0),
             taken_at: AtomicU64::new(0),
+            open_ended: AtomicBool::new(false),
             lingering: (AtomicU64::new(0), AtomicU64::new(0)),
         })
     }
@@ -115,6 +118,16 @@ impl Activity {
 
     pub(super) fn taken_at(&self) -> Millis {
         self.taken_at.load(Relaxed)
+    }
+
+    /// The answer that begins now has no other end than that of the stream.
+    pub(super) fn answer_is_open_ended(&self) {
+        self.open_ended.store(true, Relaxed);
+    }
+
+    /// Such an answer has begun; told once.
+    pub(super) fn take_open_ended(&self) -> bool {
+        self.open_ended.load(Relaxed) && self.open_ended.swap(false, Relaxed)
     }
 
     /// What the client still sends is read for nothing; some of it came just now.

@@ -1,13 +1,14 @@
 //! One HTTP/1.1 connection to an endpoint: hyper's half that sends, and what hyper does not bound.
 //!
-//! Opened by `connect`, kept by `pool`, used by `forward`. A backend may say "wait" (1xx) for as long as it likes and hyper
-//! reads on; and before hyper closes a connection it waits until everything is written, also if nobody takes it. So here
-//! the bytes before the answer's head are limited, and a request that is given up takes the connection's task with it.
+//! Opened by `connect`, kept by `pool`, used by `forward`. A backend may say "wait" (1xx), or write zeros before the size
+//! of a chunk, for as long as it likes and hyper reads on; and before hyper closes a connection it waits until everything
+//! is written, also if nobody takes it. So here the bytes before the answer's head are limited, and those between what we
+//! get of the body; and a request that is given up takes the connection's task with it.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::task::{Context, Poll};
 
 use http::{Request, Response};
@@ -26,10 +27,17 @@ const BUFFER: usize = 64 << 10;
 
 /// The most that is read before the head of an answer is there: that head, interim ones, and what hyper may have read of
 /// the body before we learn of the head.
-const BEFORE_HEAD: usize = 8 * BUFFER;
+const BEFORE_HEAD: i64 = 8 * BUFFER as i64;
+
+/// The most that is read of a body before a piece of it is there: what hyper and we have of it meanwhile, and twice the
+/// 16 KiB that hyper lets extensions and trailers have.
+const AHEAD: i64 = 4 * BUFFER as i64;
+
+/// What may stand around each piece: the size of its chunk, which takes 20 bytes as most write it, and their line ends.
+const FRAMING: usize = 32;
 
 /// Any number of bytes may be read.
-const UNLIMITED: usize = usize::MAX;
+const UNLIMITED: i64 = i64::MAX;
 
 /// The connection. Dropped while a request is on it, it is cut at once, whatever is still to be written; else it is closed
 /// in due form.
@@ -39,7 +47,7 @@ pub(super) struct Http1 {
     /// A request is on it.
     busy: bool,
     /// Bytes that may still be read; shared with [`Stream`].
-    readable: Arc<AtomicUsize>,
+    readable: Arc<AtomicI64>,
     #[expect(dead_code, reason = "a guard: its drop counts")]
     place: Place,
 }
@@ -48,12 +56,12 @@ pub(super) struct Http1 {
 pub(super) struct Stream {
     transport: BackendTransport,
     /// Atomic only because stream types must be `Send`; one thread uses it.
-    readable: Arc<AtomicUsize>,
+    readable: Arc<AtomicI64>,
 }
 
 impl Http1 {
     pub(super) async fn open(transport: BackendTransport, place: Place) -> io::Result<Self> {
-        let readable = Arc::new(AtomicUsize::new(UNLIMITED));
+        let readable = Arc::new(AtomicI64::new(UNLIMITED));
         let stream = TokioIo::new(Stream { transport, readable: readable.clone() });
         let mut builder = http1::Builder::new();
         builder.max_buf_size(BUFFER);
@@ -80,8 +88,14 @@ impl Http1 {
         self.busy = true;
         self.readable.store(BEFORE_HEAD, Ordering::Relaxed);
         let answer = self.sender.try_send_request(request).await;
-        self.readable.store(UNLIMITED, Ordering::Relaxed);
+        self.readable.store(AHEAD, Ordering::Relaxed);
         answer
+    }
+
+    /// A piece of the body is here: as much again may be read.
+    pub(super) fn took(&self, length: usize) {
+        let readable = self.readable.load(Ordering::Relaxed).saturating_add((length + FRAMING) as i64);
+        self.readable.store(readable.min(AHEAD), Ordering::Relaxed);
     }
 
     /// Request and answer are complete.
@@ -107,13 +121,13 @@ impl Stream {
 impl AsyncRead for Stream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let readable = self.readable.load(Ordering::Relaxed);
-        if readable == 0 {
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "interim answers without end")));
+        if readable <= 0 {
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "framing without end")));
         }
         let before = buf.filled().len();
         let result = Pin::new(&mut self.transport).poll_read(cx, buf);
         if readable != UNLIMITED {
-            self.readable.store(readable.saturating_sub(buf.filled().len() - before), Ordering::Relaxed);
+            self.readable.store(readable - (buf.filled().len() - before) as i64, Ordering::Relaxed);
         }
         result
     }

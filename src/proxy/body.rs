@@ -122,7 +122,12 @@ impl BackendBody {
             return Poll::Ready(Some(Ok(first.map_or_else(|trailers| *trailers, Frame::data))));
         }
         Poll::Ready(match ready!(Pin::new(&mut self.inner).poll_frame(cx)) {
-            Some(frame) => Some(frame.map_err(|error| failure::of(&error))),
+            Some(frame) => {
+                if let (Ok(frame), Some(connected)) = (&frame, &self.connected) {
+                    connected.took(frame.data_ref().map_or(0, Bytes::len));
+                }
+                Some(frame.map_err(|error| failure::of(&error)))
+            }
             None if self.is_cut() => Some(Err(ProxyError::Reset)),
             None => None,
         })

@@ -131,6 +131,11 @@ impl Connection {
         self.ending.get() || self.order.get() != Order::None
     }
 
+    /// The answer that begins now has no other end than that of the connection.
+    pub(super) fn answer_is_open_ended(&self) {
+        self.activity.answer_is_open_ended();
+    }
+
     /// Why the request that begins now cannot be served: its head was replaced.
     pub(super) fn refused(&self) -> Option<ProxyError> {
         self.activity.refused(self.begun.get())

@@ -5,8 +5,10 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -31,6 +33,8 @@ pub(super) struct ClientIo {
     activity: Arc<Activity>,
     /// Our side was closed.
     shut: bool,
+    /// Closed before that, the stream ends by a reset: its end is also that of an answer, which would look complete.
+    resets: bool,
     /// Undone when the connection ends, also if hyper has handed the stream on to a tunnel.
     _open: Box<dyn Send>,
 }
@@ -52,7 +56,7 @@ impl ClientIo {
         open: Box<dyn Send>,
     ) -> Self {
         let reading = Reading::Http1(Inlet::new(bounds, prefix.into(), &activity));
-        ClientIo { transport, reading, activity, shut: false, _open: open }
+        ClientIo { transport, reading, activity, shut: false, resets: false, _open: open }
     }
 
     pub(super) fn http2(
@@ -61,7 +65,8 @@ impl ClientIo {
         activity: Arc<Activity>,
         open: Box<dyn Send>,
     ) -> Self {
-        ClientIo { transport, reading: Reading::Http2(prefix), activity, shut: false, _open: open }
+        let reading = Reading::Http2(prefix);
+        ClientIo { transport, reading, activity, shut: false, resets: false, _open: open }
     }
 
     /// The stream, what was read of it and not handed out, and the guard that ends with the connection.
@@ -71,6 +76,13 @@ impl ClientIo {
             Reading::Http2(prefix) => prefix,
         };
         (self.transport, held, self._open)
+    }
+
+    /// Written before the first byte of an answer that nothing else ends.
+    fn reset_if_cut(&mut self) {
+        if self.activity.take_open_ended() {
+            self.resets = self.transport.linger(Some(Duration::ZERO)).is_ok();
+        }
     }
 
     /// Reads for nothing until the client has seen that we are done: closed while bytes come in, the kernel would reset
@@ -105,6 +117,7 @@ impl AsyncRead for ClientIo {
 
 impl AsyncWrite for ClientIo {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.reset_if_cut();
         let result = Pin::new(&mut self.transport).poll_write(cx, buf);
         self.activity.wrote(&result);
         result
@@ -115,6 +128,7 @@ impl AsyncWrite for ClientIo {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.reset_if_cut();
         let result = Pin::new(&mut self.transport).poll_write_vectored(cx, bufs);
         self.activity.wrote(&result);
         result
@@ -137,11 +151,24 @@ impl AsyncWrite for ClientIo {
         if !self.shut {
             ready!(Pin::new(&mut self.transport).poll_shutdown(cx))?;
             self.shut = true;
+            if self.resets {
+                self.transport.linger(None)?;
+            }
         }
         match &self.reading {
             Reading::Http1(inlet) if inlet.leaves_unread() => self.poll_linger(cx),
             _ => Poll::Ready(Ok(())),
         }
+    }
+}
+
+impl ClientTransport {
+    fn linger(&self, time: Option<Duration>) -> io::Result<()> {
+        let socket = match self {
+            Transport::Plain(stream) => stream,
+            Transport::Tls(stream) => stream.get_ref().0,
+        };
+        SockRef::from(socket).set_linger(time)
     }
 }
 

@@ -142,6 +142,9 @@ pub(super) fn incoming(
     let mut answer = Response::from_parts(head, body);
     // HTTP/1.0 knows no chunks: what has no length ends with the connection.
     let endless = exchange.head.version == Version::HTTP_10 && !bodyless && answer.body().size_hint().exact().is_none();
+    if endless {
+        exchange.connection.answer_is_open_ended();
+    }
     announce_end(exchange, &mut answer, endless);
     Ok(answer)
 }

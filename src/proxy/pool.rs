@@ -225,6 +225,13 @@ impl Connected {
         Connected { sender, reused: false, idle_since: 0, lease, worker }
     }
 
+    /// A piece of the answer's body is here, of so many bytes.
+    pub(super) fn took(&self, length: usize) {
+        if let Sender::Http1(sender) = &self.sender {
+            sender.took(length);
+        }
+    }
+
     /// The exchange on it is complete: the next request may have the connection.
     pub(super) fn give_back(self) {
         let Sender::Http1(mut sender) = self.sender else { return };

@@ -271,6 +271,35 @@ fn endless_interim_answers_are_502_before_long() {
     until("the end of the storm", || backend.request_to("/storm").abandoned.then_some(()));
 }
 
+/// An endless body whose chunks are these; `/plain` has 50,000 of one byte, as wordy as sizes are written.
+fn chunks_without_end(chunks: &'static str) -> Backend {
+    Backend::scripted(move |exchange| {
+        exchange.send(CHUNKED)?;
+        if exchange.seen.target() == "/plain" {
+            let pieces = "00000001\r\nx\r\n".repeat(50_000);
+            return exchange.send(format!("{pieces}0\r\n\r\n")).map(|()| Then::KeepAlive);
+        }
+        let some = chunks.repeat(100_000 / chunks.len());
+        loop {
+            exchange.send(&some)?;
+        }
+    })
+}
+
+#[test]
+fn chunk_sizes_without_end_are_cut_before_long() {
+    let long_sizes: &str = Box::leak(format!("{}1\r\nx\r\n", "0".repeat(1000)).into_boxed_str());
+    for chunks in ["0", long_sizes] {
+        let backend = chunks_without_end(chunks);
+        let proxy = one_worker(&backend);
+        assert!(matches!(asked(&proxy, "/zeros"), Broken(200) | Whole(502)), "{chunks}");
+        assert_eq!(proxy.log_of("/zeros")["flag"], "UPE", "{chunks}");
+        assert_eq!(proxy.metrics().value("proxy_backend_errors_total", &[("reason", "protocol")]), 1.0, "{chunks}");
+        until("the end of the zeros", || backend.request_to("/zeros").abandoned.then_some(()));
+        assert_eq!(get(proxy.http, "a.example", "/plain").body.len(), 50_000, "{chunks}");
+    }
+}
+
 #[test]
 fn a_head_over_http_2_may_have_100_fields_and_64_kib() {
     let backend = H2Backend::scripted(async |mut exchange: H2Exchange| {

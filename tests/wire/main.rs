@@ -37,6 +37,7 @@ mod limits;
 mod log;
 mod metrics;
 mod no_ipv6;
+mod open_ended;
 mod opening;
 mod order;
 mod pairs;
