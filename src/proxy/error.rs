@@ -71,6 +71,9 @@ pub enum ProxyError {
     /// The endpoint closed or reset the connection.
     #[error("the endpoint closed the connection")]
     Reset,
+    /// The same, of an HTTP/2 connection on which many requests had been cancelled.
+    #[error("the endpoint closed a connection with many cancelled requests")]
+    ManyCancelled,
     /// The endpoint answered something that is not valid HTTP, or that nobody asked for.
     #[error("the endpoint broke the protocol")]
     Protocol,
@@ -104,7 +107,7 @@ pub enum ProxyError {
 
 impl ProxyError {
     /// Every failure once, in the order of its status.
-    pub fn all() -> [ProxyError; 31] {
+    pub fn all() -> [ProxyError; 32] {
         use ProxyError::*;
         [
             BadRequest(""),
@@ -128,6 +131,7 @@ impl ProxyError {
             NotImplemented,
             Connect,
             Reset,
+            ManyCancelled,
             Protocol,
             Denied,
             NoEndpoint,
@@ -168,7 +172,7 @@ impl ProxyError {
     pub fn backend_error(&self) -> Option<BackendError> {
         match self {
             ProxyError::Connect | ProxyError::NoSocket => Some(BackendError::Connect),
-            ProxyError::Reset => Some(BackendError::Reset),
+            ProxyError::Reset | ProxyError::ManyCancelled => Some(BackendError::Reset),
             ProxyError::Protocol => Some(BackendError::Protocol),
             ProxyError::ConnectTimeout | ProxyError::ResponseTimeout | ProxyError::RequestDeadline => {
                 Some(BackendError::Timeout)
@@ -178,7 +182,7 @@ impl ProxyError {
     }
 
     /// Speaks against the endpoint. Not the deadline for the whole request, which a slow client may have used up, nor
-    /// what this process lacks.
+    /// what this process lacks or other requests did.
     pub(super) fn ejects(&self) -> bool {
         use ProxyError::{Connect, ConnectTimeout, Protocol, Reset, ResponseTimeout};
         matches!(self, Connect | ConnectTimeout | Protocol | Reset | ResponseTimeout)
@@ -210,6 +214,7 @@ impl ProxyError {
             | ProxyError::NotImplemented
             | ProxyError::Connect
             | ProxyError::Reset
+            | ProxyError::ManyCancelled
             | ProxyError::Protocol
             | ProxyError::Denied
             | ProxyError::NoEndpoint
@@ -244,7 +249,7 @@ impl ProxyError {
             ProxyError::Panic => (500, "IE"),
             ProxyError::NotImplemented => (501, "DPE"),
             ProxyError::Connect => (502, "UF"),
-            ProxyError::Reset => (502, "UC"),
+            ProxyError::Reset | ProxyError::ManyCancelled => (502, "UC"),
             ProxyError::Protocol => (502, "UPE"),
             ProxyError::Denied => (503, "DN"),
             ProxyError::NoEndpoint => (503, "UH"),

@@ -57,7 +57,7 @@ enum Lost {
     /// The endpoint did nothing about the request, and the connection goes on.
     Refused(Replay),
     /// The connection or stream ended under the request; another endpoint may be asked if the policy says so.
-    Reset(Replay),
+    Reset(Replay, ProxyError),
     Failed(ProxyError),
 }
 
@@ -68,7 +68,7 @@ enum Unserved {
     /// The same, and this one may do so later.
     Refused(Request<RequestBody>),
     /// Another endpoint may answer the request, if the policy wants that.
-    Reset(Request<RequestBody>),
+    Reset(Request<RequestBody>, ProxyError),
     Failed(ProxyError),
 }
 
@@ -128,7 +128,7 @@ async fn to_backend(
                 let next = if tried.len() < CONNECT_TRIES { pick(&tried).ok() } else { None };
                 (unsent, next.ok_or(ProxyError::Reset)?)
             }
-            Err(Unserved::Reset(unsent)) => (unsent, retries.after_reset(|| pick(&tried)).ok_or(ProxyError::Reset)?),
+            Err(Unserved::Reset(unsent, error)) => (unsent, retries.after_reset(|| pick(&tried)).ok_or(error)?),
             Err(Unserved::Failed(error)) => return Err(error),
         };
         exchange.retries(lease.endpoint().address);
@@ -141,8 +141,8 @@ fn tell_of(backend: &LiveBackend, tried: &[u64], served: &Result<Answer, Unserve
         Ok(Answer { response, connected, .. }) if !response.status().is_server_error() => {
             return backend.served(connected.lease.endpoint());
         }
-        Ok(_) | Err(Unserved::Reset(_)) => true,
-        Err(Unserved::Unreached(_, error) | Unserved::Failed(error)) => error.ejects(),
+        Ok(_) => true,
+        Err(Unserved::Unreached(_, error) | Unserved::Reset(_, error) | Unserved::Failed(error)) => error.ejects(),
         Err(Unserved::Refused(_)) => false,
     };
     if let (true, Some(last)) = (failed, tried.last()) {
@@ -201,7 +201,7 @@ fn once_more(
         // A new connection does not help where one has just failed: another endpoint may.
         Lost::Stale(replay) => ControlFlow::Break(Unserved::Unreached(replay.request(exchange), ProxyError::Reset)),
         Lost::Refused(replay) => ControlFlow::Break(Unserved::Refused(replay.request(exchange))),
-        Lost::Reset(replay) => ControlFlow::Break(Unserved::Reset(replay.request(exchange))),
+        Lost::Reset(replay, error) => ControlFlow::Break(Unserved::Reset(replay.request(exchange), error)),
         Lost::Failed(error) => ControlFlow::Break(Unserved::Failed(error)),
     }
 }
@@ -262,7 +262,12 @@ async fn on_connection(
     let replay = (again.if_reset || again.if_undone || again.by_policy).then(|| Replay::of(&request));
     let result = match &mut connected.sender {
         Sender::Http1(sender) => exchange.unless_failed(sender.send(request)).await,
-        Sender::Http2(shared, _) => exchange.unless_failed(shared.sender().try_send_request(request)).await,
+        Sender::Http2(shared, in_use) => {
+            in_use.under_way = true;
+            let answer = exchange.unless_failed(shared.sender().try_send_request(request)).await;
+            in_use.under_way = !matches!(answer, Ok(Err(_)));
+            answer
+        }
     };
     let result = match result {
         Ok(Ok(response)) => bounded(exchange, response)
@@ -273,7 +278,7 @@ async fn on_connection(
             if let Some(alert) = failure::alert(unanswered.error()) {
                 connect::tell(connected.lease.endpoint(), alert);
             }
-            Err(lost(exchange, unanswered, again, replay))
+            Err(lost(exchange, unanswered, again, replay, &connected.sender))
         }
         Err(error) => Err(Lost::Failed(error)),
     };
@@ -295,6 +300,7 @@ fn lost(
     mut unanswered: TrySendError<Request<RequestBody>>,
     again: Again,
     replay: Option<Replay>,
+    sender: &Sender,
 ) -> Lost {
     if let Some(request) = unanswered.take_message() {
         return Lost::Unsent(request);
@@ -304,15 +310,19 @@ fn lost(
         return Lost::Failed(error);
     }
     let error = unanswered.error();
-    let failure = failure::of(error);
+    let failure = match failure::of(error) {
+        ProxyError::Reset if sender.is_spent() => ProxyError::ManyCancelled,
+        failure => failure,
+    };
     exchange.backend_failed(failure);
-    let ended = failure == ProxyError::Reset && !failure::is_of_stream(error);
+    let reset = matches!(failure, ProxyError::Reset | ProxyError::ManyCancelled);
+    let ended = reset && !failure::is_of_stream(error);
     match replay.filter(|_| exchange.body.is_whole()) {
         Some(replay) if again.if_undone && failure::is_refused(error) => Lost::Refused(replay),
         Some(replay) if again.if_undone && failure::is_left_out(error) || again.if_reset && ended => {
             Lost::Stale(replay)
         }
-        Some(replay) if again.by_policy && failure == ProxyError::Reset => Lost::Reset(replay),
+        Some(replay) if again.by_policy && reset => Lost::Reset(replay, failure),
         _ => Lost::Failed(failure),
     }
 }

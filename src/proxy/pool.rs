@@ -13,7 +13,7 @@ use hyper::client::conn::http2;
 use tokio::sync::Notify;
 
 use super::backend_http1::Http1;
-use super::clock::{Millis, passed};
+use super::clock::{Millis, millis, passed};
 use super::opening::Opening;
 use super::request_body::RequestBody;
 use super::worker::Worker;
@@ -23,6 +23,10 @@ use crate::tables::{Lease, LiveEndpoint};
 const MAX_IDLE: usize = 256;
 /// Requests that share one HTTP/2 connection before another is opened; what most servers allow.
 const MAX_SHARED: usize = 100;
+/// Requests on a shared connection that are cancelled within [`CANCEL_WINDOW`] before it takes no more: servers end a
+/// connection with many resets, and what others have on it. hyper stands 20 that it has not looked at.
+const MAX_CANCELLED: u32 = 10;
+const CANCEL_WINDOW: Duration = Duration::from_secs(1);
 
 /// All pools of one worker, by [`LiveEndpoint::id`].
 #[derive(Default)]
@@ -47,10 +51,19 @@ struct Idle {
 #[derive(Clone)]
 pub(super) struct Shared {
     sender: http2::SendRequest<RequestBody>,
-    requests: Rc<Cell<u32>>,
-    /// When the last request on it ended.
-    idle_since: Rc<Cell<Millis>>,
+    usage: Rc<Usage>,
     allowance: Rc<Allowance>,
+}
+
+/// The requests on a shared connection.
+struct Usage {
+    in_flight: Cell<u32>,
+    /// When the last one ended.
+    idle_since: Cell<Millis>,
+    /// Start of the current window, and the requests that were cancelled in it.
+    cancelled: Cell<(Millis, u32)>,
+    /// Too many were: it finishes what it has.
+    spent: Cell<bool>,
 }
 
 /// Requests that an endpoint takes at a time on an HTTP/2 connection, as far as it has said; written by the connection's
@@ -77,20 +90,35 @@ pub(super) struct Connected {
 pub(super) enum Sender {
     Http1(Http1),
     /// The second is there to be dropped with the first.
-    Http2(Shared, #[expect(dead_code, reason = "a guard: its drop counts")] InUse),
+    Http2(Shared, InUse),
 }
 
 /// Counts one request on a shared connection until dropped.
 pub(super) struct InUse {
-    requests: Rc<Cell<u32>>,
-    idle_since: Rc<Cell<Millis>>,
+    usage: Rc<Usage>,
+    /// The request was sent, and neither side has ended it: dropped like this, it is cancelled.
+    pub(super) under_way: bool,
     worker: Rc<Worker>,
 }
 
 impl Drop for InUse {
     fn drop(&mut self) {
-        self.requests.set(self.requests.get() - 1);
-        self.idle_since.set(self.worker.clock.now());
+        let now = self.worker.clock.now();
+        self.usage.in_flight.set(self.usage.in_flight.get() - 1);
+        self.usage.idle_since.set(now);
+        if self.under_way {
+            self.usage.count_cancelled(now);
+        }
+    }
+}
+
+impl Usage {
+    fn count_cancelled(&self, now: Millis) {
+        let (since, count) = self.cancelled.get();
+        let within = count > 0 && now.saturating_sub(since) < millis(CANCEL_WINDOW);
+        let cancelled = if within { (since, count + 1) } else { (now, 1) };
+        self.cancelled.set(cancelled);
+        self.spent.set(self.spent.get() || cancelled.1 >= MAX_CANCELLED);
     }
 }
 
@@ -131,7 +159,7 @@ impl Pools {
     /// another connection would not be what it wants.
     pub(super) fn held_back(&self, endpoint: &LiveEndpoint) -> Option<Rc<Allowance>> {
         let pools = self.by_endpoint.borrow();
-        let newest = pools.get(&endpoint.id)?.shared.iter().rfind(|shared| !shared.sender.is_closed())?;
+        let newest = pools.get(&endpoint.id)?.shared.iter().rfind(|shared| shared.is_usable())?;
         (newest.allowance.requests.get() == 0).then(|| newest.allowance.clone())
     }
 
@@ -146,8 +174,9 @@ impl Pools {
             pool.idle.retain(|idle| !retired && !idle.sender.is_closed() && !passed(idle.since, idle_timeout, now));
             pool.shared.retain(|shared| {
                 shared.allowance.task.borrow().wake_by_ref();
-                let idle = shared.requests.get() == 0;
-                !shared.sender.is_closed() && !(idle && (retired || passed(shared.idle_since.get(), idle_timeout, now)))
+                let Usage { in_flight, idle_since, .. } = &*shared.usage;
+                let idle = in_flight.get() == 0;
+                shared.is_usable() && !(idle && (retired || passed(idle_since.get(), idle_timeout, now)))
             });
             !pool.idle.is_empty() || !pool.shared.is_empty() || pool.opening.is_some()
         });
@@ -175,19 +204,36 @@ impl Pool {
     }
 }
 
+impl Sender {
+    /// It is shared, and many requests on it were cancelled.
+    pub(super) fn is_spent(&self) -> bool {
+        matches!(self, Sender::Http2(shared, _) if shared.usage.spent.get())
+    }
+}
+
 impl Shared {
     pub(super) fn new(sender: http2::SendRequest<RequestBody>, allowance: Rc<Allowance>, now: Millis) -> Self {
-        Shared { sender, requests: Rc::default(), idle_since: Rc::new(Cell::new(now)), allowance }
+        let usage = Usage {
+            in_flight: Cell::new(0),
+            idle_since: Cell::new(now),
+            cancelled: Cell::default(),
+            spent: Cell::new(false),
+        };
+        Shared { sender, usage: Rc::new(usage), allowance }
+    }
+
+    /// It takes requests, now or later. Once it does not, those on it keep it.
+    fn is_usable(&self) -> bool {
+        !self.sender.is_closed() && !self.usage.spent.get()
     }
 
     pub(super) fn takes_more(&self) -> bool {
-        !self.sender.is_closed() && (self.requests.get() as usize) < self.allowance.requests.get().min(MAX_SHARED)
+        self.is_usable() && (self.usage.in_flight.get() as usize) < self.allowance.requests.get().min(MAX_SHARED)
     }
 
     pub(super) fn join(&self, worker: &Rc<Worker>) -> Sender {
-        self.requests.set(self.requests.get() + 1);
-        let in_use =
-            InUse { requests: self.requests.clone(), idle_since: self.idle_since.clone(), worker: worker.clone() };
+        self.usage.in_flight.set(self.usage.in_flight.get() + 1);
+        let in_use = InUse { usage: self.usage.clone(), under_way: false, worker: worker.clone() };
         Sender::Http2(self.clone(), in_use)
     }
 
@@ -234,7 +280,13 @@ impl Connected {
 
     /// The exchange on it is complete: the next request may have the connection.
     pub(super) fn give_back(self) {
-        let Sender::Http1(mut sender) = self.sender else { return };
+        let mut sender = match self.sender {
+            Sender::Http1(sender) => sender,
+            Sender::Http2(_, mut in_use) => {
+                in_use.under_way = false;
+                return;
+            }
+        };
         sender.completed();
         if !sender.is_closed() && !self.lease.endpoint().retired.load(Ordering::Relaxed) {
             let since = self.worker.clock.now();

@@ -22,6 +22,7 @@ mod foreign_flags;
 mod forwarded;
 mod generations;
 mod h2c;
+mod h2c_cancels;
 mod harness;
 mod headers;
 mod health_checks;
