@@ -1,7 +1,7 @@
 //! What attackers do, and that they are cut for it.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::thread::JoinHandle;
@@ -13,16 +13,20 @@ use socket2::{Domain, Socket, Type};
 use crate::support::in_full;
 use crate::support::wait::until;
 
-/// Open files of this process, and of the one under attack.
-pub(crate) const FILES: u32 = 50_000;
+/// What the process under attack has open besides, and for those who come back while those before them still close.
+const OTHER_FILES: u64 = 4000;
+
+/// Attackers at a time, each a connection, for which the process under attack keeps two files: where tests run in full as many
+/// as the cases say, if the limit of open files lets them.
+pub(crate) fn attackers() -> usize {
+    let files = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
+    let fit = usize::try_from(files.saturating_sub(OTHER_FILES) / 2).unwrap_or(usize::MAX);
+    fit.min(if in_full() { 10_000 } else { 1000 })
+}
 
 fn make_room() {
-    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    let wanted = if in_full() { Some(FILES.into()) } else { maximum };
-    if current.is_some_and(|current| wanted.is_none_or(|wanted| current < wanted)) {
-        let maximum = maximum.max(wanted);
-        setrlimit(Resource::Nofile, Rlimit { current: wanted, maximum }).expect("room for as many attackers");
-    }
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).expect("what is allowed can be had");
 }
 
 /// One connection that sent `first` and makes room for little of what comes: what the system holds on the way is not what is
@@ -66,7 +70,7 @@ impl Attack {
         }));
     }
 
-    /// So many connections that send `first`, then `piece` every second; who is cut comes back. Each is cut, by an answer that
+    /// So many connections that send `first`, then `piece` every second (of 10,000, every 10 s); who is cut comes back. Each is cut, by an answer that
     /// begins so.
     pub(crate) fn hold(
         &mut self,
@@ -80,9 +84,10 @@ impl Attack {
         let cut = Arc::new(AtomicUsize::new(0));
         let counted = cut.clone();
         let mut streams = connections(address, count, &first);
-        let mut turns = (0..10).cycle();
+        let parts = count.div_ceil(100).clamp(10, 100);
+        let mut turns = (0..parts).cycle();
         self.again(10, move || {
-            for stream in streams.iter_mut().skip(turns.next().unwrap()).step_by(10) {
+            for stream in streams.iter_mut().skip(turns.next().unwrap()).step_by(parts) {
                 let mut answer = [0; 64];
                 match stream.read(&mut answer) {
                     Err(error) if error.kind() == ErrorKind::WouldBlock => {}
@@ -91,6 +96,7 @@ impl Attack {
                     }
                     _ => {
                         counted.fetch_add(1, SeqCst);
+                        let _ = stream.shutdown(Shutdown::Both);
                         *stream = connection(address, &first);
                     }
                 }

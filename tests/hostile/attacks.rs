@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::attack::{Attack, FILES, connections};
+use crate::attack::{Attack, attackers, connections};
 use crate::support::frames::{END_HEADERS, END_STREAM, Frames, HEADERS, RST_STREAM, encode};
 use crate::support::objects::{self, Objects};
 use crate::support::tls::Tls;
@@ -37,11 +37,6 @@ const TRIES: usize = 3;
 /// How much slower the slowest may be.
 fn slower() -> u32 {
     if in_full() { 2 } else { 10 }
-}
-
-/// Attackers at a time, each a connection: as many as the case says where tests run in full.
-fn attackers() -> usize {
-    if in_full() { 10_000 } else { 1000 }
 }
 
 /// Those of them that ask for an answer without end, or send a body.
@@ -109,7 +104,7 @@ fn unnoticed<Cut: FnOnce()>(
     let (sites, _fine) = sites(victim);
     let flags = flags.iter().chain(&[("--max-connections-per-address", "0"), ("--max-connections", "20000")]);
     let builder = flags.fold(Headgate::with(&sites), |builder, (flag, value)| builder.flag(flag, value));
-    let proxy = Arc::new(if in_full() { builder.descriptors(FILES).start() } else { builder.start() });
+    let proxy = Arc::new(builder.start());
     let calm = slowest(&proxy);
     let resident = proxy.resident();
     let mut under_way = Attack::default();
@@ -124,7 +119,9 @@ fn unnoticed<Cut: FnOnce()>(
     under_way.end();
     let each_grown = (grown >> 10) / attackers as u64;
     if let Some(attacked) = attacked {
-        println!("p99 {calm:?} before, {attacked:?} within; {each_grown} KiB an attacker; health in {admin:?}");
+        println!(
+            "p99 {calm:?} before, {attacked:?} within; {attackers} attackers, {each_grown} KiB each; health in {admin:?}"
+        );
     }
     assert!(attacked.is_some(), "p99 {calm:?} before the attack, more than {most:?} within");
     assert!(each_grown <= each, "{each_grown} KiB an attacker");
@@ -136,9 +133,11 @@ fn hold() -> Backend {
     Backend::scripted(|exchange| exchange.until_abandoned())
 }
 
+const HEADS: [(&str, &str); 1] = [("--header-timeout", "8s")];
+
 #[test]
 fn slow_heads() {
-    unnoticed(&hold(), &[("--header-timeout", "5s")], (attackers(), LITTLE), |proxy, attack| {
+    unnoticed(&hold(), &HEADS, (attackers(), LITTLE), |proxy, attack| {
         attack.hold(proxy.http, attackers(), b"GET / HTTP/1.1\r\nHost: a.example\r\nX: ", b"y", "HTTP/1.1 408")
     });
 }
@@ -154,7 +153,7 @@ fn slow_bodies() {
 
 #[test]
 fn large_heads_that_never_end() {
-    unnoticed(&hold(), &[("--header-timeout", "5s")], (attackers(), HEAD), |proxy, attack| {
+    unnoticed(&hold(), &HEADS, (attackers(), HEAD), |proxy, attack| {
         let head = format!("GET / HTTP/1.1\r\nHost: a.example\r\nX: {}", "y".repeat(60_000));
         attack.hold(proxy.http, attackers(), head.as_bytes(), b"", "HTTP/1.1 408")
     });
