@@ -9,7 +9,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -21,6 +21,7 @@ use tokio::task::AbortHandle;
 use super::backend_sockets::Place;
 use super::io::BackendTransport;
 use super::request_body::RequestBody;
+use super::rounds::Portion;
 
 /// The most that is read ahead from a backend, and so its largest head and the largest piece of its body.
 const BUFFER: usize = 64 << 10;
@@ -57,12 +58,13 @@ pub(super) struct Stream {
     transport: BackendTransport,
     /// Atomic only because stream types must be `Send`; one thread uses it.
     readable: Arc<AtomicI64>,
+    portion: Portion,
 }
 
 impl Http1 {
     pub(super) async fn open(transport: BackendTransport, place: Place) -> io::Result<Self> {
         let readable = Arc::new(AtomicI64::new(UNLIMITED));
-        let stream = TokioIo::new(Stream { transport, readable: readable.clone() });
+        let stream = TokioIo::new(Stream { transport, readable: readable.clone(), portion: Portion::default() });
         let mut builder = http1::Builder::new();
         builder.max_buf_size(BUFFER);
         let (sender, connection) = builder.handshake::<_, RequestBody>(stream).await.map_err(io::Error::other)?;
@@ -124,12 +126,15 @@ impl AsyncRead for Stream {
         if readable <= 0 {
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "framing without end")));
         }
+        ready!(self.portion.poll(cx));
         let before = buf.filled().len();
-        let result = Pin::new(&mut self.transport).poll_read(cx, buf);
+        ready!(Pin::new(&mut self.transport).poll_read(cx, buf))?;
+        let read = buf.filled().len() - before;
+        self.portion.took(read);
         if readable != UNLIMITED {
-            self.readable.store(readable - (buf.filled().len() - before) as i64, Ordering::Relaxed);
+            self.readable.store(readable - read as i64, Ordering::Relaxed);
         }
-        result
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Poll, Waker};
+use std::task::{Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
 use http::HeaderValue;
@@ -27,6 +27,7 @@ use super::executor::StreamExecutor;
 use super::io::ClientIo;
 use super::metered::Metered;
 use super::request;
+use super::rounds::Portion;
 use super::worker::Worker;
 
 /// The span over which resets are counted against `--http2-max-resets`.
@@ -53,6 +54,8 @@ pub(super) struct Connection {
     idle_since: Cell<Millis>,
     /// Requests that began so far.
     begun: Cell<u32>,
+    /// Those of HTTP/1 are many to a read where they are short. On HTTP/2 each has a task of its own.
+    portion: RefCell<Portion>,
     /// Requests in flight; asked for overdue waits by each check.
     exchanges: RefCell<SmallVec<[Rc<Exchange>; 1]>>,
     /// Start of the current window and the resets in it.
@@ -102,6 +105,7 @@ impl Connection {
             expires: now + jittered(worker.shared.limits.max_connection_age, worker.random()),
             idle_since: Cell::new(worker.clock.at(since)),
             begun: Cell::new(0),
+            portion: RefCell::default(),
             exchanges: RefCell::default(),
             resets: Cell::new((now, 0)),
             ending: Cell::new(false),
@@ -119,6 +123,9 @@ impl Connection {
     /// A request's head was read, and it was counted.
     pub(super) fn began(&self, exchange: &Rc<Exchange>) {
         self.begun.set(self.begun.get().wrapping_add(1));
+        if !self.http2 {
+            self.portion.borrow_mut().took(0);
+        }
         self.exchanges.borrow_mut().push(exchange.clone());
         self.idle_since.set(0);
         if self.ending.get() && !exchange.head.asks_to_switch() {
@@ -282,6 +289,7 @@ macro_rules! drive {
                 }
                 Order::Finish | Order::None => {}
             }
+            ready!($connection.portion.borrow_mut().poll(cx));
             // An error here is the client's: malformed framing or a connection that went away.
             hyper.as_mut().poll(cx).map(drop)
         })

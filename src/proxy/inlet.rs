@@ -11,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use super::activity::Activity;
 use super::error::ProxyError;
 use super::framing::{self, Bounds, Requests, Waits};
+use super::rounds::Portion;
 
 /// What is read at first of a head that did not come in one piece.
 const FIRST_READ: usize = 4 << 10;
@@ -24,12 +25,14 @@ pub(super) struct Inlet {
     ready: usize,
     /// The head that stands in for a refused one was handed out.
     told: bool,
+    portion: Portion,
 }
 
 impl Inlet {
     /// `held` was read before.
     pub(super) fn new(bounds: Bounds, held: Vec<u8>, activity: &Activity) -> Self {
-        let mut inlet = Inlet { requests: Requests::new(bounds), bounds, held, ready: 0, told: false };
+        let mut inlet =
+            Inlet { requests: Requests::new(bounds), bounds, held, ready: 0, told: false, portion: Portion::default() };
         inlet.judge(activity);
         inlet
     }
@@ -45,6 +48,20 @@ impl Inlet {
     }
 
     pub(super) fn poll_read(
+        &mut self,
+        transport: Pin<&mut (impl AsyncRead + Unpin)>,
+        activity: &Activity,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        ready!(self.portion.poll(cx));
+        let before = buf.filled().len();
+        ready!(self.poll_next(transport, activity, cx, buf))?;
+        self.portion.took(buf.filled().len() - before);
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_next(
         &mut self,
         mut transport: Pin<&mut (impl AsyncRead + Unpin)>,
         activity: &Activity,

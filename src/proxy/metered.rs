@@ -1,5 +1,5 @@
 //! The byte stream of an HTTP/2 connection, of a client or to a backend, which ends once its allowance of frames that carry
-//! nothing is used up.
+//! nothing is used up, and of which a portion is read at a time.
 
 use std::io;
 use std::pin::Pin;
@@ -9,29 +9,38 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::clock::Clock;
 use super::frames::Allowance;
+use super::rounds::Portion;
 
 pub(super) struct Metered<S> {
     stream: S,
     allowance: Allowance,
     clock: Clock,
+    portion: Portion,
 }
 
 impl<S> Metered<S> {
     pub(super) fn client(stream: S, clock: &Clock) -> Self {
-        Metered { stream, allowance: Allowance::of_client(clock.now()), clock: clock.clone() }
+        Metered::new(stream, Allowance::of_client(clock.now()), clock)
     }
 
     pub(super) fn backend(stream: S, clock: &Clock) -> Self {
-        Metered { stream, allowance: Allowance::of_backend(clock.now()), clock: clock.clone() }
+        Metered::new(stream, Allowance::of_backend(clock.now()), clock)
+    }
+
+    fn new(stream: S, allowance: Allowance, clock: &Clock) -> Self {
+        Metered { stream, allowance, clock: clock.clone(), portion: Portion::default() }
     }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        ready!(this.portion.poll(cx));
         let before = buf.filled().len();
         ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
-        let fine = this.allowance.received(&buf.filled()[before..], || this.clock.now());
+        let read = &buf.filled()[before..];
+        this.portion.took(read.len());
+        let fine = this.allowance.received(read, || this.clock.now());
         Poll::Ready(if fine { Ok(()) } else { Err(io::ErrorKind::InvalidData.into()) })
     }
 }

@@ -24,6 +24,7 @@ use super::executor::StreamExecutor;
 use super::listener;
 use super::memory::Memory;
 use super::pool::Pools;
+use super::rounds;
 use super::turns::Turns;
 use crate::config::Limits;
 use crate::tables::{Nanos, Published, Reader};
@@ -126,7 +127,7 @@ pub(super) fn run(
     drain: watch::Receiver<Option<Drain>>,
 ) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    LocalSet::new().block_on(&runtime, async move {
+    let work = async move {
         let worker = Worker::new(index, shared);
         let http = listeners.http.map(TcpListener::from_std).transpose()?;
         let https = listeners.https.map(TcpListener::from_std).transpose()?;
@@ -135,7 +136,8 @@ pub(super) fn run(
             result = serve(worker.clone(), http, https, drain) => result,
             never = tick(worker) => match never {},
         }
-    })
+    };
+    LocalSet::new().block_on(&runtime, rounds::counted(work))
 }
 
 async fn serve(

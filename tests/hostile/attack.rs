@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{Domain, Socket, Type};
 
+use crate::support::client::tcp;
 use crate::support::in_full;
 use crate::support::wait::until;
 
@@ -104,6 +105,15 @@ impl Attack {
             }
         });
         move || until("each attacker to be cut", || (cut.load(SeqCst) >= count).then_some(()))
+    }
+
+    /// Sends `piece` again and again as fast as it is taken, and reads what is answered.
+    pub(crate) fn pour(&mut self, address: SocketAddr, piece: Vec<u8>) {
+        let mut client = tcp(address);
+        let mut answers = client.try_clone().unwrap();
+        self.again(u32::MAX, move || client.write_all(&piece).unwrap());
+        let mut scratch = vec![0; 64 << 10];
+        self.again(u32::MAX, move || assert!(answers.read(&mut scratch).unwrap() > 0));
     }
 
     /// It went on until now.

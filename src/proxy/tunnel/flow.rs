@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 
 use super::Wire;
 use super::pipes::{self, Pipe};
+use crate::proxy::rounds;
 
 /// Size of the buffer that copying flows read into.
 const COPY: usize = 16 << 10;
@@ -92,7 +93,7 @@ impl Flow {
                 self.phase = Phase::Over(Err(broken));
             }
         }
-        cx.waker().wake_by_ref();
+        rounds::next(cx);
         Poll::Pending
     }
 
