@@ -9,6 +9,7 @@ use bytes::{Bytes, BytesMut};
 use rustls::{HandshakeKind, ServerConnection};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::TcpStream;
+use tokio::task::spawn_local;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::activity::Activity;
@@ -23,8 +24,8 @@ use crate::telemetry::{Refusal, TlsVersion};
 /// What an HTTP/2 client sends first (RFC 9113 §3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Serves one accepted socket to its end.
-pub(super) async fn serve(worker: Rc<Worker>, mut stream: TcpStream, peer: SocketAddr, tls: bool, counted: Counted) {
+/// Serves one accepted socket to its end. Who is refused is so at once: a task that has not run yet holds an open file too.
+pub(super) fn serve(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, tls: bool, counted: Counted) {
     if worker.shared.memory.is_full() {
         return worker.shard().connection_refused(Refusal::Memory);
     }
@@ -34,7 +35,11 @@ pub(super) async fn serve(worker: Rc<Worker>, mut stream: TcpStream, peer: Socke
     // A peer that speaks for others is counted for them, once they are known.
     let admitted = if stated { admission.enter() } else { admission.admit(peer.ip()) };
     let Some(admitted) = worker.unless_refused(admitted) else { return };
-    let mut open = worker.open(admitted, tls, counted);
+    let open = worker.open(admitted, tls, counted);
+    spawn_local(begin(worker.clone(), stream, peer, stated, tls, open));
+}
+
+async fn begin(worker: Rc<Worker>, mut stream: TcpStream, peer: SocketAddr, stated: bool, tls: bool, mut open: Open) {
     // Without it the last piece of a response waits for the client's delayed acknowledgement.
     drop(stream.set_nodelay(true));
     let (mut source, mut prefix) = (peer, Bytes::new());

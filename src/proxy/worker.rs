@@ -11,7 +11,7 @@ use http::HeaderValue;
 use hyper::server::conn::{http1, http2};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
-use tokio::task::{LocalSet, spawn_local};
+use tokio::task::{LocalSet, yield_now};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 
@@ -33,6 +33,9 @@ use crate::telemetry::{AccessLog, Metrics, Refusal, WorkerShard};
 
 /// How long a worker without connections looks at nothing.
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// Connections that are accepted of a port in a round: each is several tasks, which the others' wait behind.
+const ACCEPTS: usize = 8;
 
 /// What all workers have in common.
 pub(super) struct Shared {
@@ -184,10 +187,13 @@ async fn accept_forever(worker: &Rc<Worker>, listener: Option<&TcpListener>, tls
     let Some(listener) = listener else { return std::future::pending().await };
     let starved = || worker.shard().connection_refused(Refusal::Descriptors);
     loop {
-        let (stream, peer) = listener::accept(listener, starved).await;
-        #[cfg(test)]
-        super::faults::strike(super::faults::Place::Accept);
-        worker.accepted(stream, peer, tls);
+        for _ in 0..ACCEPTS {
+            let (stream, peer) = listener::accept(listener, starved).await;
+            #[cfg(test)]
+            super::faults::strike(super::faults::Place::Accept);
+            worker.accepted(stream, peer, tls);
+        }
+        yield_now().await;
     }
 }
 
@@ -250,7 +256,7 @@ impl Worker {
 
     fn accepted(self: &Rc<Self>, stream: TcpStream, peer: std::net::SocketAddr, tls: bool) {
         self.open.fetch_add(1, Ordering::Relaxed);
-        spawn_local(accept::serve(self.clone(), stream, peer, tls, Counted(self.open.clone())));
+        accept::serve(self, stream, peer, tls, Counted(self.open.clone()));
     }
 
     pub(super) fn open(&self, admitted: Admitted, tls: bool, counted: Counted) -> Open {

@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use rustix::process::Signal;
+
 use crate::support::frames::{Frames, RST_STREAM};
 use crate::support::wait::until;
 use crate::support::{Backend, Client, Headgate, Response, Then, get, in_full, objects};
@@ -208,6 +210,31 @@ fn connections_that_are_reset_at_once_hurt_nobody() {
     }
     assert_eq!(get(proxy.http, "a.example", "/").status, 200);
     until("no connection", || (proxy.metrics().value("proxy_connections", &[]) == 0.0).then_some(()));
+}
+
+/// They are accepted no faster than they are seen to be gone.
+#[test]
+fn connections_that_were_reset_before_keep_few_files_open() {
+    let backend = Backend::answering("ok");
+    let proxy = Headgate::with(&objects::site("a.example", &[backend.address])).flag("--workers", "1").start();
+    let before = proxy.descriptors();
+    proxy.signal(Signal::STOP);
+    for _ in 0..500 {
+        let mut client = Client::connect(proxy.http);
+        client.send("GET / HTTP/1.1\r\nHost: a.example\r\n\r\n");
+        client.reset();
+    }
+    let most = std::thread::scope(|scope| {
+        let last = scope.spawn(|| get(proxy.http, "a.example", "/").status);
+        proxy.signal(Signal::CONT);
+        let mut most = 0;
+        while !last.is_finished() {
+            most = most.max(proxy.descriptors());
+        }
+        assert_eq!(last.join().unwrap(), 200);
+        most - before
+    });
+    assert!(most < 150, "{most} files more");
 }
 
 #[test]
