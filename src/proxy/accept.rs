@@ -63,7 +63,7 @@ async fn begin(worker: Rc<Worker>, mut stream: TcpStream, peer: SocketAddr, stat
 async fn over_tls(worker: Rc<Worker>, stream: TcpStream, prefix: Bytes, peer: SocketAddr, open: Open) {
     let limit = worker.shared.limits.tls_handshake_timeout;
     let handshake = worker.shared.client_tls.accept_with(stream, |session| feed(session, &prefix));
-    let in_turn = worker.handshakes.take(handshake, || worker.shard().tls_handshake_waits());
+    let in_turn = worker.handshakes.take(peer.ip(), handshake, || worker.shard().tls_handshake_waits());
     let Ok(Ok(stream)) = timeout(limit, in_turn).await else {
         return worker.shard().connection_refused(Refusal::TlsHandshake);
     };

@@ -1,36 +1,51 @@
 //! Work that takes a worker long, one piece at a time: between two pieces everybody else has a turn.
 //!
 //! TLS handshakes are such work, up to a millisecond for one signature. Of a thousand clients that say hello together each
-//! is a task that is ready, and without turns all others of the worker would wait for all of them.
+//! is a task that is ready, and without turns all others of the worker would wait for all of them. Addresses have their
+//! turns one after the other, so that one of them waits for itself, however much it brings.
 
+use std::cell::RefCell;
 use std::future::{Future, poll_fn};
+use std::net::IpAddr;
 use std::pin::pin;
+use std::rc::Rc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
 use tokio::sync::Semaphore;
+
+use crate::tables::{ClientBits, client_bits};
 
 /// Others are let through behind a piece that took this long.
 const LONG: Duration = Duration::from_micros(100);
 
 /// Who works now holds the only permit, also while it lets others through. Nobody holds it who waits for a client.
 #[derive(Debug)]
-pub(super) struct Turns(Semaphore);
+pub(super) struct Turns {
+    turn: Semaphore,
+    /// Of each address that has work: of several pieces only the first stands in line for the turn.
+    lines: RefCell<HashMap<ClientBits, Rc<Semaphore>, RandomState>>,
+}
 
 impl Turns {
     pub(super) fn new() -> Self {
-        Turns(Semaphore::new(1))
+        Turns { turn: Semaphore::new(1), lines: RefCell::default() }
     }
 
-    /// What `work` gives. `waits` is told each time that another's turn is waited for.
-    pub(super) async fn take<F: Future>(&self, work: F, waits: impl Fn()) -> F::Output {
+    /// What `work` for `client` gives. `waits` is told each time that another's turn is waited for.
+    pub(super) async fn take<F: Future>(&self, client: IpAddr, work: F, waits: impl Fn()) -> F::Output {
+        let line = Line::of(self, client_bits(client));
         let mut work = pin!(work);
         loop {
-            let turn = match self.0.try_acquire() {
-                Ok(turn) => Ok(turn),
-                Err(_) => {
+            let turn = match (line.first.try_acquire(), self.turn.try_acquire()) {
+                (Ok(first), Ok(turn)) => (Ok(first), Ok(turn)),
+                missed => {
+                    drop(missed);
                     waits();
-                    self.0.acquire().await
+                    let first = line.first.acquire().await;
+                    (first, self.turn.acquire().await)
                 }
             };
             let began = Instant::now();
@@ -50,6 +65,30 @@ impl Turns {
     }
 }
 
+/// The line of one address. The last one who drops it takes it away.
+struct Line<'a> {
+    turns: &'a Turns,
+    client: ClientBits,
+    first: Rc<Semaphore>,
+}
+
+impl<'a> Line<'a> {
+    fn of(turns: &'a Turns, client: ClientBits) -> Self {
+        let mut lines = turns.lines.borrow_mut();
+        let first = lines.entry(client).or_insert_with(|| Rc::new(Semaphore::new(1))).clone();
+        Line { turns, client, first }
+    }
+}
+
+impl Drop for Line<'_> {
+    fn drop(&mut self) {
+        // Ours and that of the map.
+        if Rc::strong_count(&self.first) == 2 {
+            self.turns.lines.borrow_mut().remove(&self.client);
+        }
+    }
+}
+
 /// Until the task is woken again.
 async fn woken() {
     let mut slept = false;
@@ -59,11 +98,13 @@ async fn woken() {
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
-    use std::rc::Rc;
+    use std::net::{Ipv4Addr, Ipv6Addr};
 
     use tokio::task::{LocalSet, spawn_local, yield_now};
 
     use super::*;
+
+    const ONE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
     /// A piece of work: it keeps the worker busy, as a signature does, and does not wait.
     async fn long() {
@@ -78,7 +119,7 @@ mod tests {
             let tasks: Vec<_> = (0..50)
                 .map(|_| {
                     let (turns, waited) = (turns.clone(), waited.clone());
-                    spawn_local(async move { turns.take(long(), || waited.set(waited.get() + 1)).await })
+                    spawn_local(async move { turns.take(ONE, long(), || waited.set(waited.get() + 1)).await })
                 })
                 .collect();
             let mut others = 0;
@@ -98,9 +139,9 @@ mod tests {
         let turns = Rc::new(Turns::new());
         let work = async {
             let silent = turns.clone();
-            spawn_local(async move { silent.take(std::future::pending::<()>(), || panic!("nobody works")).await });
+            spawn_local(async move { silent.take(ONE, std::future::pending::<()>(), || panic!("nobody works")).await });
             for _ in 0..10 {
-                turns.take(long(), || panic!("nobody works")).await;
+                turns.take(ONE, long(), || panic!("nobody works")).await;
             }
         };
         tokio::time::timeout(Duration::from_secs(30), LocalSet::new().run_until(work)).await.expect("it goes on");
@@ -117,6 +158,33 @@ mod tests {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(30), turns.take(work, || ())).await.expect("it goes on");
+        tokio::time::timeout(Duration::from_secs(30), turns.take(ONE, work, || ())).await.expect("it goes on");
+    }
+
+    #[tokio::test]
+    async fn addresses_have_turns_one_after_the_other() {
+        let of = |network: u16, host: u16| IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, network, 0, 0, 0, host));
+        let turns = Rc::new(Turns::new());
+        let done = Rc::new(RefCell::new(Vec::new()));
+        let work = async {
+            let clients = (0..50).map(|host| (1, host)).chain((0..3).map(|host| (2, host))).chain([(3, 0)]);
+            let tasks: Vec<_> = clients
+                .map(|(network, host)| {
+                    let (turns, done) = (turns.clone(), done.clone());
+                    spawn_local(async move {
+                        turns.take(of(network, host), long(), || ()).await;
+                        done.borrow_mut().push(network);
+                    })
+                })
+                .collect();
+            for task in tasks {
+                task.await.unwrap();
+            }
+        };
+        LocalSet::new().run_until(work).await;
+        let last = |network| done.borrow().iter().rposition(|other| *other == network).unwrap();
+        assert!(last(3) < 5 && last(2) < 10, "{:?}", done.borrow());
+        assert_eq!(done.borrow().len(), 54);
+        assert!(turns.lines.borrow().is_empty());
     }
 }

@@ -1,6 +1,7 @@
 //! TLS that no library would send, and certificates that change while clients shake hands.
 
 use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
@@ -258,4 +259,31 @@ fn hellos_that_come_together_take_turns() {
     assert!(waits() >= 50.0, "{} of 100 waited", waits());
     // All of them now keep the proxy waiting, which holds nobody.
     assert_eq!(Tls::to("a.example").connect(proxy.https).get("a.example", "/").status, 200);
+}
+
+#[test]
+fn hellos_of_one_address_let_others_through() {
+    const HELLOS: usize = 500;
+    let backend = Backend::answering("ok");
+    let site = tls_site("a.example", &[backend.address], &TestCertificate::for_names(&["a.example"]));
+    let proxy = Headgate::with(&site).flag("--workers", "1").start();
+    let hello = hello(Some(&names(&[b"a.example"])));
+    let from = |address: [u8; 4]| {
+        let mut client = Client::connect_from(address.into(), proxy.https);
+        client.send(&hello);
+        client.stream
+    };
+    proxy.signal(Signal::STOP);
+    let flood: Vec<_> = (0..HELLOS).map(|_| from([127, 0, 0, 2])).collect();
+    let mut other = from([127, 0, 0, 3]);
+    proxy.signal(Signal::CONT);
+    assert!(other.read(&mut [0; 5]).is_ok_and(|read| read > 0), "it is answered");
+    proxy.signal(Signal::STOP);
+    let answered = |stream: &&TcpStream| {
+        stream.set_nonblocking(true).unwrap();
+        stream.peek(&mut [0]).is_ok()
+    };
+    let before = flood.iter().filter(answered).count();
+    proxy.signal(Signal::CONT);
+    assert!(before < HELLOS / 2, "{before} of {HELLOS} were answered before another address");
 }
