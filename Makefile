@@ -4,7 +4,7 @@ DEMO := target/demo/headgate
 
 SECONDS_EACH ?= 300
 
-.PHONY: help build test e2e hostile fuzz figures lint fmt golden crds manifests image kind-up kind-load deploy undeploy run soak bench bench-quick
+.PHONY: help build test e2e hostile fuzz figures instructions lint fmt golden crds manifests image kind-up kind-load deploy undeploy run soak bench bench-quick
 
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 IMAGE := headgate:$(VERSION)
@@ -24,6 +24,11 @@ test: ## Install what the tests need, then run everything
 	tests/tools.sh
 	$(MAKE) --no-print-directory lint
 	cargo test --locked --no-fail-fast
+	$(MAKE) --no-print-directory instructions
+
+instructions: ## Instructions that a request costs, against the budget in bench/instructions.json
+	cargo build --profile counted --locked
+	bench/instructions.py
 
 e2e: ## The tests in a real Kubernetes, in their long forms
 	tests/tools.sh

@@ -39,10 +39,10 @@ class Process:
     def said(self):
         return self.output.read_text(encoding="utf-8", errors="replace")[-2000:]
 
-    def stop(self):
+    def stop(self, seconds=5):
         self.child.send_signal(signal.SIGTERM)
         try:
-            self.child.wait(5)
+            self.child.wait(seconds)
         except subprocess.TimeoutExpired:
             for pid in self.tree():
                 os.kill(pid, signal.SIGKILL)

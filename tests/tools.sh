@@ -69,6 +69,7 @@ need cc gcc libc6-dev
 need ip iproute2
 need unshare util-linux
 need curl curl
+need valgrind valgrind
 need nghttp nghttp2-client
 need h2load nghttp2-client
 need slowhttptest slowhttptest

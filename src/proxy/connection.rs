@@ -315,14 +315,20 @@ pub(super) async fn serve_http2(connection: Rc<Connection>, io: ClientIo) {
 /// hyper's HTTP/1 side, under our limits. Its own head timeout would also end idle connections, so ours counts instead.
 pub(super) fn http1_builder(limits: &crate::config::Limits) -> http1::Builder {
     let mut builder = http1::Builder::new();
+    if limits.max_header_fields > HYPERS_FIELDS {
+        builder.max_headers(limits.max_header_fields);
+    }
     builder
         .header_read_timeout(None)
-        .max_headers(limits.max_header_fields)
         .max_header_size(limits.max_header_size)
         // The buffer holds a whole head and is also the most that waits for a slow reader.
         .max_buf_size(limits.max_header_size.max(LEAST_BUFFER));
     builder
 }
+
+/// The fields that hyper has room for by itself. It clears any other room anew for each head; that there are not more
+/// fields than allowed is `framing`'s to see.
+const HYPERS_FIELDS: usize = 100;
 
 /// Below it bodies would pass in small pieces.
 const LEAST_BUFFER: usize = 64 << 10;

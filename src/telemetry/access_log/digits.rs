@@ -4,18 +4,8 @@ use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-pub(super) fn decimal(out: &mut Vec<u8>, mut value: u64) {
-    // u64::MAX has 20 digits.
-    let mut digits = [0; 20];
-    let mut start = digits.len();
-    loop {
-        start -= 1;
-        digits[start] = b'0' + (value % 10) as u8;
-        value /= 10;
-        if value == 0 {
-            return out.extend_from_slice(&digits[start..]);
-        }
-    }
+pub(super) fn decimal(out: &mut Vec<u8>, value: u64) {
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
 /// `thousandths` of something, as `1.234`.
@@ -43,10 +33,10 @@ pub(super) fn seconds(out: &mut Vec<u8>, duration: Duration) {
 pub(super) fn ip(out: &mut Vec<u8>, ip: IpAddr) {
     match ip {
         IpAddr::V4(ip) => {
-            for (place, octet) in ip.octets().into_iter().enumerate() {
-                if place > 0 {
-                    out.push(b'.');
-                }
+            let [first, rest @ ..] = ip.octets();
+            decimal(out, first.into());
+            for octet in rest {
+                out.push(b'.');
                 decimal(out, octet.into());
             }
         }

@@ -80,7 +80,7 @@ fn text(out: &mut Vec<u8>, key: &str, value: &[u8]) {
     out.extend_from_slice(key.as_bytes());
     out.push(b'"');
     let (value, cut) = capped(value);
-    if value.iter().all(|byte| PLAIN[usize::from(*byte)]) {
+    if value.iter().fold(true, |plain, byte| plain & is_plain(*byte)) {
         out.extend_from_slice(value);
     } else {
         escape(out, value);
@@ -91,16 +91,11 @@ fn text(out: &mut Vec<u8>, key: &str, value: &[u8]) {
     out.push(b'"');
 }
 
-/// Bytes that stand for themselves: printable ASCII but quote and backslash.
-const PLAIN: [bool; 256] = {
-    let mut plain = [false; 256];
-    let mut byte = b' ';
-    while byte <= b'~' {
-        plain[byte as usize] = byte != b'"' && byte != b'\\';
-        byte += 1;
-    }
-    plain
-};
+/// The byte stands for itself: printable ASCII but quote and backslash. Without branches, so that a text is looked at many
+/// bytes at a time.
+fn is_plain(byte: u8) -> bool {
+    (b' '..=b'~').contains(&byte) & (byte != b'"') & (byte != b'\\')
+}
 
 /// What is not UTF-8 becomes U+FFFD, once per piece that a decoder would give up on.
 #[cold]
