@@ -13,7 +13,8 @@ const MOST_FIELDS: u64 = 10_000;
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 #[command(next_help_heading = "Limits")]
 pub struct Limits {
-    /// Connections of clients that the process holds at most; lowered where the limit of open files is too small
+    /// Connections of clients that the process holds at most; lowered where the limit of open files is too small. One more
+    /// takes the place of one that never asked for anything, else of the one that is idle longest
     #[arg(long, value_name = "NUMBER", default_value = "10000", value_parser = number::within::<usize>(1..=u64::MAX))]
     pub max_connections: usize,
 

@@ -30,13 +30,14 @@ pub(super) fn serve(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, tl
         return worker.shard().connection_refused(Refusal::Memory);
     }
     let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-    let admission = &worker.shared.admission;
     let stated = worker.states_its_source(peer.ip());
     // A peer that speaks for others is counted for them, once they are known.
-    let admitted = if stated { admission.enter() } else { admission.admit(peer.ip()) };
+    let admitted = worker.shared.admission.admit(Some(peer.ip()).filter(|_| !stated), || worker.makes_room());
     let Some(admitted) = worker.unless_refused(admitted) else { return };
+    let asked = counted.asked.clone();
     let open = worker.open(admitted, tls, counted);
-    spawn_local(begin(worker.clone(), stream, peer, stated, tls, open));
+    let task = spawn_local(begin(worker.clone(), stream, peer, stated, tls, open));
+    worker.room.came(&asked, task.abort_handle());
 }
 
 async fn begin(worker: Rc<Worker>, mut stream: TcpStream, peer: SocketAddr, stated: bool, tls: bool, mut open: Open) {
@@ -118,6 +119,7 @@ async fn drive(worker: Rc<Worker>, opened: Opened, open: Open) {
         peer_text: client_address::header_value(peer.ip()),
         tls_version,
         requests: open.admitted.requests(),
+        asked: open.counted.asked.clone(),
     };
     let connection = Connection::new(worker.clone(), facts, activity.clone(), http2, since);
     worker.watch(&connection);

@@ -2,8 +2,7 @@
 //! flight, over however many connections. An address is what limits take for one client: of IPv6 a /64.
 //!
 //! The worker asks at accept and keeps the [`Admitted`] as long as the connection lives; closing and counting a refused
-//! one is its part. With PROXY protocol the address is known late: [`Admission::enter`] first, [`Admitted::claim`] once
-//! the header is read.
+//! one is its part. With PROXY protocol the address is known late: [`Admitted::claim`] once the header is read.
 
 use std::hash::BuildHasher;
 use std::net::IpAddr;
@@ -65,25 +64,24 @@ impl Admission {
         })
     }
 
-    /// A place for a connection whose peer is the client.
-    pub fn admit(self: &Arc<Self>, peer: IpAddr) -> Result<Admitted, Refusal> {
-        let mut admitted = self.enter()?;
-        admitted.claim(peer)?;
-        Ok(admitted)
-    }
-
-    /// A place for a connection whose client address is not known yet.
-    pub fn enter(self: &Arc<Self>) -> Result<Admitted, Refusal> {
-        let below = |open: usize| (open < self.max_connections).then_some(open + 1);
-        match self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, below) {
-            Ok(_) => Ok(Admitted { admission: self.clone(), address: None }),
-            Err(open) => {
-                if let Some(times) = self.process_warning.occurred(Instant::now()) {
-                    tracing::warn!(open, times, "connection refused: --max-connections are open");
-                }
-                Err(Refusal::Process)
-            }
+    /// A place for a connection; `client` may not be known yet. Where none is free `make_room` may close another
+    /// connection, which counts until it is gone.
+    pub fn admit(
+        self: &Arc<Self>,
+        client: Option<IpAddr>,
+        make_room: impl FnOnce() -> bool,
+    ) -> Result<Admitted, Refusal> {
+        let open = self.open.fetch_add(1, Ordering::Relaxed);
+        let mut admitted = Admitted { admission: self.clone(), address: None };
+        // First, so that nobody is closed for one that is refused.
+        client.map_or(Ok(()), |client| admitted.claim(client))?;
+        if open < self.max_connections || make_room() {
+            return Ok(admitted);
         }
+        if let Some(times) = self.process_warning.occurred(Instant::now()) {
+            tracing::warn!(open, times, "connection refused: --max-connections are open");
+        }
+        Err(Refusal::Process)
     }
 
     /// Connections open now.

@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
@@ -77,6 +78,8 @@ pub(super) struct Facts {
     pub(super) tls_version: Option<&'static str>,
     /// In flight of the client's address, over all its connections; `None`: not counted.
     pub(super) requests: Option<Arc<Requests>>,
+    /// It has asked for something; for who makes room.
+    pub(super) asked: Arc<AtomicBool>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -123,6 +126,7 @@ impl Connection {
     /// A request's head was read, and it was counted.
     pub(super) fn began(&self, exchange: &Rc<Exchange>) {
         self.begun.set(self.begun.get().wrapping_add(1));
+        self.facts.asked.store(true, Ordering::Relaxed);
         if !self.http2 {
             self.portion.borrow_mut().took(0);
         }
@@ -172,6 +176,17 @@ impl Connection {
         if aborted && self.http2 {
             self.count_reset(now);
         }
+    }
+
+    /// Since when nothing is in flight: no request, and nothing of the last answer.
+    pub(super) fn idle_since(&self) -> Option<Millis> {
+        let idle = self.idle_since.get() != 0 && self.activity.blocked_since() == 0 && self.order.get() < Order::Close;
+        idle.then(|| self.idle_since.get())
+    }
+
+    /// Another one needs the place.
+    pub(super) fn make_room(&self) {
+        self.give(Order::Close);
     }
 
     /// Gives the orders that are due. Called by the worker's tick. `ending_since`: since when no connection is kept.

@@ -41,6 +41,7 @@ mod replay;
 mod request;
 mod request_body;
 pub mod respond;
+mod room;
 mod rounds;
 mod self_made;
 mod start;

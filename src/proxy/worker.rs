@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::HeaderValue;
@@ -24,6 +24,7 @@ use super::executor::StreamExecutor;
 use super::listener;
 use super::memory::Memory;
 use super::pool::Pools;
+use super::room::Room;
 use super::rounds;
 use super::turns::Turns;
 use crate::config::Limits;
@@ -75,6 +76,7 @@ pub(super) struct Worker {
     pub(super) handshakes: Turns,
     /// For the checks of each tick; the dead are dropped there.
     connections: RefCell<Vec<Weak<Connection>>>,
+    pub(super) room: Room,
     /// Client streams that are open, tunnels too; counted down by [`Counted`].
     open: Arc<AtomicUsize>,
     /// Ends the pause of a tick that had nothing to look at.
@@ -104,15 +106,19 @@ pub(super) struct Open {
     metrics: Arc<Metrics>,
     worker: usize,
     tls: bool,
-    _counted: Counted,
+    pub(super) counted: Counted,
 }
 
 /// A client stream that a drain waits for, counted from the moment it is taken from the queue.
-pub(super) struct Counted(Arc<AtomicUsize>);
+pub(super) struct Counted {
+    open: Arc<AtomicUsize>,
+    /// It has asked for something; written by its connection.
+    pub(super) asked: Arc<AtomicBool>,
+}
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -236,6 +242,7 @@ impl Worker {
             http2: http2_builder(&shared.limits),
             handshakes: Turns::new(),
             connections: RefCell::default(),
+            room: Room::default(),
             open: Arc::default(),
             stirred: Notify::new(),
             cuts: Cell::new(false),
@@ -256,12 +263,22 @@ impl Worker {
 
     fn accepted(self: &Rc<Self>, stream: TcpStream, peer: std::net::SocketAddr, tls: bool) {
         self.open.fetch_add(1, Ordering::Relaxed);
-        accept::serve(self, stream, peer, tls, Counted(self.open.clone()));
+        let asked = Arc::new(AtomicBool::new(false));
+        accept::serve(self, stream, peer, tls, Counted { open: self.open.clone(), asked });
     }
 
     pub(super) fn open(&self, admitted: Admitted, tls: bool, counted: Counted) -> Open {
         self.shard().connection_opened(tls);
-        Open { admitted, metrics: self.shared.metrics.clone(), worker: self.index, tls, _counted: counted }
+        Open { admitted, metrics: self.shared.metrics.clone(), worker: self.index, tls, counted }
+    }
+
+    /// Another connection may have the place of one that asks for nothing.
+    pub(super) fn makes_room(&self) -> bool {
+        let made = self.room.make(&self.connections.borrow(), self.clock.advance());
+        if made {
+            self.shard().connection_refused(Refusal::Idle);
+        }
+        made
     }
 
     /// The clock has stood still if nothing was there to look at.
@@ -283,6 +300,7 @@ impl Worker {
             }
             None => false,
         });
+        self.room.sweep();
         self.pools.sweep(now, self.shared.limits.backend_idle_timeout);
         self.log.borrow_mut().flush();
         // Lets go of a generation that no request has asked past.

@@ -178,18 +178,21 @@ fn addresses_that_are_not_counted_and_trusted_ones_have_any_number_of_requests_i
 
 #[test]
 fn the_process_holds_no_more_connections_than_the_flag_says() {
-    let (proxy, _backend) = limited("--max-connections", "4");
-    let connect = || {
+    let backend = holding();
+    let site = objects::site("a.example", &[backend.address]);
+    let proxy = Headgate::with(&site).flag("--max-connections", "4").start();
+    let connect = |path: &str| {
         let mut client = Client::connect(proxy.http);
-        client.send("GET / HTTP/1.1\r\nHost: a.example\r\n\r\n");
-        client.try_response().ok().map(|_| client)
+        client.send(format!("GET {path} HTTP/1.1\r\nHost: a.example\r\n\r\n"));
+        client
     };
-    let mut held: Vec<_> = (0..4).map(|_| until("a place", connect)).collect();
-    assert!(connect().is_none());
-    proxy.counted("proxy_connections_refused_total", &[("reason", "process")], 1.0);
-    assert_eq!(held[3].get("a.example", "/").status, 200);
+    let held: Vec<_> = (0..4).map(|_| connect("/held")).collect();
+    backend.wait_for(4);
+    assert!(connect("/").try_response().is_err());
+    assert_eq!(proxy.counted("proxy_connections_refused_total", &[("reason", "process")], 1.0), 1.0);
+    assert_eq!(proxy.metrics().value("proxy_connections_refused_total", &[("reason", "idle")]), 0.0);
     drop(held);
-    until("a place", connect);
+    until("a place", || connect("/").try_response().ok());
 }
 
 #[test]

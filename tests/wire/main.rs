@@ -61,6 +61,7 @@ mod policy_targets;
 mod policy_timeouts;
 mod pool;
 mod raw_heads;
+mod room;
 mod routing;
 mod signals;
 mod slow_clients;

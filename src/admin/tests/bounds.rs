@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout};
 
 use super::*;
@@ -74,11 +74,57 @@ async fn a_long_document_arrives_whole() {
     assert!(body.len().abs_diff(expected) < 100 && body.ends_with('\n'));
 }
 
+/// A connection of 127.0.0.`last` that says nothing.
+async fn silent(last: u8, address: SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(SocketAddr::from(([127, 0, 0, last], 0))).unwrap();
+    socket.connect(address).await.unwrap()
+}
+
+#[tokio::test]
+async fn who_has_asked_stays_whoever_else_comes() {
+    let address = started(state(false)).await;
+    let mut probe = silent(9, address).await;
+    let mut flood = Vec::new();
+    for round in 0..20 {
+        probe.write_all(b"GET /livez HTTP/1.1\r\nHost: admin\r\n\r\n").await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"ok\n") {
+            let read = timeout(PATIENCE, probe.read_buf(&mut answer)).await.unwrap().unwrap();
+            assert!(read > 0, "closed in round {round}: {:?}", String::from_utf8_lossy(&answer));
+        }
+        for last in 10..20 {
+            flood.push(silent(last, address).await);
+        }
+    }
+}
+
+#[tokio::test]
+async fn one_address_has_half_of_the_connections_and_the_oldest_that_has_not_asked_goes() {
+    let address = started(state(false)).await;
+    let mut held = [silent(9, address).await, silent(9, address).await];
+    held[0].write_all(b"GET /healthz HTTP/1.1\r\nHost: admin\r\n\r\n").await.unwrap();
+    held[0].read_exact(&mut [0; 15]).await.unwrap();
+    let mut other = silent(8, address).await;
+    let mut more = Vec::new();
+    for _ in 0..31 {
+        more.push(silent(9, address).await);
+    }
+    let mut rest = Vec::new();
+    timeout(PATIENCE, held[1].read_to_end(&mut rest)).await.unwrap().unwrap();
+    for kept in [&mut held[0], &mut other, &mut more[0]] {
+        kept.write_all(b"GET /livez HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n").await.unwrap();
+        let mut text = String::new();
+        timeout(PATIENCE, kept.read_to_string(&mut text)).await.unwrap().unwrap();
+        assert!(text.contains("HTTP/1.1 200 OK\r\n"), "one too many went: {text:?}");
+    }
+}
+
 #[tokio::test]
 async fn over_the_cap_the_oldest_connection_goes() {
     let address = started(state(false)).await;
     let mut idle = Vec::new();
-    for _ in 0..64 {
+    for _ in 0..32 {
         let mut stream = asked(address, "GET /healthz HTTP/1.1\r\nHost: admin\r\n\r\n").await;
         // Its answer tells that it has been accepted, so the order of age is known.
         stream.read_exact(&mut [0; 15]).await.unwrap();

@@ -127,7 +127,11 @@ pub(super) fn process_families(total: &WorkerTotal, access_log_dropped: u64) -> 
             "Connections accepted and kept.",
             by_listener(total.opened).map(|(listener, count)| counter(&[("listener", listener)], count)).collect(),
         ),
-        ("proxy_connections_refused_total", "Connections closed before their first request.", refused.collect()),
+        (
+            "proxy_connections_refused_total",
+            "Connections closed before their first request, or since others needed their place (idle).",
+            refused.collect(),
+        ),
         ("proxy_tls_handshakes_total", "TLS handshakes completed.", handshakes.collect()),
         (
             "proxy_tls_handshake_errors_total",

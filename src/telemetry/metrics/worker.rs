@@ -30,6 +30,8 @@ pub enum Refusal {
     ProxyProtocol,
     /// The process takes nearly all of the memory that it may.
     Memory,
+    /// It asked for nothing while another needed its place.
+    Idle,
 }
 
 /// `proxy_tls_handshakes_total{version}`.
@@ -109,13 +111,14 @@ impl WorkerTotal {
 
 impl Refusal {
     /// In order of declaration, which is how counters are indexed.
-    pub(super) const ALL: [Refusal; 6] = [
+    pub(super) const ALL: [Refusal; 7] = [
         Refusal::Process,
         Refusal::Address,
         Refusal::Descriptors,
         Refusal::TlsHandshake,
         Refusal::ProxyProtocol,
         Refusal::Memory,
+        Refusal::Idle,
     ];
 
     pub(super) fn label(self) -> &'static str {
@@ -126,6 +129,7 @@ impl Refusal {
             Refusal::TlsHandshake => "tls_handshake",
             Refusal::ProxyProtocol => "proxy_protocol",
             Refusal::Memory => "memory",
+            Refusal::Idle => "idle",
         }
     }
 }
