@@ -4,6 +4,8 @@
 //! of a chunk, for as long as it likes and hyper reads on; and before hyper closes a connection it waits until everything
 //! is written, also if nobody takes it. So here the bytes before the answer's head are limited, and those between what we
 //! get of the body; and a request that is given up takes the connection's task with it.
+//! And hyper gives a connection up that cannot be written to, though the answer may have come: an upload that is too large
+//! is refused and the connection closed. So what such a backend takes no more is thrown away, until its side has ended.
 
 use std::io;
 use std::pin::Pin;
@@ -59,12 +61,15 @@ pub(super) struct Stream {
     /// Atomic only because stream types must be `Send`; one thread uses it.
     readable: Arc<AtomicI64>,
     portion: Portion,
+    /// The endpoint takes nothing any more.
+    deaf: bool,
 }
 
 impl Http1 {
     pub(super) async fn open(transport: BackendTransport, place: Place) -> io::Result<Self> {
         let readable = Arc::new(AtomicI64::new(UNLIMITED));
-        let stream = TokioIo::new(Stream { transport, readable: readable.clone(), portion: Portion::default() });
+        let stream = Stream { transport, readable: readable.clone(), portion: Portion::default(), deaf: false };
+        let stream = TokioIo::new(stream);
         let mut builder = http1::Builder::new();
         builder.max_buf_size(BUFFER);
         let (sender, connection) = builder.handshake::<_, RequestBody>(stream).await.map_err(io::Error::other)?;
@@ -118,6 +123,22 @@ impl Stream {
     pub(super) fn into_transport(self) -> BackendTransport {
         self.transport
     }
+
+    /// Writes, or seems to; `all` is what an endpoint that takes nothing has taken.
+    fn poll_sending<T>(
+        &mut self,
+        all: T,
+        write: impl FnOnce(Pin<&mut BackendTransport>) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        use io::ErrorKind::{BrokenPipe, ConnectionReset};
+        if !self.deaf {
+            match write(Pin::new(&mut self.transport)) {
+                Poll::Ready(Err(error)) if matches!(error.kind(), BrokenPipe | ConnectionReset) => self.deaf = true,
+                result => return result,
+            }
+        }
+        Poll::Ready(Ok(all))
+    }
 }
 
 impl AsyncRead for Stream {
@@ -140,7 +161,7 @@ impl AsyncRead for Stream {
 
 impl AsyncWrite for Stream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.transport).poll_write(cx, buf)
+        self.poll_sending(buf.len(), |transport| transport.poll_write(cx, buf))
     }
 
     fn poll_write_vectored(
@@ -148,7 +169,8 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.transport).poll_write_vectored(cx, bufs)
+        let all = bufs.iter().map(|buf| buf.len()).sum();
+        self.poll_sending(all, |transport| transport.poll_write_vectored(cx, bufs))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -156,7 +178,7 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.transport).poll_flush(cx)
+        self.poll_sending((), |transport| transport.poll_flush(cx))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

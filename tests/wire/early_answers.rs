@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::support::tls::Tls;
 use crate::support::wait::until;
-use crate::support::{Backend, Client, Headgate, objects};
+use crate::support::{Backend, Client, Headgate, Then, objects};
 
 const UPLOAD: usize = 32 << 20;
 
@@ -93,4 +93,34 @@ fn a_client_that_neither_sends_nor_closes_after_such_an_answer_is_left_within_se
     until("the end", || (proxy.metrics().value("proxy_connections", &[]) == 0.0).then_some(()));
     let waited = start.elapsed();
     assert!(waited > Duration::from_secs(4) && waited < Duration::from_secs(8), "{waited:?}");
+}
+
+#[test]
+fn an_answer_of_a_backend_that_closes_while_the_body_comes_arrives() {
+    for then in [Then::Close, Then::Reset] {
+        let backend = Backend::scripted(move |exchange| {
+            exchange.send("HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\nConnection: close\r\n\r\nbig")?;
+            Ok(then)
+        });
+        let proxy = Headgate::before(&backend);
+        for _ in 0..3 {
+            let mut client = Client::connect(proxy.http);
+            upload(&mut client, "a.example", &format!("Content-Length: {UPLOAD}\r\n"));
+            let response = client.response();
+            assert_eq!((response.status, response.text()), (413, "big".into()), "{then:?}");
+            client.expect_close();
+        }
+        proxy.counted("proxy_requests_total", &[("status", "413")], 3.0);
+        assert_eq!(proxy.metrics().value("proxy_backend_errors_total", &[]), 0.0);
+    }
+}
+
+#[test]
+fn a_backend_that_closes_while_the_body_comes_without_an_answer_has_failed() {
+    let backend = Backend::scripted(|_| Ok(Then::Reset));
+    let proxy = Headgate::before(&backend);
+    let mut client = Client::connect(proxy.http);
+    upload(&mut client, "a.example", &format!("Content-Length: {UPLOAD}\r\n"));
+    assert_eq!(client.response().status, 502);
+    assert_eq!(proxy.counted("proxy_backend_errors_total", &[("reason", "reset")], 1.0), 1.0);
 }
