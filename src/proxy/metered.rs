@@ -79,3 +79,27 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use futures_util::FutureExt;
+    use tokio::io::AsyncReadExt;
+
+    use super::*;
+
+    /// DATA of one byte each.
+    #[tokio::test]
+    async fn of_frames_without_end_few_are_read_in_a_round() {
+        let frames = [0, 0, 1, 0, 0, 0, 0, 0, 1, b'x'].repeat(100_000);
+        let clock = Clock::start();
+        let mut stream = Metered::backend(&frames[..], &clock);
+        let mut read = 0;
+        let mut buf = [0; 8 << 10];
+        while let Some(length) = pin!(stream.read(&mut buf)).now_or_never() {
+            read += length.unwrap();
+        }
+        assert_eq!(read, 64 << 10);
+    }
+}
