@@ -50,6 +50,7 @@ async fn begin(worker: Rc<Worker>, mut stream: TcpStream, peer: SocketAddr, stat
             return worker.shard().connection_refused(Refusal::ProxyProtocol);
         };
         (source, prefix) = (named.unwrap_or(peer), rest);
+        open.unnamed = named.is_none();
         if worker.unless_refused(open.admitted.claim(source.ip())).is_none() {
             return;
         }
@@ -120,6 +121,7 @@ async fn drive(worker: Rc<Worker>, opened: Opened, open: Open) {
         tls_version,
         requests: open.admitted.requests(),
         asked: open.counted.asked.clone(),
+        unnamed: open.unnamed,
     };
     let connection = Connection::new(worker.clone(), facts, activity.clone(), http2, since);
     worker.watch(&connection);

@@ -39,6 +39,8 @@ pub(super) struct BackendBody {
     exchange: Rc<Exchange>,
     connected: Option<Connected>,
     trailers: bool,
+    /// The answer has none, whatever an HTTP/2 backend sends.
+    bodyless: bool,
     /// What of the body came with the head; boxed where it is trailers, which is seldom and large.
     first: Option<Result<Bytes, Box<Frame<Bytes>>>>,
     /// The last byte of the piece before, if it goes by itself; else empty.
@@ -51,7 +53,7 @@ impl ResponseBody {
         ResponseBody::Own { content, exchange: exchange.clone() }
     }
 
-    /// `trailers`: the client can take them. `bodyless`: none is to come, even if an HTTP/2 backend has not said so yet.
+    /// `trailers`: the client can take them. `bodyless`: none is to come, whatever an HTTP/2 backend says.
     /// Fails if what came with the head is broken, for then nothing has been said to the client yet.
     pub(super) fn backend(
         inner: Incoming,
@@ -62,7 +64,7 @@ impl ResponseBody {
     ) -> Result<Self, ProxyError> {
         exchange.waits_for_backend();
         let connected = Some(connected);
-        let mut body = BackendBody { inner, exchange, connected, trailers, first: None, last: Bytes::new() };
+        let mut body = BackendBody { inner, exchange, connected, trailers, bodyless, first: None, last: Bytes::new() };
         if body.inner.is_end_stream() || bodyless {
             body.complete();
         } else if !body.exchange.connection.worker.shared.memory.is_full() {
@@ -190,6 +192,7 @@ impl BackendBody {
 
     fn pass(&mut self, frame: Frame<Bytes>) -> Option<Frame<Bytes>> {
         match frame.into_data() {
+            Ok(_) if self.bodyless => None,
             Ok(mut data) => {
                 if data.len() > PIECE && self.exchange.head.version == Version::HTTP_2 && self.may_be_over() {
                     self.last = data.split_off(data.len() - 1);

@@ -78,6 +78,8 @@ pub(super) struct Facts {
     pub(super) tls_version: Option<&'static str>,
     /// In flight of the client's address, over all its connections; `None`: not counted.
     pub(super) requests: Option<Arc<Requests>>,
+    /// Its PROXY protocol header named nobody, so that what its requests say of the client is the client's own word.
+    pub(super) unnamed: bool,
     /// It has asked for something; for who makes room.
     pub(super) asked: Arc<AtomicBool>,
 }

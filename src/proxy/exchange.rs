@@ -188,7 +188,8 @@ impl Exchange {
     /// Who the client is, as far as anybody believable tells; for the log as well.
     pub(super) fn resolve_client(&self, tables: &Tables, headers: &HeaderMap) -> Resolved {
         let chain = || headers.get_all(headers::X_FORWARDED_FOR).iter();
-        let resolved = client_address::resolve(self.client.get(), chain, &tables.settings.trusted_proxies);
+        let trusted = if self.connection.facts.unnamed { &[][..] } else { &tables.settings.trusted_proxies[..] };
+        let resolved = client_address::resolve(self.client.get(), chain, trusted);
         self.client.set(resolved.client);
         resolved
     }

@@ -12,6 +12,7 @@ use http::uri::{Authority, Scheme};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 use http_body::Body;
 use hyper::body::Incoming;
+use hyper::ext::ReasonPhrase;
 use hyper::upgrade::OnUpgrade;
 
 use super::body::ResponseBody;
@@ -132,8 +133,12 @@ pub(super) fn incoming(
     }
     let (mut head, body) = response.into_parts();
     let trailers = exchange.head.takes_trailers;
-    headers::to_client(&mut head.headers, framing(exchange, &body, trailers), exchange.marks());
+    headers::to_client(&mut head.headers, framing(exchange, status, &body, trailers), exchange.marks());
     head.extensions.clear();
+    if status.canonical_reason().is_none() {
+        // Else hyper writes `<none>`.
+        head.extensions.insert(ReasonPhrase::from_static(b""));
+    }
     head.version = response_version(exchange);
     let bodyless =
         exchange.head.method == Method::HEAD || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
@@ -150,8 +155,9 @@ pub(super) fn incoming(
 }
 
 /// What tells the client where the answer ends.
-fn framing(exchange: &Exchange, body: &Incoming, trailers: bool) -> Framing {
-    if exchange.head.method == Method::HEAD {
+fn framing(exchange: &Exchange, status: StatusCode, body: &Incoming, trailers: bool) -> Framing {
+    // Beside 204 no length is ever said (RFC 9110 §8.6).
+    if exchange.head.method == Method::HEAD && status != StatusCode::NO_CONTENT {
         Framing::Head
     } else if trailers && body.size_hint().exact().is_none() {
         match exchange.head.version {

@@ -29,7 +29,7 @@ pub enum Parsed {
     /// A header so far; more bytes decide.
     Incomplete,
     /// A whole header in the first `consumed` bytes. No `source` (v1 `UNKNOWN`, v2 `LOCAL`, no address, not a TCP
-    /// connection): the peer speaks for itself.
+    /// connection): nobody is named.
     Complete { source: Option<SocketAddr>, consumed: usize },
     /// No bytes that follow make a header of this.
     Invalid,
@@ -85,6 +85,10 @@ fn parse_v1(bytes: &[u8]) -> Parsed {
     let complete = |source| Parsed::Complete { source, consumed: line.len() };
     if line.starts_with(b"PROXY UNKNOWN ") || line == b"PROXY UNKNOWN\r\n" {
         return complete(None);
+    }
+    // Taken for a number there.
+    if line.contains(&b'+') {
+        return Parsed::Invalid;
     }
     match v1::Header::try_from(line).map(|header| header.addresses) {
         Ok(v1::Addresses::Tcp4(ip)) => complete(Some((ip.source_address, ip.source_port).into())),

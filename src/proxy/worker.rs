@@ -107,6 +107,8 @@ pub(super) struct Open {
     worker: usize,
     tls: bool,
     pub(super) counted: Counted,
+    /// A PROXY protocol header was there and named no client.
+    pub(super) unnamed: bool,
 }
 
 /// A client stream that a drain waits for, counted from the moment it is taken from the queue.
@@ -269,7 +271,7 @@ impl Worker {
 
     pub(super) fn open(&self, admitted: Admitted, tls: bool, counted: Counted) -> Open {
         self.shard().connection_opened(tls);
-        Open { admitted, metrics: self.shared.metrics.clone(), worker: self.index, tls, counted }
+        Open { admitted, metrics: self.shared.metrics.clone(), worker: self.index, tls, counted, unnamed: false }
     }
 
     /// Another connection may have the place of one that asks for nothing.

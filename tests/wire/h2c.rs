@@ -274,3 +274,14 @@ fn an_early_answer_whose_stream_is_then_reset_without_error_is_complete() {
     assert_eq!(client.response().text(), "whole");
     assert_eq!(proxy.log_of("/")["flag"], "");
 }
+
+#[test]
+fn a_body_of_an_answer_that_has_none_goes_no_further() {
+    // `:status: 204`.
+    let proxy = before(sending(&[(HEADERS, END_HEADERS, &[0x89]), (DATA, 0, b"none"), (DATA, END_STREAM, b"at all")]));
+    let mut client = Frames::connect(proxy.http);
+    client.get(1, "a.example", "/");
+    assert_eq!(client.status(1), 204);
+    let end = client.until(DATA, |frame| frame.stream == 1).unwrap();
+    assert_eq!((end.flags & END_STREAM, end.payload), (END_STREAM, Vec::new()));
+}

@@ -48,7 +48,7 @@ fn one_worker(backend: &Backend) -> Headgate {
 
 #[track_caller]
 fn hold(rows: &[Row]) {
-    let (proxy, _backend) = proxy_before(rows);
+    let (proxy, backend) = proxy_before(rows);
     let mut counted = 0.0;
     for (number, (sent, gets, flag, reason)) in rows.iter().enumerate() {
         let what: String = sent.chars().take(100).collect();
@@ -62,6 +62,8 @@ fn hold(rows: &[Row]) {
         assert_eq!(counted - before, f64::from(u8::from(!reason.is_empty())), "{what:?}");
         let with_reason = rows[..=number].iter().filter(|row| !reason.is_empty() && row.3 == *reason).count();
         assert!(reason.is_empty() || of_all(reason) == with_reason as f64, "{what:?} is not {reason}");
+        // Else the next request may be what meets the close, and counts.
+        until("the close of the connection", || (backend.open() == 0).then_some(()));
         assert_eq!(get(proxy.http, "a.example", "/next").text(), "fine", "after {what:?}");
     }
 }
@@ -353,4 +355,27 @@ fn a_timeout_behind_a_client_that_reads_nothing_is_counted_once() {
     assert_eq!(proxy.metrics().value("proxy_backend_errors_total", &[("reason", "timeout")]), 1.0);
     client.stream.shutdown(std::net::Shutdown::Both).unwrap();
     sender.join().unwrap();
+}
+
+#[test]
+fn a_status_without_a_reason_has_none() {
+    let rows = [("HTTP/1.1 600 Odd", 600), ("HTTP/1.1 999 Odder", 999), ("HTTP/1.1 299 Fine", 299)];
+    let backend = Backend::scripted(move |exchange| {
+        let (line, _) = rows[exchange.seen.target()[1..].parse::<usize>().unwrap()];
+        exchange.send(format!("{line}\r\nContent-Length: 2\r\n\r\nok")).map(|()| Then::KeepAlive)
+    });
+    let proxy = one_worker(&backend);
+    for (number, (_, status)) in rows.iter().enumerate() {
+        let response = get(proxy.http, "a.example", &format!("/{number}"));
+        assert_eq!((response.status, response.reason.as_str(), response.text().as_str()), (*status, "", "ok"));
+    }
+}
+
+#[test]
+fn no_length_is_said_beside_204() {
+    let backend = Backend::sending("HTTP/1.1 204 No Content\r\nContent-Length: 2\r\n\r\n");
+    let proxy = one_worker(&backend);
+    let mut client = Client::connect(proxy.http);
+    client.send("HEAD / HTTP/1.1\r\nHost: a.example\r\n\r\n");
+    assert_eq!(client.response_to("HEAD").header("content-length"), None);
 }

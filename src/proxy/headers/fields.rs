@@ -28,6 +28,7 @@ pub(super) enum Fate {
 /// Fields of a request that do not simply pass; sorted by their first letter.
 static REQUEST: Table<Fate> = Table::new(&[
     // Of content delivery networks and other front ends: list their addresses as trusted proxies to have them pass.
+    ("ali-cdn-real-ip", Fate::Claim),
     ("cf-connecting-ip", Fate::Claim),
     ("cf-connecting-ipv6", Fate::Claim),
     ("client-cert", Fate::Claim),
@@ -36,6 +37,7 @@ static REQUEST: Table<Fate> = Table::new(&[
     ("connection", Fate::Connection),
     ("content-length", Fate::Drop),
     ("cookie", Fate::Cookie),
+    ("do-connecting-ip", Fate::Claim),
     ("expect", Fate::Drop),
     ("fastly-client-ip", Fate::Claim),
     ("fly-client-ip", Fate::Claim),
@@ -45,25 +47,32 @@ static REQUEST: Table<Fate> = Table::new(&[
     ("front-end-https", Fate::Claim),
     ("host", Fate::Ours),
     ("http2-settings", Fate::Drop),
+    ("incap-client-ip", Fate::Claim),
     ("keep-alive", Fate::Drop),
     // CGI programs take it for the address of the proxy they should use.
     ("proxy", Fate::Drop),
     ("proxy-authenticate", Fate::Drop),
     ("proxy-authentication-info", Fate::Drop),
     ("proxy-authorization", Fate::Drop),
+    ("proxy-client-ip", Fate::Claim),
     ("proxy-connection", Fate::Drop),
+    ("remote-user", Fate::Claim),
     ("te", Fate::Te),
     ("trailer", Fate::Drop),
     ("transfer-encoding", Fate::Drop),
     ("true-client-ip", Fate::Claim),
     ("upgrade", Fate::Drop),
+    ("wl-proxy-client-ip", Fate::Claim),
     ("x-appengine-user-ip", Fate::Claim),
+    ("x-arr-clientcert", Fate::Claim),
     ("x-azure-clientip", Fate::Claim),
     ("x-client-cert", Fate::Claim),
     ("x-client-ip", Fate::Claim),
+    ("x-client-verify", Fate::Claim),
     ("x-cluster-client-ip", Fate::Claim),
     ("x-envoy-external-address", Fate::Claim),
     ("x-envoy-original-path", Fate::Claim),
+    ("x-forward-for", Fate::Claim),
     ("x-forwarded-for", Fate::Chain),
     ("x-forwarded-host", Fate::Ours),
     ("x-forwarded-port", Fate::Ours),
@@ -79,14 +88,17 @@ static REQUEST: Table<Fate> = Table::new(&[
     ("x-real-ip", Fate::Ours),
     ("x-remote-addr", Fate::Claim),
     ("x-remote-ip", Fate::Claim),
+    ("x-remote-user", Fate::Claim),
     ("x-request-id", Fate::Ours),
     ("x-rewrite-url", Fate::Claim),
     ("x-scheme", Fate::Ours),
+    ("x-ssl-cert", Fate::Claim),
+    ("x-tls-client-cert", Fate::Claim),
     ("x-url-scheme", Fate::Claim),
 ]);
 
 /// Names that begin like this, and do not stand above, are [`Fate::Claim`].
-const CLAIMS: [&str; 4] = ["x-forwarded", "x-original-", "x-ssl-client", "ssl-client"];
+const CLAIMS: [&str; 5] = ["x-forwarded", "x-original-", "x-ssl-client", "x-amzn-mtls-", "ssl-client"];
 
 /// End-to-end fields: a client must not have them removed by naming them in Connection. Besides these, all names of
 /// [`REQUEST`] and those that begin like [`END_TO_END_PREFIXES`].

@@ -149,6 +149,19 @@ fn an_untrusted_client_claims_nothing() {
         "x-rewrite-url",
         "x-ssl-client-cert",
         "x-url-scheme",
+        "ali-cdn-real-ip",
+        "do-connecting-ip",
+        "incap-client-ip",
+        "proxy-client-ip",
+        "remote-user",
+        "wl-proxy-client-ip",
+        "x-amzn-mtls-clientcert",
+        "x-arr-clientcert",
+        "x-client-verify",
+        "x-forward-for",
+        "x-remote-user",
+        "x-ssl-cert",
+        "x-tls-client-cert",
     ];
     for name in claims {
         assert_eq!(Client::new().passes(&[(name, "evil"), (name, "twice")]), [], "{name}");
