@@ -15,6 +15,7 @@ use super::exchange::Exchange;
 use super::failure;
 use super::headers;
 use super::pool::{Connected, Sender};
+use super::source::Broken;
 
 /// Of a larger last piece for an HTTP/2 client, the last byte goes by itself. hyper hands a piece on whole as soon as the
 /// client has window for its first byte, and the next one when there is window for all before. So that byte keeps the
@@ -35,7 +36,7 @@ pub(super) enum ResponseBody {
 
 /// A backend's body. The connection it comes from goes back to the pool when the body is complete.
 pub(super) struct BackendBody {
-    inner: Incoming,
+    /// Keeps the body itself.
     exchange: Rc<Exchange>,
     connected: Option<Connected>,
     trailers: bool,
@@ -56,16 +57,20 @@ impl ResponseBody {
     /// `trailers`: the client can take them. `bodyless`: none is to come, whatever an HTTP/2 backend says.
     /// Fails if what came with the head is broken, for then nothing has been said to the client yet.
     pub(super) fn backend(
-        inner: Incoming,
+        incoming: Incoming,
         exchange: Rc<Exchange>,
         connected: Connected,
         trailers: bool,
         bodyless: bool,
     ) -> Result<Self, ProxyError> {
         exchange.waits_for_backend();
+        exchange.answer.hold(incoming);
+        if let Sender::Http2(shared, _) = &connected.sender {
+            shared.answers.add(&exchange);
+        }
         let connected = Some(connected);
-        let mut body = BackendBody { inner, exchange, connected, trailers, bodyless, first: None, last: Bytes::new() };
-        if body.inner.is_end_stream() || bodyless {
+        let mut body = BackendBody { exchange, connected, trailers, bodyless, first: None, last: Bytes::new() };
+        if body.exchange.answer.is_end_stream() || bodyless {
             body.complete();
         } else if !body.exchange.connection.worker.shared.memory.is_full() {
             body.begin()?;
@@ -123,12 +128,15 @@ impl BackendBody {
         if let Some(first) = self.first.take() {
             return Poll::Ready(Some(Ok(first.map_or_else(|trailers| *trailers, Frame::data))));
         }
-        Poll::Ready(match ready!(Pin::new(&mut self.inner).poll_frame(cx)) {
+        Poll::Ready(match ready!(self.exchange.answer.poll_frame(cx)) {
             Some(frame) => {
                 if let (Ok(frame), Some(connected)) = (&frame, &self.connected) {
                     connected.took(frame.data_ref().map_or(0, Bytes::len));
                 }
-                Some(frame.map_err(|error| failure::of(&error)))
+                Some(frame.map_err(|error| match error {
+                    Broken::Hyper(error) => failure::of(&error),
+                    Broken::Unread => ProxyError::MemoryScarce,
+                }))
             }
             None if self.is_cut() => Some(Err(ProxyError::Reset)),
             None => None,
@@ -139,17 +147,21 @@ impl BackendBody {
     /// not said so.
     fn is_cut(&self) -> bool {
         let http2 = self.connected.as_ref().is_some_and(|connected| matches!(connected.sender, Sender::Http2(..)));
-        http2 && !self.inner.is_end_stream()
+        http2 && !self.exchange.answer.is_end_stream()
     }
 
     fn is_end_stream(&self) -> bool {
-        self.first.is_none() && self.last.is_empty() && self.inner.is_end_stream()
+        self.first.is_none() && self.last.is_empty() && self.exchange.answer.is_end_stream()
     }
 
     /// Asked for before the first frame is taken.
     fn size_hint(&self) -> SizeHint {
         let first = self.first.as_ref().and_then(|first| first.as_ref().ok()).map_or(0, Bytes::len) as u64;
-        self.inner.size_hint().exact().map_or_else(SizeHint::default, |rest| SizeHint::with_exact(first + rest))
+        self.exchange
+            .answer
+            .size_hint()
+            .exact()
+            .map_or_else(SizeHint::default, |rest| SizeHint::with_exact(first + rest))
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ProxyError>>> {
@@ -198,7 +210,7 @@ impl BackendBody {
                     self.last = data.split_off(data.len() - 1);
                 }
                 self.exchange.backend_sent(data.len());
-                if self.inner.is_end_stream() {
+                if self.exchange.answer.is_end_stream() {
                     self.complete();
                 }
                 Some(Frame::data(data))
@@ -212,7 +224,7 @@ impl BackendBody {
 
     /// The piece just read may be the last.
     fn may_be_over(&self) -> bool {
-        self.inner.size_hint().exact().is_none_or(|rest| rest == 0)
+        self.exchange.answer.size_hint().exact().is_none_or(|rest| rest == 0)
     }
 
     /// The whole body was read: the connection can serve the next request.
@@ -236,9 +248,10 @@ impl Drop for ResponseBody {
                 exchange.finish(true);
             }
             ResponseBody::Backend(body) => {
-                if body.inner.is_end_stream() {
+                if body.exchange.answer.is_end_stream() {
                     body.complete();
                 }
+                body.exchange.answer.let_go();
                 let handed_on = body.first.is_none() && body.last.is_empty();
                 body.exchange.finish(body.connected.is_none() && handed_on);
             }

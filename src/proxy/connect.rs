@@ -22,6 +22,7 @@ use super::metered::Metered;
 use super::opening;
 use super::pool::{Allowance, Sender, Shared};
 use super::request_body::RequestBody;
+use super::source::Answers;
 use super::worker::Worker;
 use crate::snapshot::Protocol;
 use crate::tables::{Lease, LiveEndpoint, LiveTls};
@@ -93,7 +94,8 @@ async fn http2(transport: BackendTransport, place: Place, worker: &Worker) -> io
         .max_header_list_size(BUFFER as u32)
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_TIMEOUT);
-    let io = TokioIo::new(Metered::backend(transport, &worker.clock));
+    let answers = Rc::<Answers>::default();
+    let io = TokioIo::new(Metered::backend(transport, &worker.clock, answers.clone()));
     let (sender, connection) = builder.handshake::<_, RequestBody>(io).await.map_err(other)?;
     let allowance = Allowance::new();
     let told = allowance.clone();
@@ -108,7 +110,7 @@ async fn http2(transport: BackendTransport, place: Place, worker: &Worker) -> io
         drop((connection, place));
         told.end();
     });
-    Ok(Shared::new(sender, allowance, worker.clock.now()))
+    Ok(Shared::new(sender, allowance, answers, worker.clock.now()))
 }
 
 fn server_name(tls: &LiveTls, host: Option<&HeaderValue>, address: SocketAddr) -> ServerName<'static> {

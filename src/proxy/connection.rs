@@ -7,16 +7,15 @@ use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
 use http::HeaderValue;
-use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use smallvec::SmallVec;
 
 use super::activity::Activity;
@@ -24,7 +23,6 @@ use super::admission::Requests;
 use super::clock::{Millis, millis, passed};
 use super::error::ProxyError;
 use super::exchange::Exchange;
-use super::executor::StreamExecutor;
 use super::io::ClientIo;
 use super::metered::Metered;
 use super::request;
@@ -40,7 +38,8 @@ pub(super) const FINISH_AFTER: Duration = Duration::from_secs(1);
 const LINGER: Duration = Duration::from_secs(30);
 const LINGER_SILENCE: Duration = Duration::from_secs(5);
 
-/// How long an idle HTTP/2 client may take to leave after it was told to.
+/// How long an HTTP/2 client may take to leave after it was told to: to close if it is idle, else to say that it will open
+/// no further stream.
 const LEAVE_AFTER: Duration = Duration::from_secs(5);
 
 /// What is known of a client connection and shared by its requests.
@@ -59,11 +58,17 @@ pub(super) struct Connection {
     portion: RefCell<Portion>,
     /// Requests in flight; asked for overdue waits by each check.
     exchanges: RefCell<SmallVec<[Rc<Exchange>; 1]>>,
+    /// Those that are over, but for their bodies, which somebody still reads.
+    unread: RefCell<Vec<Weak<Exchange>>>,
     /// Start of the current window and the resets in it.
     resets: Cell<(Millis, u32)>,
+    /// The same for streams that the client made us reset or refuse; of some, both know.
+    provoked: Cell<(Millis, u32)>,
     /// The next request is to be the last: a tick seldom meets a connection of short requests with one in flight.
     ending: Cell<bool>,
     order: Cell<Order>,
+    /// Since when the order to finish is in force; 0 also if the client was made to leave.
+    finishes_since: Cell<Millis>,
     task: RefCell<Option<Waker>>,
 }
 
@@ -112,9 +117,12 @@ impl Connection {
             begun: Cell::new(0),
             portion: RefCell::default(),
             exchanges: RefCell::default(),
+            unread: RefCell::default(),
             resets: Cell::new((now, 0)),
+            provoked: Cell::new((now, 0)),
             ending: Cell::new(false),
             order: Cell::new(Order::None),
+            finishes_since: Cell::new(0),
             task: RefCell::default(),
             worker,
         })
@@ -157,14 +165,19 @@ impl Connection {
     /// The client reset the stream of an answer that was ready.
     pub(super) fn answer_unwanted(&self) {
         if self.http2 {
-            self.count_reset(self.worker.clock.now());
+            self.count_reset(&self.resets, self.worker.clock.now());
         }
     }
 
     /// The request is over; `aborted`: the client ended it before its response was complete.
     pub(super) fn ended(&self, exchange: &Exchange, aborted: bool) {
         let mut exchanges = self.exchanges.borrow_mut();
-        exchanges.retain(|other| !std::ptr::eq(&**other, exchange));
+        if let Some(at) = exchanges.iter().position(|other| std::ptr::eq(&**other, exchange)) {
+            let over = exchanges.swap_remove(at);
+            if over.body.is_open() {
+                self.keep_unread(&over);
+            }
+        }
         if let Some(requests) = &self.facts.requests {
             requests.end();
         }
@@ -176,7 +189,7 @@ impl Connection {
             self.wake();
         }
         if aborted && self.http2 {
-            self.count_reset(now);
+            self.count_reset(&self.resets, now);
         }
     }
 
@@ -206,6 +219,9 @@ impl Connection {
         }
         if self.http2 && passed(self.idle_since.get(), limits.keep_alive_timeout, now) {
             self.give(Order::Finish);
+        }
+        if passed(self.finishes_since.get(), LEAVE_AFTER, now) {
+            self.wake();
         }
         let expired = (now >= self.expires).then_some(self.expires);
         if let Some(since) = ending_since.or(expired) {
@@ -255,11 +271,43 @@ impl Connection {
         passed(since, if ending { FINISH_AFTER } else { LINGER }, now) || passed(last, LINGER_SILENCE, now)
     }
 
-    fn count_reset(&self, now: Millis) {
-        let (since, count) = self.resets.get();
+    fn keep_unread(&self, exchange: &Rc<Exchange>) {
+        let mut unread = self.unread.borrow_mut();
+        unread.retain(|exchange| exchange.strong_count() > 0);
+        unread.push(Rc::downgrade(exchange));
+    }
+
+    /// Takes what has come of requests out of the HTTP/2 library. False: a tunnel may be unread, which cannot be taken, so
+    /// nothing is.
+    pub(super) fn gather(&self) -> bool {
+        let exchanges = self.exchanges.borrow();
+        let all = !exchanges.iter().any(|exchange| exchange.has_unread_tunnel());
+        if all {
+            exchanges.iter().for_each(|exchange| exchange.body.gather());
+            self.unread.borrow().iter().filter_map(Weak::upgrade).for_each(|exchange| exchange.body.gather());
+        }
+        all
+    }
+
+    /// The client was told to leave for so long that it is no longer asked. True once.
+    pub(super) fn has_to_leave(&self, now: Millis) -> bool {
+        let due = passed(self.finishes_since.get(), LEAVE_AFTER, now);
+        if due {
+            self.finishes_since.set(0);
+        }
+        due
+    }
+
+    /// We reset or refuse a stream for an error of the client.
+    pub(super) fn made_us_reset(&self, now: Millis) {
+        self.count_reset(&self.provoked, now);
+    }
+
+    fn count_reset(&self, counted: &Cell<(Millis, u32)>, now: Millis) {
+        let (since, count) = counted.get();
         let within = now.saturating_sub(since) < millis(RESET_WINDOW);
         let resets = if within { (since, count + 1) } else { (now, 1) };
-        self.resets.set(resets);
+        counted.set(resets);
         let most = self.worker.shared.limits.http2_max_resets;
         // A peer may carry the streams of many, and lose none of them if it goes when it is told to.
         if resets.1 > most.saturating_mul(2) {
@@ -272,6 +320,7 @@ impl Connection {
     fn give(&self, order: Order) {
         if order > self.order.get() {
             self.order.set(order);
+            self.finishes_since.set(if self.http2 { self.worker.clock.now() } else { 0 });
             self.wake();
         }
     }
@@ -324,52 +373,9 @@ pub(super) async fn serve_http1(connection: Rc<Connection>, io: ClientIo) {
 /// Serves HTTP/2 until the client or a limit ends the connection.
 pub(super) async fn serve_http2(connection: Rc<Connection>, io: ClientIo) {
     let service = service_fn(|request| request::serve(request, connection.clone()));
-    let io = Metered::client(io, &connection.worker.clock);
+    let io = Metered::client(io, &connection);
     let hyper = connection.worker.http2.serve_connection(TokioIo::new(io), service);
     drive!(connection, hyper);
-}
-
-/// hyper's HTTP/1 side, under our limits. Its own head timeout would also end idle connections, so ours counts instead.
-pub(super) fn http1_builder(limits: &crate::config::Limits) -> http1::Builder {
-    let mut builder = http1::Builder::new();
-    if limits.max_header_fields > HYPERS_FIELDS {
-        builder.max_headers(limits.max_header_fields);
-    }
-    builder
-        .header_read_timeout(None)
-        .max_header_size(limits.max_header_size)
-        // The buffer holds a whole head and is also the most that waits for a slow reader.
-        .max_buf_size(limits.max_header_size.max(LEAST_BUFFER));
-    builder
-}
-
-/// The fields that hyper has room for by itself. It clears any other room anew for each head; that there are not more
-/// fields than allowed is `framing`'s to see.
-const HYPERS_FIELDS: usize = 100;
-
-/// Below it bodies would pass in small pieces.
-const LEAST_BUFFER: usize = 64 << 10;
-
-/// Streams of small messages set this, not the bytes in flight, which the windows of streams bound: h2 ends a connection
-/// that has more small frames unread than half of this can be, each counted as 256 bytes. It holds three streams that are
-/// full of messages of one byte, as gRPC writes them. Each such frame may keep 8 KiB of what came around it.
-const CLIENT_WINDOW: u32 = 16 << 20;
-
-pub(super) fn http2_builder(limits: &crate::config::Limits) -> http2::Builder<StreamExecutor> {
-    let mut builder = http2::Builder::new(StreamExecutor);
-    builder
-        .timer(TokioTimer::new())
-        .enable_connect_protocol()
-        .max_concurrent_streams(limits.http2_max_concurrent_streams)
-        // h2 refuses a list of exactly what it is given.
-        .max_header_list_size(limits.http2_max_header_list_size.saturating_add(1))
-        .initial_stream_window_size(64 << 10)
-        .initial_connection_window_size(CLIENT_WINDOW)
-        .max_send_buf_size(64 << 10)
-        .max_local_error_reset_streams(limits.http2_max_resets as usize)
-        .keep_alive_interval(limits.http2_ping_interval)
-        .keep_alive_timeout(limits.http2_ping_timeout);
-    builder
 }
 
 /// `duration` ± 10 %, so that connections opened together do not end together.

@@ -26,6 +26,7 @@ use super::head_check::Checked;
 use super::headers::{self, LimitFields, Marks};
 use super::request_body::ClientBody;
 use super::respond::Asker;
+use super::source::Answer;
 use crate::snapshot::Protocol;
 use crate::tables::{Counted, Decision, Held, LiveBackend, LiveRoute, RateLimiter, Tables};
 use crate::telemetry::access_log::Try;
@@ -60,6 +61,9 @@ pub(super) struct Exchange {
     waits: Waits,
     /// The client's body, for as long as a try may need it.
     pub(super) body: ClientBody,
+    pub(super) answer: Answer,
+    /// All that came of the client's tunnel was taken.
+    pub(super) tunnel_is_read: Cell<bool>,
     pub(super) body_complete: Cell<bool>,
     pub(super) received: Cell<u64>,
     pub(super) sent: Cell<u64>,
@@ -113,6 +117,8 @@ impl Exchange {
             crowded: !connection.counts_one(),
             waits: Waits::default(),
             body: ClientBody::default(),
+            answer: Answer::default(),
+            tunnel_is_read: Cell::new(false),
             body_complete: Cell::new(false),
             received: Cell::new(0),
             sent: Cell::new(0),
@@ -249,6 +255,11 @@ impl Exchange {
             None => future.as_mut().poll(cx).map(Ok),
         })
         .await
+    }
+
+    /// The HTTP/2 library may keep some of what came for a tunnel.
+    pub(super) fn has_unread_tunnel(&self) -> bool {
+        self.head.method == Method::CONNECT && !self.tunnel_is_read.get()
     }
 
     /// Resets the client's HTTP/2 stream.

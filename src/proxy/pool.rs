@@ -16,13 +16,14 @@ use super::backend_http1::Http1;
 use super::clock::{Millis, millis, passed};
 use super::opening::Opening;
 use super::request_body::RequestBody;
+use super::source::Answers;
 use super::worker::Worker;
 use crate::tables::{Lease, LiveEndpoint};
 
 /// Idle HTTP/1.1 connections kept per endpoint and worker.
 const MAX_IDLE: usize = 256;
 /// Requests that share one HTTP/2 connection before another is opened; what most servers allow.
-const MAX_SHARED: usize = 100;
+pub(super) const MAX_SHARED: usize = 100;
 /// Requests on a shared connection that are cancelled within [`CANCEL_WINDOW`] before it takes no more: servers end a
 /// connection with many resets, and what others have on it. hyper stands 20 that it has not looked at.
 const MAX_CANCELLED: u32 = 10;
@@ -53,6 +54,7 @@ pub(super) struct Shared {
     sender: http2::SendRequest<RequestBody>,
     usage: Rc<Usage>,
     allowance: Rc<Allowance>,
+    pub(super) answers: Rc<Answers>,
 }
 
 /// The requests on a shared connection.
@@ -212,14 +214,19 @@ impl Sender {
 }
 
 impl Shared {
-    pub(super) fn new(sender: http2::SendRequest<RequestBody>, allowance: Rc<Allowance>, now: Millis) -> Self {
+    pub(super) fn new(
+        sender: http2::SendRequest<RequestBody>,
+        allowance: Rc<Allowance>,
+        answers: Rc<Answers>,
+        now: Millis,
+    ) -> Self {
         let usage = Usage {
             in_flight: Cell::new(0),
             idle_since: Cell::new(now),
             cancelled: Cell::default(),
             spent: Cell::new(false),
         };
-        Shared { sender, usage: Rc::new(usage), allowance }
+        Shared { sender, usage: Rc::new(usage), allowance, answers }
     }
 
     /// It takes requests, now or later. Once it does not, those on it keep it.

@@ -17,6 +17,7 @@ use super::error::ProxyError;
 use super::exchange::Exchange;
 use super::failure::is_malformed;
 use super::headers;
+use super::source::{Broken, Source};
 
 const BAD_FRAMING: ProxyError = ProxyError::BadRequest("the body's framing is malformed");
 
@@ -27,7 +28,7 @@ pub(super) struct ClientBody(RefCell<State>);
 #[derive(Default)]
 struct State {
     /// `None` once it is neither read nor needed again; the client's side then learns that nobody reads on.
-    incoming: Option<Incoming>,
+    incoming: Option<Source>,
     max_size: u64,
     /// Both sides speak HTTP/2, so trailers go through.
     trailers: bool,
@@ -92,6 +93,16 @@ impl ClientBody {
         self.0.borrow().incoming.as_ref().map_or(0, |incoming| incoming.size_hint().lower())
     }
 
+    /// It is neither read to its end nor given up.
+    pub(super) fn is_open(&self) -> bool {
+        self.0.borrow().incoming.as_ref().is_some_and(|incoming| !incoming.is_end_stream())
+    }
+
+    /// Takes what has come of it out of the HTTP/2 library.
+    pub(super) fn gather(&self) {
+        self.0.borrow_mut().incoming.iter_mut().for_each(Source::gather);
+    }
+
     /// Nothing of it was handed out, so that it can be sent from the start.
     pub(super) fn is_whole(&self) -> bool {
         !self.0.borrow().taken
@@ -103,7 +114,7 @@ impl Exchange {
     pub(super) fn hold_body(&self, incoming: Incoming, unasked: bool) {
         self.body_complete.set(incoming.is_end_stream());
         let mut state = self.body.0.borrow_mut();
-        (state.incoming, state.unasked) = (Some(incoming), unasked);
+        (state.incoming, state.unasked) = (Some(Source::new(incoming)), unasked);
     }
 
     /// Nobody wants the body any more. What has come of it is taken, for that may be all.
@@ -154,7 +165,11 @@ impl State {
                     }
                 }
                 Poll::Ready(Some(Err(error))) => {
-                    let error = if is_malformed(&error) { BAD_FRAMING } else { ProxyError::ClientGone };
+                    let error = match error {
+                        Broken::Hyper(error) if is_malformed(&error) => BAD_FRAMING,
+                        Broken::Hyper(_) => ProxyError::ClientGone,
+                        Broken::Unread => ProxyError::MemoryScarce,
+                    };
                     return Poll::Ready(Some(Err(error)));
                 }
                 Poll::Ready(None) => {
@@ -166,7 +181,7 @@ impl State {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.as_ref().is_none_or(Incoming::is_end_stream)
+        self.incoming.as_ref().is_none_or(Source::is_end_stream)
     }
 
     /// All of it; HTTP/2 may still say that this was the end.
@@ -204,7 +219,7 @@ impl Body for RequestBody {
 
     fn size_hint(&self) -> SizeHint {
         let state = self.exchange.body.0.borrow();
-        state.incoming.as_ref().map_or(SizeHint::with_exact(0), Incoming::size_hint)
+        state.incoming.as_ref().map_or(SizeHint::with_exact(0), Source::size_hint)
     }
 }
 

@@ -100,7 +100,7 @@ async fn tunnel(
     if let (Ok(client), Some(backend)) = tokio::join!(client, backend) {
         let limit = exchange.connection.worker.shared.limits.tunnel_idle_timeout;
         // Undone when the tunnel ends: what was counted for the client's stream.
-        let (client, _open) = client_side(client);
+        let (client, _open) = client_side(client, &exchange);
         let progress = |sent: u64, received: u64| {
             exchange.sent.set(exchange.sent.get() + sent);
             exchange.received.set(exchange.received.get() + received);
@@ -123,7 +123,7 @@ async fn tunnel(
     drop(held);
 }
 
-fn client_side(upgraded: Upgraded) -> (Side, Option<Box<dyn Send>>) {
+fn client_side(upgraded: Upgraded, exchange: &Rc<Exchange>) -> (Side, Option<Box<dyn Send>>) {
     match upgraded.downcast::<TokioIo<ClientIo>>() {
         Ok(parts) => {
             let (transport, prefix, open) = parts.io.into_inner().into_parts();
@@ -134,7 +134,7 @@ fn client_side(upgraded: Upgraded) -> (Side, Option<Box<dyn Send>>) {
             };
             (side, Some(open))
         }
-        Err(upgraded) => (other(Http2Stream::new(upgraded), Bytes::new()), None),
+        Err(upgraded) => (other(Http2Stream::new(upgraded, exchange.clone()), Bytes::new()), None),
     }
 }
 

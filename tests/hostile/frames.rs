@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use crate::floods::{GET, flooding, growth, silent};
 use crate::support::client::closed;
 use crate::support::frames::{
-    DATA, END_HEADERS, END_STREAM, Frames, HEADERS, PING, PRIORITY, SETTINGS, WINDOW_UPDATE, encode, frame,
+    DATA, END_HEADERS, END_STREAM, Frames, HEADERS, PING, PRIORITY, SETTINGS, WINDOW_UPDATE, encode, frame, status,
 };
 use crate::support::wait::until;
 use crate::support::{Backend, Headgate, get, objects, ports};
@@ -111,5 +111,34 @@ fn an_h2c_backend_that_floods_is_cut_at_once() {
         assert_eq!(get(proxy.http, "a.example", "/").status, 502, "{what}");
         let line = proxy.log_of("/");
         assert_eq!(line["flag"], "UPE", "{what}: {line}");
+    }
+}
+
+/// The library takes interim heads without end.
+#[test]
+fn interim_heads_of_an_h2c_backend_come_to_an_end_in_number_and_bytes() {
+    let head =
+        |stream: u32, field: &str| frame(HEADERS, END_HEADERS, stream, &encode(&[(":status", "103"), ("link", field)]));
+    for (what, field) in [("many", String::new()), ("large", "x".repeat(8000))] {
+        let listener = ports::listener();
+        let mut site = vec![objects::ingress("a", &[objects::rule("a.example", "/", "Prefix", "a")])];
+        site.extend(objects::service_speaking("a", &[listener.local_addr().unwrap()], Some("kubernetes.io/h2c")));
+        let proxy = Headgate::with(&site).flag("--workers", "1").start();
+        let mut client = Frames::connect(proxy.http);
+        client.get(1, "a.example", "/first");
+        let mut backend = Frames::accept(&listener);
+        backend.until(HEADERS, |_| true);
+        client.get(3, "a.example", "/second");
+        backend.until(HEADERS, |_| true);
+        let mut reader = backend.client.stream.try_clone().unwrap();
+        std::thread::spawn(move || while reader.read(&mut [0; 4096]).is_ok_and(|read| read > 0) {});
+        // Of two answers in turns, so that no two in a row belong together.
+        let storm = [head(1, &field), head(3, &field)].concat();
+        let sent = (0..1 << 20).find(|_| backend.client.stream.write_all(&storm).is_err());
+        assert!(sent.is_some(), "{what}: not cut");
+        for _ in [1, 3] {
+            let answer = client.until(HEADERS, |_| true).expect("an answer");
+            assert_eq!(status(&answer.payload), 502, "{what}");
+        }
     }
 }

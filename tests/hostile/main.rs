@@ -20,5 +20,6 @@ mod guardian;
 mod hellos;
 mod memory;
 mod mutations;
+mod unread;
 mod upgrades;
 mod watched;

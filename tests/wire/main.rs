@@ -31,6 +31,7 @@ mod health_checks_kept;
 mod hostile_backend;
 mod http1;
 mod http2;
+mod http2_leaving;
 mod http2_limits;
 mod http2_windows;
 mod life;

@@ -3,21 +3,25 @@
 
 use std::io;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::proxy::exchange::Exchange;
+
 pub(super) struct Http2Stream {
     io: TokioIo<Upgraded>,
     /// The client sends no more; how that came is still to be seen.
     ended: bool,
+    exchange: Rc<Exchange>,
 }
 
 impl Http2Stream {
-    pub(super) fn new(upgraded: Upgraded) -> Self {
-        Http2Stream { io: TokioIo::new(upgraded), ended: false }
+    pub(super) fn new(upgraded: Upgraded, exchange: Rc<Exchange>) -> Self {
+        Http2Stream { io: TokioIo::new(upgraded), ended: false, exchange }
     }
 }
 
@@ -25,7 +29,9 @@ impl AsyncRead for Http2Stream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if !self.ended {
             let before = buf.filled().len();
-            ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
+            let read = Pin::new(&mut self.io).poll_read(cx, buf);
+            self.exchange.tunnel_is_read.set(read.is_pending());
+            ready!(read)?;
             if buf.filled().len() > before {
                 return Poll::Ready(Ok(()));
             }
