@@ -1,6 +1,6 @@
 //! `serve --config` with `[[backends]]`: each key's effect, at its edges.
 
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -317,11 +317,11 @@ fn backends_are_shown_by_name() {
 
 #[test]
 fn more_connections_than_the_process_may_hold_are_closed() {
-    let backend = Backend::answering("a");
+    let backend = Backend::scripted(|exchange| exchange.until_abandoned());
     let proxy = with("max_connections = 1", backend.address).start();
     let mut first = Client::connect(proxy.http);
-    assert_eq!(first.get("a", "/").status, 200);
-    let second = TcpStream::connect(proxy.http).unwrap();
-    Client::over(second).expect_close();
-    assert_eq!(first.get("a", "/").status, 200);
+    first.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    backend.wait_for(1);
+    Client::connect(proxy.http).expect_close();
+    assert_eq!(backend.open(), 1, "who has a request in flight stays");
 }
