@@ -108,6 +108,7 @@ mod tests {
 
     /// A piece of work: it keeps the worker busy, as a signature does, and does not wait.
     async fn long() {
+        // The thread is to be busy, which an awaited time would leave free.
         std::thread::sleep(LONG);
     }
 
