@@ -84,6 +84,8 @@ struct Place {
     payload: u32,
     /// Bytes that have passed.
     passed: u64,
+    /// Heads of frames that have.
+    frames: usize,
 }
 
 impl Allowance {
@@ -151,6 +153,11 @@ impl Allowance {
             }
         });
         provoked
+    }
+
+    /// Frames of the other side that have begun.
+    pub fn frames(&self) -> usize {
+        self.received.frames
     }
 
     /// Bytes to come before something can be put in front of the next frame; at least, if they are few.
@@ -270,6 +277,7 @@ impl Place {
         let length = u32::from_be_bytes([0, high, middle, low]);
         self.payload = length - (self.begun as u32 - 9);
         self.begun = 0;
+        self.frames += 1;
         let end = self.passed + u64::from(self.payload);
         let (stream, code) = (u32::from_be_bytes([s1, s2, s3, s4]), u32::from_be_bytes(code));
         Frame { kind, flags, stream, length, code, end }

@@ -18,6 +18,9 @@ use super::source::Answers;
 /// So many pieces of 8 KiB that are kept for small frames are looked after; twice as many end the connection.
 const KEPT: u32 = 2000;
 
+/// A frame is as much work as so many bytes of a head, which is what a portion is measured by.
+const FRAME: usize = 100;
+
 /// The answer to the ping behind which h2 takes no further stream: a client that does not send it would never have to leave.
 const LEAVING: &[u8] = b"\0\0\x08\x06\x01\0\0\0\0\x0b\x7b\xa2\xf0\x8b\x9b\xfe\x54";
 
@@ -112,8 +115,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
         let before = buf.filled().len();
         ready!(this.poll_some(cx, buf))?;
         let read = &buf.filled()[before..];
-        this.portion.took(read.len());
+        let frames = this.allowance.frames();
         let fine = this.allowance.received(read, || this.clock.now()) && this.keeps_few();
+        this.portion.took(read.len() + FRAME * (this.allowance.frames() - frames));
         Poll::Ready(if fine { Ok(()) } else { Err(io::ErrorKind::InvalidData.into()) })
     }
 }
@@ -162,10 +166,11 @@ mod tests {
 
     use super::*;
 
-    /// DATA of one byte each.
-    #[tokio::test]
-    async fn of_frames_without_end_few_are_read_in_a_round() {
-        let frames = [0, 0, 1, 0, 0, 0, 0, 0, 1, b'x'].repeat(100_000);
+    /// What is read of frames of so many bytes of DATA before the next round.
+    fn read_in_a_round(length: u16) -> usize {
+        let [high, low] = length.to_be_bytes();
+        let frame = [&[0, high, low, 0, 0, 0, 0, 0, 1][..], &vec![b'x'; length.into()]].concat();
+        let frames = frame.repeat((1 << 20) / frame.len());
         let clock = Clock::start();
         let mut stream = Metered::backend(&frames[..], &clock, Rc::default());
         let mut read = 0;
@@ -173,6 +178,18 @@ mod tests {
         while let Some(length) = pin!(stream.read(&mut buf)).now_or_never() {
             read += length.unwrap();
         }
-        assert_eq!(read, 64 << 10);
+        read
+    }
+
+    #[tokio::test]
+    async fn of_frames_without_end_a_portion_is_read_in_a_round() {
+        assert_eq!(read_in_a_round(16 << 10), 64 << 10);
+    }
+
+    #[tokio::test]
+    async fn of_tiny_frames_few_are_read_in_a_round() {
+        for length in [1, 4] {
+            assert_eq!(read_in_a_round(length), 8 << 10, "{length} bytes each");
+        }
     }
 }

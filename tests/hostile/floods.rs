@@ -151,13 +151,15 @@ fn cookie_crumbs_are_fields() {
 }
 
 #[test]
-fn tiny_frames_end_the_connection() {
-    let backend = silent();
-    let proxy = Headgate::before(&backend);
+fn tiny_frames_that_nobody_takes_end_the_connection() {
+    let hole = ports::BlackHole::new();
+    let mut site = objects::site("a.example", &[hole.address]);
+    site.push(objects::config_map("settings", serde_json::json!({ "proxy-connect-timeout": "60" })));
+    let proxy = Headgate::with(&site).flag("--configmap", "default/settings").start();
     let mut frames = Frames::connect(proxy.http);
     let fields = [(":method", "POST"), GET[1], GET[2], GET[3]];
     frames.send(HEADERS, END_HEADERS, 1, &encode(&fields));
-    backend.wait_for(1);
+    get(proxy.http, "b.example", "/");
     let grown = growth(&proxy, || cut_within(&mut frames, 200_000, |_| frame(DATA, 0, 1, b"x")));
     // The library lets 32,000 be unread; those that stand together share what is read at once.
     assert!(grown < 32 << 20, "{} KiB more", grown >> 10);
