@@ -17,10 +17,15 @@ pub(super) fn is_ambiguous(tree: &PathTree, path: &str, found: Option<Match>) ->
     if !holds_delimiter(&path[named..]) {
         return false;
     }
-    let decoded = decode(path, named);
-    let climbs = segments(&decoded).any(|segment| dots(segment).is_some());
+    // A server may take `%252e` for a file of that name, or decode it twice.
+    let decodes_again = path[named..].contains("%25");
+    differs(tree, &decode(path, named, false), found) || decodes_again && differs(tree, &decode(path, named, true), found)
+}
+
+fn differs(tree: &PathTree, decoded: &str, found: Option<Match>) -> bool {
+    let climbs = segments(decoded).any(|segment| dots(segment).is_some());
     let differs = |merge| {
-        let other = tree.find(&resolve(&decoded, merge));
+        let other = tree.find(&resolve(decoded, merge));
         let same = other.map(|other| other.rule) == found.map(|found| found.rule);
         // What climbs out of its rule is not meant well even where no other rule is.
         !same && (other.is_some() || climbs)
@@ -34,8 +39,9 @@ fn holds_delimiter(text: &str) -> bool {
     memchr_iter(b'%', bytes).any(|at| matches!(bytes.get(at + 1..at + 3), Some(b"2F" | b"5C" | b"3B" | b"25")))
 }
 
-/// `path` with those escapes decoded, once, from `from` on. A backslash is a slash to the servers that give it a meaning.
-fn decode(path: &str, from: usize) -> String {
+/// `path` with those escapes decoded, once, from `from` on; `%25` only if it will be decoded `again`. A backslash is a
+/// slash to the servers that give it a meaning.
+fn decode(path: &str, from: usize, again: bool) -> String {
     let (named, mut rest) = path.split_at(from);
     let mut decoded = named.to_owned();
     while let Some(at) = memchr(b'%', rest.as_bytes()) {
@@ -45,7 +51,7 @@ fn decode(path: &str, from: usize) -> String {
         decoded.push_str(match escape {
             "%2F" | "%5C" => "/",
             "%3B" => ";",
-            "%25" => "%",
+            "%25" if again => "%",
             other => other,
         });
         rest = after;

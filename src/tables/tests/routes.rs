@@ -194,6 +194,8 @@ fn an_escape_is_refused_only_where_decoding_selects_another_rule() {
             ("h", "/x%2Cy%20z", "root"),
             ("only.app", "/app/a%2Fb", "app"),
             ("only.app", "/app/..%2F..%2Fetc", "400"),
+            ("only.app", "/app/..%2F%252E/app/x", "400"),
+            ("h", "/api/..%2F%252E%252E/api", "400"),
             ("only.app", "/app%2Fx", "400"),
             ("only.app", "/x%2Fy", "404"),
             ("only.app", "/x%2F..%2Fy", "404"),
