@@ -34,12 +34,11 @@ pub(super) struct Outgoing {
     pub(super) upgrade: Option<Upgrade>,
 }
 
-/// How the client asked.
+/// What the backend has to agree to.
 pub(super) enum Asked {
-    /// With this Upgrade field.
-    Http1(HeaderValue),
-    /// By an extended CONNECT (RFC 8441), so that the handshake with the backend is ours.
-    Http2(Handshake),
+    Websocket(Handshake),
+    /// What this Upgrade field names.
+    Other(HeaderValue),
 }
 
 /// The client asked to switch protocols.
@@ -77,8 +76,8 @@ pub(super) fn outgoing(
     };
     headers::to_backend(&mut head.headers, facts);
     let asked = match websocket {
-        true => Some(Asked::Http2(handshake(&mut head))),
-        false => switch.map(Asked::Http1),
+        true => Some(Asked::Websocket(handshake(&mut head))),
+        false => switch.map(|protocol| Handshake::of(&head.headers).map_or(Asked::Other(protocol), Asked::Websocket)),
     };
     let upgrade = stream.zip(asked).map(|(client, asked)| Upgrade { client, asked });
     let mut request = Request::new(body(exchange, &mut head, http2));

@@ -6,7 +6,7 @@ use std::future::{Future, ready};
 use std::rc::Rc;
 
 use bytes::Bytes;
-use http::{Response, StatusCode, header};
+use http::{Response, StatusCode, Version, header};
 use hyper::body::Incoming;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
@@ -33,22 +33,23 @@ pub(super) fn start(
 ) -> Result<Response<ResponseBody>, ProxyError> {
     let backend = hyper::upgrade::on(&mut response);
     let (mut head, _) = response.into_parts();
-    let framing = match upgrade.asked {
-        Asked::Http1(protocol) => {
+    let agreed = match upgrade.asked {
+        Asked::Websocket(handshake) => handshake.is_accepted(&head.headers),
+        Asked::Other(protocol) => {
             let agreed = head.headers.get(header::UPGRADE);
-            if !agreed.is_some_and(|agreed| agreed.as_bytes().eq_ignore_ascii_case(protocol.as_bytes())) {
-                return Err(ProxyError::Protocol);
-            }
-            Framing::Upgrade
+            agreed.is_some_and(|agreed| agreed.as_bytes().eq_ignore_ascii_case(protocol.as_bytes()))
         }
-        Asked::Http2(handshake) => {
-            if !handshake.accepted(&mut head.headers) {
-                return Err(ProxyError::Protocol);
-            }
-            // RFC 8441 §5: where HTTP/1.1 says 101, HTTP/2 says 200.
-            head.status = StatusCode::OK;
-            Framing::Body
-        }
+    };
+    if !agreed {
+        return Err(ProxyError::Protocol);
+    }
+    let framing = if exchange.head.version == Version::HTTP_2 {
+        // RFC 8441 §5: where HTTP/1.1 says 101, HTTP/2 says 200, and nothing of a key.
+        head.status = StatusCode::OK;
+        head.headers.remove(header::SEC_WEBSOCKET_ACCEPT);
+        Framing::Body
+    } else {
+        Framing::Upgrade
     };
     headers::to_client(&mut head.headers, framing, exchange.marks());
     head.extensions.clear();

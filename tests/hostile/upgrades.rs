@@ -2,9 +2,12 @@
 
 use std::io::{Read, Write};
 
+use crate::support::wait::until;
 use crate::support::{Backend, Client, Exchange, Headgate, Then};
 
-const SWITCH: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
+const SWITCH: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n";
+/// What answers [`KEY`].
+const PROOF: &str = "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n";
 
 /// Switches where it is asked to, else answers plainly.
 fn willing(exchange: &mut Exchange<'_>) -> std::io::Result<Then> {
@@ -12,7 +15,7 @@ fn willing(exchange: &mut Exchange<'_>) -> std::io::Result<Then> {
         exchange.body()?;
         return exchange.reply("200 OK", "plain");
     }
-    exchange.send(SWITCH)?;
+    exchange.send(format!("{SWITCH}{PROOF}\r\n"))?;
     let mut buffer = [0; 64 << 10];
     loop {
         match exchange.stream().read(&mut buffer)? {
@@ -64,6 +67,20 @@ fn a_switch_that_was_not_asked_for_correctly_never_happens() {
     }
     let seen = backend.seen();
     assert!(seen[before..].iter().all(|seen| seen.header("upgrade").is_none()), "{seen:#?}");
+}
+
+#[test]
+fn a_switch_to_a_websocket_that_is_not_proven_opens_no_tunnel() {
+    let wrong = PROOF.replace("s3p", "S3P");
+    for proof in ["", "Sec-WebSocket-Accept:\r\n", &wrong, &PROOF.repeat(2), &KEY.replace("Key", "Accept")] {
+        let answer = format!("{SWITCH}{proof}\r\n");
+        let backend = Backend::scripted(move |exchange| exchange.send(&answer).map(|()| Then::KeepAlive));
+        let proxy = Headgate::before(&backend);
+        let lines = format!("Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n{KEY}");
+        assert_eq!(asked(&proxy, "GET / HTTP/1.1", &lines, ""), 502, "{proof}");
+        assert_eq!(proxy.counted("proxy_backend_errors_total", &[("reason", "protocol")], 1.0), 1.0, "{proof}");
+        until("the end of the backend's connection", || (backend.open() == 0).then_some(()));
+    }
 }
 
 #[test]

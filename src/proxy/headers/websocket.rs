@@ -1,5 +1,5 @@
-//! A websocket that a client opened by extended CONNECT over HTTP/2 (RFC 8441), towards a backend that knows the
-//! handshake of HTTP/1.1 only (RFC 6455 §4): we are the client of that handshake.
+//! The handshake of a websocket (RFC 6455 §4) with a backend, which has to prove that it knows what it agrees to. Its
+//! client is ours, or we ourselves where that opened the websocket by extended CONNECT over HTTP/2 (RFC 8441).
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -17,6 +17,13 @@ pub struct Handshake {
 }
 
 impl Handshake {
+    /// That of a client, if these fields are a request's that asks for a websocket.
+    pub fn of(headers: &HeaderMap) -> Option<Self> {
+        let websocket = only(headers, &UPGRADE)?.as_bytes().eq_ignore_ascii_case(b"websocket");
+        let key = only(headers, &SEC_WEBSOCKET_KEY)?.as_bytes().try_into().ok()?;
+        websocket.then_some(Handshake { key })
+    }
+
     /// Makes a GET with these fields, which have been through `to_backend`, ask for a websocket.
     pub fn offer(headers: &mut HeaderMap, random: u128) -> Self {
         let mut key = [0; 24];
@@ -28,14 +35,10 @@ impl Handshake {
         Handshake { key }
     }
 
-    /// The backend's 101 answers this handshake. Removes what HTTP/2 says in another way, so that the rest can go to
-    /// the client with 200. An answer other than 101 opens no websocket: one in 200..300 must not reach the client.
-    pub fn accepted(&self, headers: &mut HeaderMap) -> bool {
+    /// A 101 with these fields answers this handshake.
+    pub fn is_accepted(&self, headers: &HeaderMap) -> bool {
         let upgraded = only(headers, &UPGRADE).is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket"));
         let proven = only(headers, &SEC_WEBSOCKET_ACCEPT).is_some_and(|proof| proof.as_bytes() == self.proof());
-        for name in [CONNECTION, UPGRADE, SEC_WEBSOCKET_ACCEPT] {
-            headers.remove(name);
-        }
         upgraded && proven
     }
 

@@ -1,6 +1,6 @@
 //! Which upgrades are carried, and the handshake made for a websocket over HTTP/2.
 
-use http::header::{SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION};
+use http::header::{SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION};
 use http::{Method, Version};
 
 use super::*;
@@ -89,22 +89,27 @@ fn a_websocket_over_http_2_becomes_a_handshake() {
 
     // The example of RFC 6455 §1.3.
     let proof = ("sec-websocket-accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
-    let mut answer =
-        map(&[("connection", "Upgrade"), ("upgrade", "WebSocket"), proof, ("sec-websocket-protocol", "chat")]);
-    assert!(handshake.accepted(&mut answer));
-    assert_eq!(listed(&answer), pairs(&[("sec-websocket-protocol", "chat")]));
-    let wrong: [&[(&str, &str)]; 5] = [
+    assert!(handshake.is_accepted(&map(&[("connection", "Upgrade"), ("upgrade", "WebSocket"), proof])));
+    let wrong: [&[(&str, &str)]; 7] = [
         &[],
         &[proof],
         &[("upgrade", "websocket")],
         &[("upgrade", "h2c"), proof],
+        &[("upgrade", "websocket"), ("upgrade", "websocket"), proof],
         &[("upgrade", "websocket"), ("sec-websocket-accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo")],
+        &[("upgrade", "websocket"), proof, proof],
     ];
     for fields in wrong {
-        let mut answer = map(fields);
-        assert!(!handshake.accepted(&mut answer), "{fields:?}");
-        assert!(!answer.contains_key(SEC_WEBSOCKET_ACCEPT));
+        assert!(!handshake.is_accepted(&map(fields)), "{fields:?}");
     }
+}
+
+#[test]
+fn a_client_has_a_handshake_of_its_own_for_websockets_only() {
+    let of = |protocol| Handshake::of(&map(&[("upgrade", protocol), ("sec-websocket-key", KEY)]));
+    let proof = map(&[("upgrade", "websocket"), ("sec-websocket-accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")]);
+    assert!(of("WebSocket").unwrap().is_accepted(&proof));
+    assert!(of("derp").is_none());
 }
 
 #[test]
