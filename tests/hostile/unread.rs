@@ -1,5 +1,6 @@
 //! Small pieces that nobody reads yet, with the data of a neighbour between them: each would keep the 8 KiB in which it came.
 
+use std::collections::HashMap;
 use std::io::Write;
 
 use crate::floods::{GET, growth, silent};
@@ -14,25 +15,30 @@ const BETWEEN: usize = 8173;
 /// More than what is kept until it is looked after, and less than all.
 const FEW: u64 = 32 << 20;
 
+const CANCEL: u32 = 8;
+
 const OPEN: u32 = (1 << 31) - 1 - 65_535;
 
 /// Sends a byte on each of the streams `small`, and what fills its block on `large`, as far as the windows of the
-/// connection, `room` at first, and of that stream let it. False: it was cut.
+/// connection, `room` at first, and of the streams let it. False: it was cut.
 fn pairs(frames: &mut Frames, room: u32, small: &[u32], large: u32) -> bool {
-    let mut room = [room as usize, 65_535];
+    many_pairs(frames, room, small, large, PIECES, b"x")
+}
+
+/// So many of these pieces.
+fn many_pairs(frames: &mut Frames, room: u32, small: &[u32], large: u32, pieces: usize, piece: &[u8]) -> bool {
+    let streams = small.iter().chain([&large]).map(|stream| (*stream, 65_535));
+    let mut rooms: HashMap<u32, usize> = streams.chain([(0, room as usize)]).collect();
     let full = frame(DATA, 0, large, &[b'z'; BETWEEN]);
-    for number in 0..PIECES {
-        let piece = [frame(DATA, 0, small[number % small.len()], b"x"), full.clone()].concat();
-        while room.iter().any(|room| *room <= BETWEEN) {
-            let Some(update) = frames.until(WINDOW_UPDATE, |update| update.stream == 0 || update.stream == large)
-            else {
-                return false;
-            };
-            room[usize::from(update.stream == large)] +=
-                u32::from_be_bytes(update.payload.try_into().unwrap()) as usize;
+    for number in 0..pieces {
+        let stream = small[number % small.len()];
+        let uses = [(0, BETWEEN + piece.len()), (large, BETWEEN), (stream, piece.len())];
+        while uses.iter().any(|(stream, used)| rooms[stream] < *used) {
+            let Some(update) = frames.until(WINDOW_UPDATE, |_| true) else { return false };
+            *rooms.get_mut(&update.stream).unwrap() += u32::from_be_bytes(update.payload.try_into().unwrap()) as usize;
         }
-        room.iter_mut().zip([BETWEEN + 1, BETWEEN]).for_each(|(room, used)| *room -= used);
-        if frames.client.stream.write_all(&piece).is_err() {
+        uses.iter().for_each(|(stream, used)| *rooms.get_mut(stream).unwrap() -= used);
+        if frames.client.stream.write_all(&[frame(DATA, 0, stream, piece), full.clone()].concat()).is_err() {
             return false;
         }
     }
@@ -80,26 +86,65 @@ fn before(listener: &std::net::TcpListener, reading: &Backend) -> Headgate {
     proxy
 }
 
-#[test]
-fn bytes_that_a_backend_does_not_take_yet_keep_little_and_arrive() {
-    let (listener, neighbour) = (ports::listener(), reading());
-    let proxy = before(&listener, &neighbour);
+/// A client that posts to `a.example` on stream 1 and to `b.example` on stream 3, and the backend of the former, which has
+/// no window for a body; and the window of the client's connection.
+fn untaken(proxy: &Headgate, listener: &std::net::TcpListener) -> (Frames, Frames, u32) {
     let mut client = Frames::connect(proxy.http);
+    let more = client.until(WINDOW_UPDATE, |update| update.stream == 0).unwrap();
+    let room = 65_535 + u32::from_be_bytes(more.payload.try_into().unwrap());
     post(&mut client, 1, "a.example");
-    let mut backend = Frames::accept(&listener);
+    let mut backend = Frames::accept(listener);
     backend.until(HEADERS, |_| true).unwrap();
-    // No window for a body, and the proxy knows.
     backend.send(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]);
+    // And the proxy knows.
     backend.until(SETTINGS, |frame| frame.flags == 1).unwrap();
     backend.until(SETTINGS, |frame| frame.flags == 1).unwrap();
     post(&mut client, 3, "b.example");
-    let grown = growth(&proxy, || assert!(pairs(&mut client, 65_535, &[1], 3), "cut"));
-    assert!(grown < FEW, "{} KiB more", grown >> 10);
-    client.send(DATA, END_STREAM, 1, b"x");
-    window(&mut backend, 1);
-    assert_eq!(data(&mut backend, 1), PIECES + 1);
-    client.send(DATA, END_STREAM, 3, b"z");
-    assert_eq!(client.status(3), 200);
+    (client, backend, room)
+}
+
+#[test]
+fn bytes_that_a_backend_does_not_take_yet_keep_little_and_arrive() {
+    for answered in [false, true] {
+        let (listener, neighbour) = (ports::listener(), reading());
+        let proxy = before(&listener, &neighbour);
+        let (mut client, mut backend, room) = untaken(&proxy, &listener);
+        if answered {
+            backend.send(HEADERS, END_HEADERS | END_STREAM, 1, &encode(&[(":status", "200")]));
+            assert_eq!(client.status(1), 200);
+        }
+        let grown = growth(&proxy, || assert!(pairs(&mut client, room, &[1], 3), "cut"));
+        assert!(grown < FEW, "{} KiB more", grown >> 10);
+        client.send(DATA, END_STREAM, 1, b"x");
+        window(&mut backend, 1);
+        assert_eq!(data(&mut backend, 1), PIECES + 1);
+        client.send(DATA, END_STREAM, 3, b"z");
+        assert_eq!(client.status(3), 200);
+    }
+}
+
+/// Of 2,001 pieces each time, 64,032 bytes are taken together: 256,128 after four times, which is what may be.
+#[test]
+fn a_body_of_which_more_than_256_kib_would_be_taken_together_breaks_off() {
+    for (pieces, fits) in [(4 * 2001, true), (5 * 2001, false)] {
+        let (listener, neighbour) = (ports::listener(), reading());
+        let proxy = before(&listener, &neighbour);
+        let (mut client, mut backend, room) = untaken(&proxy, &listener);
+        let grown = growth(&proxy, || assert!(many_pairs(&mut client, room, &[1], 3, pieces, &[b'x'; 32]), "cut"));
+        assert!(grown < FEW, "{} KiB more", grown >> 10);
+        client.send(DATA, END_STREAM, 3, b"z");
+        assert_eq!(client.status(3), 200);
+        window(&mut backend, 1);
+        if fits {
+            client.send(DATA, END_STREAM, 1, b"");
+            window(&mut backend, 0);
+            assert_eq!(data(&mut backend, 1), pieces * 32);
+        } else {
+            assert_eq!(backend.reset_code(1), Some(CANCEL));
+            assert_eq!(client.status(1), 503);
+            proxy.log_line("why", |line| line["status"] == 503 && line["flag"] == "OM");
+        }
+    }
 }
 
 #[test]

@@ -42,6 +42,7 @@ mod no_ipv6;
 mod open_ended;
 mod opening;
 mod order;
+mod outlived;
 mod pairs;
 mod plain;
 mod plain_health;
