@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Gets what the tests need beyond Rust, where it can: a C compiler, curl, nghttp2's clients, what makes network
-# namespaces, judges of HTTP and TLS, and a Python environment with libraries for websockets, gRPC and HTTP/2 in
+# namespaces, judges of HTTP and TLS, and a Python environment with websockets and their judge, gRPC and HTTP/2 in
 # target/test-tools; Helm with what the chart is checked against; what tests/cluster makes a Kubernetes node of; and the
 # Debian packages named as arguments. Says what is missing otherwise, but for the node, whose tests say that. Does nothing
 # the second time.
@@ -8,7 +8,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 environment=target/test-tools
-packages=(websockets grpcio h2 sslyze)
+packages=(websockets kosoku grpcio h2 sslyze)
 missing=()
 
 have() { command -v "$1" >/dev/null 2>&1; }
@@ -38,7 +38,7 @@ component() {
 
 python_can_make_environments() { python3 -c 'import ensurepip, venv' >/dev/null 2>&1; }
 
-imports() { "$environment/bin/python" -c 'import websockets, grpc, h2, sslyze' >/dev/null 2>&1; }
+imports() { "$environment/bin/python" -c 'import websockets, kosoku, grpc, h2, sslyze' >/dev/null 2>&1; }
 
 python_environment() {
     imports && return

@@ -1,5 +1,6 @@
 """A websocket backend. Prints its port; ends with its standard input."""
 
+import logging
 import os
 import sys
 import threading
@@ -30,6 +31,9 @@ def handle(connection):
 def choose(connection, offered):
     return next((known for known in ["v2.chat", "v1.chat"] if known in offered), None)
 
+
+# A suite sends what makes it complain.
+logging.getLogger("websockets").addHandler(logging.NullHandler())
 
 with serve(handle, "127.0.0.1", 0, select_subprotocol=choose, max_size=None) as server:
     print(server.socket.getsockname()[1], flush=True)
