@@ -1,13 +1,17 @@
 //! What moves on a client's stream, as far as limits depend on it. Written by the stream (`io`, `inlet`), which hyper
 //! owns; read by the checks of its `connection`. All on one thread: atomics, since hyper wants to be able to send it.
 
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::task::Poll;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::clock::{Clock, Millis};
+use tokio::net::TcpStream;
+
+use super::clock::{Clock, Millis, passed};
 use super::error::ProxyError;
+use super::unacknowledged;
 
 #[derive(Debug)]
 pub(super) struct Activity {
@@ -26,8 +30,12 @@ pub(super) struct Activity {
     blocked_since: AtomicU64,
     /// When the client last took something that had to wait.
     taken_at: AtomicU64,
-    /// An answer has begun that only the end of the stream ends.
-    open_ended: AtomicBool,
+    /// Dropped from now on, the stream has to end by a reset.
+    resets: AtomicBool,
+    /// Both ends of the stream, once a write has had to wait.
+    ends: OnceLock<(SocketAddr, SocketAddr)>,
+    /// What the client had not acknowledged of what waits for it, 0: not looked at since it waits; and when that was.
+    unacknowledged: (AtomicU32, AtomicU64),
     /// Since when nothing more is served, and when bytes last came since; 0: not yet.
     lingering: (AtomicU64, AtomicU64),
 }
@@ -43,7 +51,9 @@ impl Activity {
             wants_answer: AtomicBool::new(false),
             blocked_since: AtomicU64::new(0),
             taken_at: AtomicU64::new(0),
-            open_ended: AtomicBool::new(false),
+            resets: AtomicBool::new(false),
+            ends: OnceLock::new(),
+            unacknowledged: (AtomicU32::new(0), AtomicU64::new(0)),
             lingering: (AtomicU64::new(0), AtomicU64::new(0)),
         })
     }
@@ -101,7 +111,8 @@ impl Activity {
         self.wants_answer.store(true, Relaxed);
     }
 
-    pub(super) fn wrote<T>(&self, result: &Poll<T>) {
+    /// `stream`: what was to be written to.
+    pub(super) fn wrote<T>(&self, result: &Poll<T>, stream: &TcpStream) {
         if result.is_ready() {
             if self.blocked_since() != 0 {
                 self.blocked_since.store(0, Relaxed);
@@ -109,6 +120,29 @@ impl Activity {
             }
         } else if self.blocked_since() == 0 {
             self.blocked_since.store(self.clock.now(), Relaxed);
+            self.unacknowledged.0.store(0, Relaxed);
+            if self.ends.get().is_none()
+                && let (Ok(local), Ok(peer)) = (stream.local_addr(), stream.peer_addr())
+            {
+                self.ends.get_or_init(|| (local, peer));
+            }
+        }
+    }
+
+    /// The client may take something though nothing fits yet: so many bytes at `least`. Looks at that each `pause` of
+    /// waiting. The first look is only what later ones are compared with, and the client has its time from then on.
+    pub(super) fn look(&self, pause: Duration, least: u32, now: Millis) {
+        let (seen, seen_at) = &self.unacknowledged;
+        if self.blocked_since() == 0 || !passed(self.blocked_since().max(seen_at.load(Relaxed)), pause, now) {
+            return;
+        }
+        seen_at.store(now, Relaxed);
+        let left = self.ends.get().and_then(|(local, peer)| unacknowledged::bytes(*local, *peer));
+        if let Some(left) = left
+            && seen.load(Relaxed).abs_diff(left) >= least
+        {
+            seen.store(left, Relaxed);
+            self.blocked_since.store(now, Relaxed);
         }
     }
 
@@ -122,12 +156,20 @@ impl Activity {
 
     /// The answer that begins now has no other end than that of the stream.
     pub(super) fn answer_is_open_ended(&self) {
-        self.open_ended.store(true, Relaxed);
+        self.resets.store(true, Relaxed);
     }
 
-    /// Such an answer has begun; told once.
-    pub(super) fn take_open_ended(&self) -> bool {
-        self.open_ended.load(Relaxed) && self.open_ended.swap(false, Relaxed)
+    /// The stream is to be dropped. Whether something waits for its client: the kernel would keep that for minutes if the
+    /// stream were not reset, for which it is polled once more.
+    pub(super) fn cut(&self) -> bool {
+        let waits = self.blocked_since() != 0;
+        self.resets.fetch_or(waits, Relaxed);
+        waits
+    }
+
+    /// Told once.
+    pub(super) fn take_resets(&self) -> bool {
+        self.resets.load(Relaxed) && self.resets.swap(false, Relaxed)
     }
 
     /// What the client still sends is read for nothing; some of it came just now.
@@ -143,5 +185,59 @@ impl Activity {
     /// Since when the stream lingers, and when bytes last came; 0: it does not.
     pub(super) fn lingering(&self) -> (Millis, Millis) {
         (self.lingering.0.load(Relaxed), self.lingering.1.load(Relaxed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+    use std::net::TcpListener;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// A stream whose other end reads nothing by itself, as full as it gets, and how much was written.
+    async fn full() -> (TcpStream, std::net::TcpStream, usize) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (reader, _) = listener.accept().unwrap();
+        let mut written = 0;
+        while tokio::time::timeout(SECOND / 5, stream.writable()).await.is_ok() {
+            written += stream.try_write(&[0; 64 << 10]).unwrap_or(0);
+        }
+        (stream, reader, written)
+    }
+
+    /// So much more is acknowledged, which takes a moment.
+    fn read(reader: &mut std::net::TcpStream, bytes: usize, left: impl Fn() -> u32) {
+        let before = left();
+        reader.read_exact(&mut vec![0; bytes]).unwrap();
+        let end = Instant::now() + 20 * SECOND;
+        while left() == before {
+            assert!(Instant::now() < end, "{before}");
+        }
+    }
+
+    #[tokio::test]
+    async fn who_waits_takes_something_if_enough_is_acknowledged_between_two_looks() {
+        let (stream, mut reader, written) = full().await;
+        let left = || unacknowledged::bytes(stream.local_addr().unwrap(), stream.peer_addr().unwrap()).unwrap();
+        let activity = Activity::new(Clock::start());
+        let look = |least, now| {
+            activity.look(SECOND, least, now);
+            activity.blocked_since()
+        };
+        assert_eq!(look(1, 5000), 0, "nothing waits");
+        activity.wrote(&Poll::<()>::Pending, &stream);
+        assert_eq!((look(1, 1000), look(1, 1001)), (1, 1001), "a second later, for the first time");
+        assert_eq!((look(1, 2001), look(1, 3001)), (1001, 1001), "it takes nothing");
+        read(&mut reader, written / 2, left);
+        assert_eq!(look(1, 4000), 1001, "too soon");
+        assert_eq!(look(u32::MAX, 4001), 1001, "too little");
+        assert_eq!((look(1, 5000), look(1, 5001)), (1001, 5001), "enough");
+        activity.wrote(&Poll::Ready(()), &stream);
+        assert_eq!(look(1, 9000), 0);
+        activity.wrote(&Poll::<()>::Pending, &stream);
+        assert_eq!((activity.blocked_since(), look(1, 9001)), (1, 9001), "anew");
     }
 }

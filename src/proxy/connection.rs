@@ -42,6 +42,11 @@ const LINGER_SILENCE: Duration = Duration::from_secs(5);
 /// no further stream.
 const LEAVE_AFTER: Duration = Duration::from_secs(5);
 
+/// How often it is looked within the write timeout whether a client takes something. As much longer that may be.
+const LOOKS: u32 = 8;
+/// What that is while memory is full, so that nobody keeps it full by taking a byte a second.
+const LEAST: u32 = 16 << 10;
+
 /// What is known of a client connection and shared by its requests.
 pub(super) struct Connection {
     pub(super) worker: Rc<Worker>,
@@ -210,7 +215,9 @@ impl Connection {
             exchange.check(now);
         }
         let limits = &self.worker.shared.limits;
-        if passed(self.activity.blocked_since(), self.worker.write_timeout(), now)
+        let (timeout, full) = (self.worker.write_timeout(), self.worker.shared.memory.is_full());
+        self.activity.look(timeout / LOOKS, if full { LEAST } else { 1 }, now);
+        if passed(self.activity.blocked_since(), timeout, now)
             || self.is_idle_too_long(now)
             || self.lingers_too_long(now, ending_since.is_some())
         {
@@ -230,6 +237,11 @@ impl Connection {
                 self.give(Order::Finish);
             }
         }
+    }
+
+    /// All that is sent on it waits for the client, which takes some or is cut.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.activity.blocked_since() != 0 && !self.worker.shared.memory.is_full()
     }
 
     /// Nothing is asked for too long, or a head does not come to its end.
@@ -348,6 +360,7 @@ macro_rules! drive {
         let mut finishing = false;
         poll_fn(|cx| {
             match $connection.obey(cx) {
+                Order::Close if $connection.activity.cut() => return Poll::Ready(drop(hyper.as_mut().poll(cx))),
                 Order::Close => return Poll::Ready(()),
                 Order::Finish if !finishing => {
                     finishing = true;

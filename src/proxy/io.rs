@@ -33,7 +33,8 @@ pub(super) struct ClientIo {
     activity: Arc<Activity>,
     /// Our side was closed.
     shut: bool,
-    /// Closed before that, the stream ends by a reset: its end is also that of an answer, which would look complete.
+    /// Closed before that, the stream ends by a reset: its end is also that of an answer, which would look complete, or
+    /// its client takes nothing.
     resets: bool,
     /// Undone when the connection ends, also if hyper has handed the stream on to a tunnel.
     _open: Box<dyn Send>,
@@ -78,9 +79,10 @@ impl ClientIo {
         (self.transport, held, self._open)
     }
 
-    /// Written before the first byte of an answer that nothing else ends.
+    /// Before the first byte of an answer that nothing else ends, and before the stream of a client that takes nothing is
+    /// dropped.
     fn reset_if_cut(&mut self) {
-        if self.activity.take_open_ended() {
+        if self.activity.take_resets() {
             self.resets = self.transport.linger(Some(Duration::ZERO)).is_ok();
         }
     }
@@ -119,7 +121,7 @@ impl AsyncWrite for ClientIo {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.reset_if_cut();
         let result = Pin::new(&mut self.transport).poll_write(cx, buf);
-        self.activity.wrote(&result);
+        self.activity.wrote(&result, self.transport.socket());
         result
     }
 
@@ -130,7 +132,7 @@ impl AsyncWrite for ClientIo {
     ) -> Poll<io::Result<usize>> {
         self.reset_if_cut();
         let result = Pin::new(&mut self.transport).poll_write_vectored(cx, bufs);
-        self.activity.wrote(&result);
+        self.activity.wrote(&result, self.transport.socket());
         result
     }
 
@@ -139,10 +141,11 @@ impl AsyncWrite for ClientIo {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.reset_if_cut();
         let result = Pin::new(&mut self.transport).poll_flush(cx);
         // A plain socket has nothing to flush, so its answer says nothing about the client.
         if let Transport::Tls(_) = self.transport {
-            self.activity.wrote(&result);
+            self.activity.wrote(&result, self.transport.socket());
         }
         result
     }
@@ -163,12 +166,15 @@ impl AsyncWrite for ClientIo {
 }
 
 impl ClientTransport {
-    fn linger(&self, time: Option<Duration>) -> io::Result<()> {
-        let socket = match self {
+    fn socket(&self) -> &TcpStream {
+        match self {
             Transport::Plain(stream) => stream,
             Transport::Tls(stream) => stream.get_ref().0,
-        };
-        SockRef::from(socket).set_linger(time)
+        }
+    }
+
+    fn linger(&self, time: Option<Duration>) -> io::Result<()> {
+        SockRef::from(self.socket()).set_linger(time)
     }
 }
 

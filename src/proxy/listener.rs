@@ -1,7 +1,7 @@
 //! The listening sockets of one port: one per worker, all on the same port, so that the kernel spreads connections.
 //!
 //! Binding comes before any worker runs, so that a port that is taken ends the process at once. Workers [`accept`] from
-//! theirs and at drain [`close`] them. Options of accepted sockets are set by the connection.
+//! theirs and at drain [`close`] them. Other options of accepted sockets are set by the connection.
 
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener as StdListener};
@@ -15,6 +15,10 @@ use crate::telemetry::Seldom;
 
 /// Connections that wait for `accept`; the kernel lowers it to `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
+
+/// The most that the kernel takes for a client and cannot send yet: else up to 4 MiB (`net.ipv4.tcp_wmem`). What is on its
+/// way is not bounded by it, so that distance costs no speed. Accepted sockets have it from their listener.
+const UNSENT: u32 = 128 << 10;
 
 /// How long a closing listener waits for clients in the middle of their handshake: one round trip to the other side of
 /// the world.
@@ -164,6 +168,8 @@ fn open(address: SocketAddr) -> io::Result<Socket> {
     }
     // Connections of a predecessor in TIME_WAIT do not hold the port; a listener does.
     socket.set_reuse_address(true)?;
+    // Where the kernel is a sandbox's it may not know that.
+    let _ = socket.set_tcp_notsent_lowat(UNSENT);
     socket.set_nonblocking(true)?;
     Ok(socket)
 }

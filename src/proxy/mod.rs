@@ -50,6 +50,7 @@ mod start;
 pub mod tls;
 pub mod tunnel;
 mod turns;
+mod unacknowledged;
 mod upgrade;
 mod worker;
 

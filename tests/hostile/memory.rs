@@ -43,6 +43,15 @@ fn readers(proxy: &Headgate, over: &AtomicBool) -> u64 {
     most
 }
 
+/// Sets it also where a test fails, which otherwise would not end.
+struct Sets<'a>(&'a AtomicBool);
+
+impl Drop for Sets<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, SeqCst);
+    }
+}
+
 /// Reads a large answer for about 10 s. It may pause, but it comes whole.
 fn steady(proxy: &Headgate) {
     let mut client = Client::connect(proxy.http);
@@ -80,6 +89,7 @@ fn slow_readers_in_any_number_stay_below_the_limit_and_load_is_taken_again_behin
     let over = AtomicBool::new(false);
     let most = std::thread::scope(|scope| {
         let end = Instant::now() + time;
+        let at_the_end = Sets(&over);
         let readers = scope.spawn(|| readers(&proxy, &over));
         scope.spawn(|| steady(&proxy));
         idle.expect_close();
@@ -102,7 +112,7 @@ fn slow_readers_in_any_number_stay_below_the_limit_and_load_is_taken_again_behin
             }
             std::thread::sleep(Duration::from_millis(100));
         }
-        over.store(true, SeqCst);
+        drop(at_the_end);
         readers.join().unwrap()
     });
     println!("{} KiB at first, at most {} KiB of {limit} MiB", own >> 10, most >> 10);

@@ -157,6 +157,8 @@ impl Backend {
 
     fn start(listener: TcpListener, script: Box<Script>, certificate: Option<TestCertificate>) -> Self {
         let address = listener.local_addr().unwrap();
+        // Else each may leave 4 MiB to the kernel, and a thousand all that it has for sockets of the whole machine.
+        SockRef::from(&listener).set_tcp_notsent_lowat(128 << 10).unwrap();
         let shared = Arc::new(Shared {
             script,
             seen: Mutex::default(),

@@ -85,7 +85,9 @@ impl Exchange {
             }
             self.fail(error);
         }
-        if self.is_http2() && passed(self.waits.room.get(), self.connection.worker.write_timeout(), now) {
+        let stuck = passed(self.waits.room.get(), self.connection.worker.write_timeout(), now);
+        // A stream waits for its turn where the connection as a whole is slow.
+        if self.is_http2() && stuck && !self.connection.is_blocked() {
             self.fail(ProxyError::ClientGone);
             self.cut();
         }
