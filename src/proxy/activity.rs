@@ -13,6 +13,9 @@ use super::clock::{Clock, Millis, passed};
 use super::error::ProxyError;
 use super::unacknowledged;
 
+/// A wait of this length is looked into: shorter ones are usual in any download.
+const FIRST_LOOK: Duration = Duration::from_millis(300);
+
 #[derive(Debug)]
 pub(super) struct Activity {
     clock: Clock,
@@ -133,7 +136,9 @@ impl Activity {
     /// waiting. The first look is only what later ones are compared with, and the client has its time from then on.
     pub(super) fn look(&self, pause: Duration, least: u32, now: Millis) {
         let (seen, seen_at) = &self.unacknowledged;
-        if self.blocked_since() == 0 || !passed(self.blocked_since().max(seen_at.load(Relaxed)), pause, now) {
+        let (since, last) = (self.blocked_since(), seen_at.load(Relaxed));
+        let due = if last < since { passed(since, pause.min(FIRST_LOOK), now) } else { passed(last, pause, now) };
+        if since == 0 || !due {
             return;
         }
         seen_at.store(now, Relaxed);
@@ -229,12 +234,12 @@ mod tests {
         };
         assert_eq!(look(1, 5000), 0, "nothing waits");
         activity.wrote(&Poll::<()>::Pending, &stream);
-        assert_eq!((look(1, 1000), look(1, 1001)), (1, 1001), "a second later, for the first time");
-        assert_eq!((look(1, 2001), look(1, 3001)), (1001, 1001), "it takes nothing");
+        assert_eq!((look(1, 300), look(1, 301)), (1, 301), "soon, for the first time");
+        assert_eq!((look(1, 1301), look(1, 3001)), (301, 301), "it takes nothing");
         read(&mut reader, written / 2, left);
-        assert_eq!(look(1, 4000), 1001, "too soon");
-        assert_eq!(look(u32::MAX, 4001), 1001, "too little");
-        assert_eq!((look(1, 5000), look(1, 5001)), (1001, 5001), "enough");
+        assert_eq!(look(1, 4000), 301, "too soon");
+        assert_eq!(look(u32::MAX, 4001), 301, "too little");
+        assert_eq!((look(1, 5000), look(1, 5001)), (301, 5001), "enough");
         activity.wrote(&Poll::Ready(()), &stream);
         assert_eq!(look(1, 9000), 0);
         activity.wrote(&Poll::<()>::Pending, &stream);
