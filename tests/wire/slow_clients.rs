@@ -185,10 +185,14 @@ fn streams_wait_for_their_turn_on_a_slow_connection() {
 
 /// What the kernel holds for this client on the proxy's side, if it knows of it.
 fn held_for(proxy: &Headgate, client: &Client) -> Option<u64> {
-    let peer = format!(":{:04X}", client.stream.local_addr().unwrap().port());
+    let [local, peer] =
+        [proxy.http.port(), client.stream.local_addr().unwrap().port()].map(|port| format!(":{port:04X}"));
     let table = std::fs::read_to_string(proxy.proc("net/tcp")).unwrap();
     let sockets = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
-    let queues = sockets.filter(|socket| socket[2].ends_with(&peer)).map(|socket| socket[4].to_owned()).next()?;
+    let queues = sockets
+        .filter(|socket| socket[1].ends_with(&local) && socket[2].ends_with(&peer))
+        .map(|socket| socket[4].to_owned())
+        .next()?;
     Some(u64::from_str_radix(queues.split(':').next().unwrap(), 16).unwrap())
 }
 
