@@ -34,7 +34,7 @@ e2e: ## The tests in a real Kubernetes, in their long forms
 	tests/tools.sh
 	E2E_LONG=1 cargo test --locked --test cluster
 
-hostile: ## Which of the known cases of hostile traffic and faults hold, with the measured figures (an hour or so)
+hostile: ## Which of the known cases of hostile traffic and faults hold, with the measured figures (an idle machine, an hour or more)
 	tests/tools.sh nginx haproxy
 	tests/hostile/report.py
 

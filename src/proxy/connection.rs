@@ -42,7 +42,8 @@ const LINGER_SILENCE: Duration = Duration::from_secs(5);
 /// no further stream.
 const LEAVE_AFTER: Duration = Duration::from_secs(5);
 
-/// How often it is looked within the write timeout whether a client takes something. As much longer that may be.
+/// How often it is looked within the write timeout whether a client takes something. As much later it may be found to have
+/// stopped.
 const LOOKS: u32 = 8;
 /// What that is while memory is full, so that nobody keeps it full by taking a byte a second.
 const LEAST: u32 = 16 << 10;

@@ -19,11 +19,11 @@ pub(super) fn is_ambiguous(tree: &PathTree, path: &str, found: Option<Match>) ->
     }
     // A server may take `%252e` for a file of that name, or decode it twice.
     let decodes_again = path[named..].contains("%25");
-    differs(tree, &decode(path, named, false), found)
-        || decodes_again && differs(tree, &decode(path, named, true), found)
+    leads_elsewhere(tree, &decode(path, named, false), found)
+        || decodes_again && leads_elsewhere(tree, &decode(path, named, true), found)
 }
 
-fn differs(tree: &PathTree, decoded: &str, found: Option<Match>) -> bool {
+fn leads_elsewhere(tree: &PathTree, decoded: &str, found: Option<Match>) -> bool {
     let climbs = segments(decoded).any(|segment| dots(segment).is_some());
     let differs = |merge| {
         let other = tree.find(&resolve(decoded, merge));
