@@ -106,6 +106,7 @@ fn unnoticed<Cut: FnOnce()>(
     let builder = flags.fold(Headgate::with(&sites), |builder, (flag, value)| builder.flag(flag, value));
     let proxy = Arc::new(builder.start());
     let calm = slowest(&proxy);
+    busy(&proxy);
     let resident = proxy.resident();
     let mut under_way = Attack::default();
     let cut = attack(&proxy, &mut under_way);
@@ -127,6 +128,15 @@ fn unnoticed<Cut: FnOnce()>(
     assert!(each_grown <= each, "{each_grown} KiB an attacker");
     assert!(admin < Duration::from_secs(1), "{admin:?}");
     assert_eq!(get(proxy.http, "fine.example", "/").status, 200);
+}
+
+/// What the process takes for itself when there is much to do, as for its log, it has taken behind this.
+fn busy(proxy: &Headgate) {
+    let mut client = Client::connect(proxy.http);
+    for _ in 0..20 {
+        client.send("GET / HTTP/1.1\r\nHost: nobody.example\r\n\r\n".repeat(100));
+        (0..100).for_each(|_| assert_eq!(client.response().status, 404));
+    }
 }
 
 fn hold() -> Backend {
