@@ -316,7 +316,8 @@ fn resets_within_answers_give_their_window_back() {
 fn nothing_that_a_client_does_is_a_line_of_the_application_log() {
     let backend = Backend::answering("ok");
     let proxy = Headgate::before(&backend);
-    let before = proxy.stderr();
+    // The last line of a start comes behind the one that says where it listens.
+    let before = until("the end of the start", || Some(proxy.stderr()).filter(|said| said.ends_with("are served")));
     let mut frames = Frames::connect(proxy.http);
     frames.send(PING, ACK, 0, b"invalid\0");
     frames.get(1, "a.example", "/");
