@@ -17,6 +17,7 @@ import pathlib
 import shlex
 import shutil
 import statistics
+import subprocess
 import sys
 
 from columns import COLUMNS
@@ -86,7 +87,7 @@ def arguments():
     parser.add_argument("--seconds", type=float, default=3, help="length of one round")
     parser.add_argument("--headline-rounds", type=int, default=3)
     parser.add_argument("--headline-seconds", type=int, default=30)
-    parser.add_argument("--fill", action="store_true", help="put the tables into bench/RESULTS.md")
+    parser.add_argument("--fill", action="store_true", help="put the tables into bench/RESULTS.md and the README, and draw bench/speed.svg")
     args = parser.parse_args()
     args.parts = args.parts or (["table"] if args.quick else PARTS)
     args.peers = [peer for peer in peers if peer in ["nginx", *args.peers]]
@@ -146,12 +147,16 @@ def keep(args, results):
     """Writes what is known so far, and prints the tables that are new."""
     name = "quick" if args.quick else "results"
     made = tables(results)
-    (TARGET / f"{name}.json").write_text(json.dumps(results, indent=1), encoding="utf-8")
+    found = TARGET / f"{name}.json"
+    found.write_text(json.dumps(results, indent=1), encoding="utf-8")
     (TARGET / f"{name}.md").write_text("\n\n".join(made.values()) + "\n", encoding="utf-8")
     print("", *(table for title, table in made.items() if title not in results.get("shown", ())), sep="\n\n", flush=True)
     results["shown"] = list(made)
     if args.fill:
         fill(ROOT / "bench/RESULTS.md", made)
+        fill(ROOT / "README.md", made)
+        if "speed" in made:
+            subprocess.run([TARGET / "python/bin/python", ROOT / "bench/plot.py", found, ROOT / "bench/speed.svg"], check=True)
 
 
 def say(text):

@@ -8,6 +8,9 @@ from columns import COLUMNS
 TITLES = {column.name: column.title for column in COLUMNS}
 GOALS = {column.name: column.goal for column in COLUMNS}
 
+# What the README shows.
+FEW = ["small", "new", "1m", "upload", "tls-h2", "handshake"]
+
 
 def tables(results):
     """All tables of a run by name, in the order in which one reads them."""
@@ -18,6 +21,8 @@ def tables(results):
         made[f"cpu-{name}"] = f"CPU per request, {where}\n\n" + of_cost(stage)
         made[f"rate-{name}"] = f"Requests per second at saturation, {where}\n\n" + of_rates(stage)
         made[f"latency-{name}"] = f"Latency in milliseconds, p50 / p99, {where}\n\n" + of_latency(stage)
+    if (results["stages"] or [{"columns": {}}])[0]["columns"].keys() >= set(FEW):
+        made["speed"] = of_few(results["stages"][0])
     for part, draw in (("growth", of_growth), ("memory", of_memory), ("headline", of_headline)):
         if part in results:
             made[part] = draw(results[part], results["machine"]["cores"])
@@ -36,13 +41,24 @@ def of_cost(stage):
     """nginx in microseconds, all others as shares of it: the median of the rounds, with the least and the most."""
 
     def cell(columns, peer):
-        first = columns["nginx"]["saturation"]
         if peer == "nginx":
-            return spread([round_["cpu"] for round_ in first], "{:.1f}") + " us"
-        return spread([ours["cpu"] / theirs["cpu"] for ours, theirs in zip(columns[peer]["saturation"], first)], "{:.2f}")
+            return spread([round_["cpu"] for round_ in columns["nginx"]["saturation"]], "{:.1f}") + " us"
+        return spread(shares(columns, peer), "{:.2f}")
 
     goals = ["goal of headgate", *(f"{GOALS[name]:.2f}" for name in stage["columns"])]
     return grid(stage, cell, [goals]) + reasons(stage)
+
+
+def of_few(stage):
+    """The same of the columns that say most."""
+    found = {name: stage["columns"][name] for name in FEW}
+    return of_cost({**stage, "columns": found, "peers": [peer for peer in stage["peers"] if peer != "floor"]})
+
+
+def shares(columns, peer):
+    """CPU per request of `peer` as a share of nginx's, round by round; empty where it has no figures."""
+    rounds = columns[peer].get("saturation", [])
+    return [ours["cpu"] / theirs["cpu"] for ours, theirs in zip(rounds, columns["nginx"]["saturation"])]
 
 
 def reasons(stage):

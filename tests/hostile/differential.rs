@@ -47,7 +47,7 @@ fn headgate() -> Subject {
 
 /// `arguments` end in the file with this configuration, in which `FRONT`, `BACK` and `DIR` are put in.
 fn other(program: &str, arguments: &[&str], configuration: &str) -> Subject {
-    let backend = Backend::answering("ok");
+    let backend = Backend::answering("ok").behind_another();
     // Freed for the program to take.
     let address = ports::listener().local_addr().unwrap();
     let files = tempfile::tempdir().unwrap();

@@ -235,10 +235,15 @@ fn changes_of_a_certificate_fail_no_handshake() {
     assert!(shaken.iter().all(|shaken| shaken.load(SeqCst) > 0), "{shaken:?}");
 }
 
+/// One whose signature takes long on any machine.
+fn slow() -> TestCertificate {
+    TestCertificate::rsa_for_names(&["a.example"])
+}
+
 #[test]
 fn hellos_that_come_together_take_turns() {
     let backend = Backend::answering("ok");
-    let site = tls_site("a.example", &[backend.address], &TestCertificate::for_names(&["a.example"]));
+    let site = tls_site("a.example", &[backend.address], &slow());
     let proxy = Headgate::with(&site).flag("--workers", "1").start();
     let waits = || proxy.metrics().value("proxy_tls_handshake_waits_total", &[]);
     assert_eq!(Tls::to("a.example").connect(proxy.https).get("a.example", "/").status, 200);
@@ -265,7 +270,7 @@ fn hellos_that_come_together_take_turns() {
 fn hellos_of_one_address_let_others_through() {
     const HELLOS: usize = 500;
     let backend = Backend::answering("ok");
-    let site = tls_site("a.example", &[backend.address], &TestCertificate::for_names(&["a.example"]));
+    let site = tls_site("a.example", &[backend.address], &slow());
     let proxy = Headgate::with(&site).flag("--workers", "1").start();
     let hello = hello(Some(&names(&[b"a.example"])));
     let from = |address: [u8; 4]| {

@@ -125,7 +125,9 @@ fn slow_readers_in_any_number_stay_below_the_limit_and_load_is_taken_again_behin
     for _ in 0..3 {
         assert_eq!(kept.get("fine.example", "/").status, 200);
     }
-    assert_eq!(proxy.stderr().lines().filter(|line| line.contains("load is shed")).count(), 1, "{}", proxy.stderr());
+    // Said at once, then once a minute.
+    let told = proxy.stderr().lines().filter(|line| line.contains("load is shed")).count();
+    assert!((1..=1 + time.as_secs() as usize / 60).contains(&told), "{}", proxy.stderr());
 }
 
 #[test]

@@ -19,6 +19,8 @@ type Script = dyn Fn(&mut Exchange<'_>) -> io::Result<Then> + Send + Sync;
 pub struct Backend {
     pub address: SocketAddr,
     shared: Arc<Shared>,
+    /// What it gets comes from the proxy under test.
+    judges: bool,
 }
 
 /// One request as it reached the backend.
@@ -88,6 +90,12 @@ impl Backend {
     /// Answers as the script says.
     pub fn scripted(script: impl Fn(&mut Exchange<'_>) -> io::Result<Then> + Send + Sync + 'static) -> Self {
         Self::start(ports::listener(), Box::new(script), None)
+    }
+
+    /// Behind another proxy, whose requests are not judged.
+    pub fn behind_another(mut self) -> Self {
+        self.judges = false;
+        self
     }
 
     /// As [`Backend::scripted`], behind TLS with this certificate.
@@ -170,14 +178,14 @@ impl Backend {
         });
         let accepting = Arc::clone(&shared);
         std::thread::spawn(move || accepting.accept(&listener));
-        Backend { address, shared }
+        Backend { address, shared, judges: true }
     }
 }
 
 impl Drop for Backend {
     fn drop(&mut self) {
         self.stop();
-        if !std::thread::panicking() {
+        if self.judges && !std::thread::panicking() {
             // Whatever a test is about: nothing is forwarded that another server may read in another way.
             let seen = self.seen();
             let wrong: Vec<_> = seen.iter().filter_map(|seen| Some((judge(seen)?, &seen.head))).collect();
