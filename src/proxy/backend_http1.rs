@@ -1,187 +1,175 @@
-//! One HTTP/1.1 connection to an endpoint: hyper's half that sends, and what hyper does not bound.
+//! One HTTP/1.1 connection to an endpoint. It has no task of its own: who waits for an answer drives it, first `forward`,
+//! which sends the request and reads up to the head, then the answer's `body`.
 //!
-//! Opened by `connect`, kept by `pool`, used by `forward`. A backend may say "wait" (1xx), or write zeros before the size
-//! of a chunk, for as long as it likes and hyper reads on; and before hyper closes a connection it waits until everything
-//! is written, also if nobody takes it. So here the bytes before the answer's head are limited, and those between what we
-//! get of the body; and a request that is given up takes the connection's task with it.
-//! And hyper gives a connection up that cannot be written to, though the answer may have come: an upload that is too large
-//! is refused and the connection closed. So what such a backend takes no more is thrown away, until its side has ended.
+//! Opened by `connect`, kept by `pool`. `wire` is the stream and what was read of it ahead, `sending` the request on its way,
+//! `answer` what a backend may write. A request that is given up ends the connection: it is dropped with whoever drives it.
+//!
+//! Only where a backend answers before all of the request was sent, a task sends the rest: a client may want to send all of
+//! it before it takes anything of the answer.
 
+mod answer;
+mod chunks;
+mod sending;
+mod wire;
+
+use std::cell::RefCell;
+use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use http::{Request, Response};
-use hyper::body::Incoming;
-use hyper::client::conn::{TrySendError, http1};
-use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::task::AbortHandle;
+use bytes::Bytes;
+use http::request::Parts;
+use http::{Method, Response, StatusCode};
+use http_body::{Frame, SizeHint};
+use tokio::task::{AbortHandle, spawn_local};
 
+use self::answer::{Answer, Body, Heads};
+use self::sending::Sending;
+use self::wire::Wire;
 use super::backend_sockets::Place;
 use super::io::BackendTransport;
 use super::request_body::RequestBody;
-use super::rounds::Portion;
 
-/// The most that is read ahead from a backend, and so its largest head and the largest piece of its body.
-const BUFFER: usize = 64 << 10;
+/// A piece of an answer that is not put together with the next.
+const LARGE: usize = 4 << 10;
 
-/// The most that is read before the head of an answer is there: that head, interim ones, and what hyper may have read of
-/// the body before we learn of the head.
-const BEFORE_HEAD: i64 = 8 * BUFFER as i64;
-
-/// The most that is read of a body before a piece of it is there: what hyper and we have of it meanwhile, and twice the
-/// 16 KiB that hyper lets extensions and trailers have.
-const AHEAD: i64 = 4 * BUFFER as i64;
-
-/// What may stand around each piece: the size of its chunk, which takes 20 bytes as most write it, and their line ends.
-const FRAMING: usize = 32;
-
-/// Any number of bytes may be read.
-const UNLIMITED: i64 = i64::MAX;
-
-/// The connection. Dropped while a request is on it, it is cut at once, whatever is still to be written; else it is closed
-/// in due form.
+/// The connection. Dropped while a request is on it, it is cut at once, whatever is still to be written.
 pub(super) struct Http1 {
-    sender: http1::SendRequest<RequestBody>,
-    task: AbortHandle,
-    /// A request is on it.
-    busy: bool,
-    /// Bytes that may still be read; shared with [`Stream`].
-    readable: Arc<AtomicI64>,
-    #[expect(dead_code, reason = "a guard: its drop counts")]
+    wire: Rc<RefCell<Wire>>,
+    /// What is still to come of the answer.
+    body: Body,
+    /// The endpoint keeps the connection behind its answer.
+    keeps: bool,
+    /// Where the answer came before all of the request was sent.
+    sending_on: Option<SendingOn>,
+    /// A guard: its drop counts.
     place: Place,
 }
 
-/// The stream under hyper.
-pub(super) struct Stream {
-    transport: BackendTransport,
-    /// Atomic only because stream types must be `Send`; one thread uses it.
-    readable: Arc<AtomicI64>,
-    portion: Portion,
-    /// The endpoint takes nothing any more.
-    deaf: bool,
-}
+/// The task that sends the rest of a request. Dropping it ends the task.
+struct SendingOn(AbortHandle);
 
 impl Http1 {
-    pub(super) async fn open(transport: BackendTransport, place: Place) -> io::Result<Self> {
-        let readable = Arc::new(AtomicI64::new(UNLIMITED));
-        let stream = Stream { transport, readable: readable.clone(), portion: Portion::default(), deaf: false };
-        let stream = TokioIo::new(stream);
-        let mut builder = http1::Builder::new();
-        builder.max_buf_size(BUFFER);
-        let (sender, connection) = builder.handshake::<_, RequestBody>(stream).await.map_err(io::Error::other)?;
-        // Its error reaches whoever uses the sender.
-        let task = tokio::task::spawn_local(async move { drop(connection.with_upgrades().await) }).abort_handle();
-        Ok(Http1 { sender, task, busy: false, readable, place })
+    pub(super) fn new(transport: BackendTransport, place: Place) -> Self {
+        let wire = Rc::new(RefCell::new(Wire::new(transport)));
+        Http1 { wire, body: Body::Length(0), keeps: false, sending_on: None, place }
     }
 
-    pub(super) fn is_closed(&self) -> bool {
-        self.sender.is_closed()
+    /// Between two requests: the endpoint has neither closed it, as far as is known, nor sent what nobody asked for.
+    pub(super) fn is_silent(&self) -> bool {
+        self.wire.borrow_mut().is_silent()
     }
 
-    /// The connection has finished the request before and can take one.
-    pub(super) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<hyper::Result<()>> {
-        self.sender.poll_ready(cx)
-    }
-
-    /// Up to the head of the answer.
-    pub(super) async fn send(
-        &mut self,
-        request: Request<RequestBody>,
-    ) -> Result<Response<Incoming>, TrySendError<Request<RequestBody>>> {
-        self.busy = true;
-        self.readable.store(BEFORE_HEAD, Ordering::Relaxed);
-        let answer = self.sender.try_send_request(request).await;
-        self.readable.store(AHEAD, Ordering::Relaxed);
-        answer
-    }
-
-    /// A piece of the body is here: as much again may be read.
-    pub(super) fn took(&self, length: usize) {
-        let readable = self.readable.load(Ordering::Relaxed).saturating_add((length + FRAMING) as i64);
-        self.readable.store(readable.min(AHEAD), Ordering::Relaxed);
-    }
-
-    /// Request and answer are complete.
-    pub(super) fn completed(&mut self) {
-        self.busy = false;
-    }
-}
-
-impl Drop for Http1 {
-    fn drop(&mut self) {
-        if self.busy {
-            self.task.abort();
+    /// Sends a request, up to the head of the answer. The error says why there is none.
+    pub(super) async fn send(&mut self, head: &Parts, body: RequestBody) -> io::Result<Response<()>> {
+        let mut sending = Sending::new(head, body);
+        let mut heads = Heads::new(head.method == Method::HEAD);
+        self.wire.borrow_mut().begin();
+        let answer = poll_fn(|cx| -> Poll<io::Result<Answer>> {
+            let mut wire = self.wire.borrow_mut();
+            if !wire.sent {
+                // Pending or not: the answer may come before all is sent.
+                let _: Poll<()> = sending.poll(cx, &mut wire)?;
+            }
+            poll_head(cx, &mut wire, &mut heads)
+        });
+        let Answer { response, body, keeps } = answer.await?;
+        if !self.wire.borrow().sent {
+            if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                return Err(malformed("a change of protocols within a request"));
+            }
+            self.sending_on = Some(SendingOn::start(self.wire.clone(), sending));
         }
-    }
-}
-
-impl Stream {
-    pub(super) fn into_transport(self) -> BackendTransport {
-        self.transport
+        (self.body, self.keeps) = (body, keeps);
+        Ok(response)
     }
 
-    /// Writes, or seems to; `all` is what an endpoint that takes nothing has taken.
-    fn poll_sending<T>(
-        &mut self,
-        all: T,
-        write: impl FnOnce(Pin<&mut BackendTransport>) -> Poll<io::Result<T>>,
-    ) -> Poll<io::Result<T>> {
-        use io::ErrorKind::{BrokenPipe, ConnectionReset};
-        if !self.deaf {
-            match write(Pin::new(&mut self.transport)) {
-                Poll::Ready(Err(error)) if matches!(error.kind(), BrokenPipe | ConnectionReset) => self.deaf = true,
-                result => return result,
+    /// The next piece of the answer's body.
+    pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let mut wire = self.wire.borrow_mut();
+        loop {
+            if let Some(frame) = self.body.next(&mut wire.ahead)? {
+                wire.handed_out = frame.data_ref().is_some_and(|data| data.len() >= LARGE);
+                return Poll::Ready(Some(Ok(frame)));
+            }
+            if self.body.is_over() {
+                return Poll::Ready(None);
+            }
+            // It is on its way before more is read: no more goes to a client at once than was read at once.
+            if std::mem::take(&mut wire.handed_out) {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            if !ready!(wire.poll_more(cx))? {
+                self.body.end()?;
             }
         }
-        Poll::Ready(Ok(all))
+    }
+
+    /// All of the answer was taken.
+    pub(super) fn is_end_stream(&self) -> bool {
+        self.body.is_over()
+    }
+
+    /// How much of the answer's body is to come.
+    pub(super) fn size_hint(&self) -> SizeHint {
+        self.body.length().map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+
+    /// The connection, as far as another request may go out on it. Else it is closed in due form.
+    pub(super) fn reusable(mut self) -> Option<Self> {
+        if self.keeps && self.body.is_over() && self.wire.borrow_mut().rests() {
+            self.sending_on = None;
+            return Some(self);
+        }
+        self.close();
+        None
+    }
+
+    /// Ends it in due form.
+    pub(super) fn close(self) {
+        self.wire.borrow_mut().shut();
+    }
+
+    /// The stream, and what was read of it ahead, once protocols were switched. `None`: something else uses it.
+    pub(super) fn into_tunnel(self) -> Option<(BackendTransport, Bytes, Place)> {
+        let (transport, ahead) = Rc::into_inner(self.wire)?.into_inner().into_parts();
+        Some((transport, ahead, self.place))
     }
 }
 
-impl AsyncRead for Stream {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let readable = self.readable.load(Ordering::Relaxed);
-        if readable <= 0 {
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "framing without end")));
+fn poll_head(cx: &mut Context<'_>, wire: &mut Wire, heads: &mut Heads) -> Poll<io::Result<Answer>> {
+    loop {
+        if let Some(answer) = heads.next(&mut wire.ahead)? {
+            return Poll::Ready(Ok(answer));
         }
-        ready!(self.portion.poll(cx));
-        let before = buf.filled().len();
-        ready!(Pin::new(&mut self.transport).poll_read(cx, buf))?;
-        let read = buf.filled().len() - before;
-        self.portion.took(read);
-        if readable != UNLIMITED {
-            self.readable.store(readable - read as i64, Ordering::Relaxed);
+        if wire.is_full() {
+            return Poll::Ready(Err(malformed("a head that is too large")));
         }
-        Poll::Ready(Ok(()))
+        if !ready!(wire.poll_more(cx))? {
+            return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+        }
     }
 }
 
-impl AsyncWrite for Stream {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.poll_sending(buf.len(), |transport| transport.poll_write(cx, buf))
+impl SendingOn {
+    fn start(wire: Rc<RefCell<Wire>>, mut sending: Sending) -> Self {
+        let task = async move {
+            // What breaks the request off, its exchange knows.
+            let _: io::Result<()> = poll_fn(|cx| sending.poll(cx, &mut wire.borrow_mut())).await;
+        };
+        SendingOn(spawn_local(task).abort_handle())
     }
+}
 
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let all = bufs.iter().map(|buf| buf.len()).sum();
-        self.poll_sending(all, |transport| transport.poll_write_vectored(cx, bufs))
+impl Drop for SendingOn {
+    fn drop(&mut self) {
+        self.0.abort();
     }
+}
 
-    fn is_write_vectored(&self) -> bool {
-        self.transport.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_sending((), |transport| transport.poll_flush(cx))
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.transport).poll_shutdown(cx)
-    }
+/// The endpoint breaks the rules; `failure` knows it by its kind.
+fn malformed(what: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
 }

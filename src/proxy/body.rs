@@ -10,6 +10,7 @@ use http::{HeaderMap, Version};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
+use super::backend_http1::Http1;
 use super::error::ProxyError;
 use super::exchange::Exchange;
 use super::failure;
@@ -36,8 +37,9 @@ pub(super) enum ResponseBody {
 
 /// A backend's body. The connection it comes from goes back to the pool when the body is complete.
 pub(super) struct BackendBody {
-    /// Keeps the body itself.
+    /// Keeps the body itself, if that is one of HTTP/2.
     exchange: Rc<Exchange>,
+    /// Over HTTP/1.1, the body is read of it.
     connected: Option<Connected>,
     trailers: bool,
     /// The answer has none, whatever an HTTP/2 backend sends.
@@ -54,23 +56,26 @@ impl ResponseBody {
         ResponseBody::Own { content, exchange: exchange.clone() }
     }
 
-    /// `trailers`: the client can take them. `bodyless`: none is to come, whatever an HTTP/2 backend says.
+    /// `incoming`: the body, where it is not read of the connection itself. `trailers`: the client can take them.
+    /// `bodyless`: none is to come, whatever an HTTP/2 backend says.
     /// Fails if what came with the head is broken, for then nothing has been said to the client yet.
     pub(super) fn backend(
-        incoming: Incoming,
+        incoming: Option<Incoming>,
         exchange: Rc<Exchange>,
         connected: Connected,
         trailers: bool,
         bodyless: bool,
     ) -> Result<Self, ProxyError> {
         exchange.waits_for_backend();
-        exchange.answer.hold(incoming);
+        if let Some(incoming) = incoming {
+            exchange.answer.hold(incoming);
+        }
         if let Sender::Http2(shared, _) = &connected.sender {
             shared.answers.add(&exchange);
         }
         let connected = Some(connected);
         let mut body = BackendBody { exchange, connected, trailers, bodyless, first: None, last: Bytes::new() };
-        if body.exchange.answer.is_end_stream() || bodyless {
+        if body.is_over() || bodyless {
             body.complete();
         } else if !body.exchange.connection.worker.shared.memory.is_full() {
             body.begin()?;
@@ -128,16 +133,14 @@ impl BackendBody {
         if let Some(first) = self.first.take() {
             return Poll::Ready(Some(Ok(first.map_or_else(|trailers| *trailers, Frame::data))));
         }
+        if let Some(Connected { sender: Sender::Http1(connection), .. }) = &mut self.connected {
+            return connection.poll_frame(cx).map_err(|error| failure::of_http1(&error));
+        }
         Poll::Ready(match ready!(self.exchange.answer.poll_frame(cx)) {
-            Some(frame) => {
-                if let (Ok(frame), Some(connected)) = (&frame, &self.connected) {
-                    connected.took(frame.data_ref().map_or(0, Bytes::len));
-                }
-                Some(frame.map_err(|error| match error {
-                    Broken::Hyper(error) => failure::of(&error),
-                    Broken::Unread => ProxyError::MemoryScarce,
-                }))
-            }
+            Some(frame) => Some(frame.map_err(|error| match error {
+                Broken::Hyper(error) => failure::of(&error),
+                Broken::Unread => ProxyError::MemoryScarce,
+            })),
             None if self.is_cut() => Some(Err(ProxyError::Reset)),
             None => None,
         })
@@ -151,17 +154,31 @@ impl BackendBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.first.is_none() && self.last.is_empty() && self.exchange.answer.is_end_stream()
+        self.first.is_none() && self.last.is_empty() && self.is_over()
     }
 
     /// Asked for before the first frame is taken.
     fn size_hint(&self) -> SizeHint {
         let first = self.first.as_ref().and_then(|first| first.as_ref().ok()).map_or(0, Bytes::len) as u64;
-        self.exchange
-            .answer
-            .size_hint()
-            .exact()
-            .map_or_else(SizeHint::default, |rest| SizeHint::with_exact(first + rest))
+        self.left().map_or_else(SizeHint::default, |left| SizeHint::with_exact(first + left))
+    }
+
+    /// The connection, if the body is read of it and not all was.
+    fn http1(&self) -> Option<&Http1> {
+        match &self.connected {
+            Some(Connected { sender: Sender::Http1(connection), .. }) => Some(connection),
+            _ => None,
+        }
+    }
+
+    /// The backend has no more of the body.
+    fn is_over(&self) -> bool {
+        self.http1().map_or_else(|| self.exchange.answer.is_end_stream(), Http1::is_end_stream)
+    }
+
+    /// How much of the body is still to be read, if that is known.
+    fn left(&self) -> Option<u64> {
+        self.http1().map_or_else(|| self.exchange.answer.size_hint(), Http1::size_hint).exact()
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ProxyError>>> {
@@ -210,7 +227,7 @@ impl BackendBody {
                     self.last = data.split_off(data.len() - 1);
                 }
                 self.exchange.backend_sent(data.len());
-                if self.exchange.answer.is_end_stream() {
+                if self.is_over() {
                     self.complete();
                 }
                 Some(Frame::data(data))
@@ -224,7 +241,7 @@ impl BackendBody {
 
     /// The piece just read may be the last.
     fn may_be_over(&self) -> bool {
-        self.exchange.answer.size_hint().exact().is_none_or(|rest| rest == 0)
+        self.left().is_none_or(|left| left == 0)
     }
 
     /// The whole body was read: the connection can serve the next request.
@@ -248,7 +265,7 @@ impl Drop for ResponseBody {
                 exchange.finish(true);
             }
             ResponseBody::Backend(body) => {
-                if body.exchange.answer.is_end_stream() {
+                if body.is_over() {
                     body.complete();
                 }
                 body.exchange.answer.let_go();

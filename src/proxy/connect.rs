@@ -1,4 +1,4 @@
-//! Opens connections to endpoints: TCP, TLS where the backend wants it, and hyper's handshake.
+//! Opens connections to endpoints: TCP, TLS where the backend wants it, and hyper's handshake for HTTP/2.
 
 use std::error::Error;
 use std::future::{Future, poll_fn};
@@ -51,7 +51,7 @@ pub(super) async fn connect(
         match endpoint.protocol {
             Protocol::Http1 => {
                 let (stream, place) = tcp().await?;
-                Http1::open(BackendTransport::Plain(stream), place).await.map(Sender::Http1)
+                Ok(Sender::Http1(Http1::new(BackendTransport::Plain(stream), place)))
             }
             Protocol::Https => {
                 let tls = endpoint.tls.as_ref().expect("an https endpoint is made with it");
@@ -59,7 +59,7 @@ pub(super) async fn connect(
                 let (stream, place) = tcp().await?;
                 let connected = TlsConnector::from(tls.config.clone()).connect(name, stream).await;
                 let stream = connected.inspect_err(|error| tell(endpoint, error))?;
-                Http1::open(BackendTransport::Tls(Box::new(stream)), place).await.map(Sender::Http1)
+                Ok(Sender::Http1(Http1::new(BackendTransport::Tls(Box::new(stream)), place)))
             }
             Protocol::H2c => {
                 let open = async || {

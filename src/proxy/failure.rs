@@ -1,4 +1,4 @@
-//! What an error of hyper, or of connecting, means for a request. Asked by `forward` and by both bodies; what follows from it
+//! What an error of hyper, of a connection or of connecting means for a request. Asked by `forward` and by both bodies; what follows from it
 //! is theirs to decide.
 
 use std::error::Error;
@@ -16,6 +16,11 @@ pub(super) fn of(error: &hyper::Error) -> ProxyError {
     if found || is_malformed(error) { ProxyError::Protocol } else { ProxyError::Reset }
 }
 
+/// The same of a connection in HTTP/1.1.
+pub(super) fn of_http1(error: &io::Error) -> ProxyError {
+    if is_broken(error) { ProxyError::Protocol } else { ProxyError::Reset }
+}
+
 /// Why there is no connection.
 pub(super) fn of_connecting(error: &io::Error, endpoint: SocketAddr) -> ProxyError {
     match error.kind() {
@@ -29,13 +34,16 @@ pub(super) fn of_connecting(error: &io::Error, endpoint: SocketAddr) -> ProxyErr
 /// going away.
 pub(super) fn is_malformed(error: &hyper::Error) -> bool {
     let source = error.source().and_then(|source| source.downcast_ref::<io::Error>());
-    let broken = |error: &io::Error| matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData);
-    error.is_parse() || source.is_some_and(broken) && alert(error).is_none()
+    error.is_parse() || source.is_some_and(is_broken)
+}
+
+fn is_broken(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData) && alert(error).is_none()
 }
 
 /// What the other side had against us, or against going on, in TLS.
-pub(super) fn alert(error: &hyper::Error) -> Option<&rustls::Error> {
-    let error = error.source()?.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref()?;
+pub(super) fn alert(error: &io::Error) -> Option<&rustls::Error> {
+    let error = error.get_ref()?.downcast_ref()?;
     matches!(error, rustls::Error::AlertReceived(_)).then_some(error)
 }
 

@@ -4,33 +4,34 @@
 use std::future::poll_fn;
 use std::ops::ControlFlow;
 use std::rc::Rc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::{HeaderMap, Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
-use hyper::client::conn::TrySendError;
 use smallvec::SmallVec;
 
+use super::backend_http1::Http1;
 use super::error::ProxyError;
 use super::exchange::Exchange;
-use super::pool::{Connected, Sender};
+use super::pool::{Connected, InUse, Sender, Shared};
 use super::replay::{Replay, Retries};
 use super::request_body::RequestBody;
 use super::{connect, failure};
 use crate::snapshot::RoutePolicy;
-use crate::tables::{Lease, LiveBackend, NoLease};
+use crate::tables::{Lease, LiveBackend, LiveEndpoint, NoLease};
 
 /// Endpoints that one request is sent to, where those before have done nothing about it.
 const CONNECT_TRIES: usize = 3;
 
-/// Fields in the head of an answer. hyper sees to it in HTTP/1.1; h2 knows no such bound.
+/// Fields in the head of an answer over HTTP/2. h2 knows no such bound.
 const MAX_FIELDS: usize = 100;
 
-/// Their bytes, as HTTP/1.1 writes them: what a head of 64 KiB leaves beside `HTTP/1.1 200 OK` and the empty line. hyper
-/// refuses a head that does not fit its buffer, but may have read up to twice as much by the time it looks.
+/// Their bytes, as HTTP/1.1 writes them: what a head of 64 KiB leaves beside `HTTP/1.1 200 OK` and the empty line.
 const MAX_FIELD_BYTES: usize = (64 << 10) - 19;
+
+/// An answer. `None` in place of its body: that is read of the connection itself, over HTTP/1.1.
+pub(super) type Received = Response<Option<Incoming>>;
 
 /// When a request may be sent again though it went out.
 #[derive(Clone, Copy)]
@@ -43,7 +44,7 @@ struct Again {
 
 /// An endpoint's answer, and the request where the policy may want it to be sent again.
 struct Answer {
-    response: Response<Incoming>,
+    response: Received,
     connected: Connected,
     replay: Option<Replay>,
 }
@@ -52,13 +53,23 @@ struct Answer {
 enum Lost {
     /// Nothing of the request was sent; here it is.
     Unsent(Request<RequestBody>),
-    /// The connection ended under the request, to no effect; here is its copy.
+    /// The connection ended under the request, to no effect.
     Stale(Replay),
     /// The endpoint did nothing about the request, and the connection goes on.
     Refused(Replay),
     /// The connection or stream ended under the request; another endpoint may be asked if the policy says so.
     Reset(Replay, ProxyError),
     Failed(ProxyError),
+}
+
+/// An error in place of an answer.
+struct Failed {
+    failure: ProxyError,
+    /// Only an HTTP/2 stream ended.
+    of_stream: bool,
+    /// The endpoint did nothing about that, or left it out of what it still does.
+    refused: bool,
+    left_out: bool,
 }
 
 /// How an endpoint gave no answer.
@@ -78,7 +89,7 @@ pub(super) async fn forward(
     backend: &LiveBackend,
     policy: &RoutePolicy,
     request: Request<RequestBody>,
-) -> Result<(Response<Incoming>, Connected), ProxyError> {
+) -> Result<(Received, Connected), ProxyError> {
     exchange.body.keep();
     let answer = to_backend(exchange, backend, policy, request).await;
     if answer.is_ok() {
@@ -93,7 +104,7 @@ async fn to_backend(
     backend: &LiveBackend,
     policy: &RoutePolicy,
     mut request: Request<RequestBody>,
-) -> Result<(Response<Incoming>, Connected), ProxyError> {
+) -> Result<(Received, Connected), ProxyError> {
     let connect_timeout = backend.connect_timeout(policy);
     let pick = |tried: &[u64]| backend.pick(exchange.client.get(), exchange.connection.worker.random(), tried);
     let mut retries = Retries::of(exchange, backend, request.method());
@@ -240,7 +251,7 @@ async fn on_connection(
     by_policy: bool,
     mut connected: Connected,
     request: Request<RequestBody>,
-) -> (Result<(Response<Incoming>, Option<Replay>), Lost>, Connected) {
+) -> (Result<(Received, Option<Replay>), Lost>, Connected) {
     let again = Again {
         // A reused connection may have been closing when the request went out (RFC 9110 §9.2.2).
         if_reset: connected.reused && request.method().is_idempotent(),
@@ -249,90 +260,106 @@ async fn on_connection(
         by_policy,
     };
     let repeatable = again.if_reset && request.body().is_end_stream();
-    if connected.reused && !repeatable && connected.idle_since != exchange.connection.worker.clock.now() {
+    let looks = !repeatable && connected.idle_since != exchange.connection.worker.clock.now();
+    if connected.reused && looks {
         // This request may not be sendable twice: let the reactor deliver a close that has already arrived.
         tokio::task::yield_now().await;
     }
     exchange.waits_for_backend();
-    match exchange.unless_failed(poll_fn(|cx| connected.sender.poll_ready(cx))).await {
-        Ok(Ok(())) => {}
-        Ok(Err(_)) => return (Err(Lost::Unsent(request)), connected),
-        Err(error) => return (Err(Lost::Failed(error)), connected),
-    }
-    let replay = (again.if_reset || again.if_undone || again.by_policy).then(|| Replay::of(&request));
     let result = match &mut connected.sender {
-        Sender::Http1(sender) => exchange.unless_failed(sender.send(request)).await,
-        Sender::Http2(shared, in_use) => {
-            in_use.under_way = true;
-            let answer = exchange.unless_failed(shared.sender().try_send_request(request)).await;
-            in_use.under_way = !matches!(answer, Ok(Err(_)));
-            answer
-        }
-    };
-    let result = match result {
-        Ok(Ok(response)) => bounded(exchange, response)
-            .map(|response| (response, replay.filter(|_| again.by_policy)))
-            .map_err(Lost::Failed),
-        Ok(Err(unanswered)) => {
-            // A client's certificate is refused in TLS 1.3 after the handshake.
-            if let Some(alert) = failure::alert(unanswered.error()) {
-                connect::tell(connected.lease.endpoint(), alert);
-            }
-            Err(lost(exchange, unanswered, again, replay, &connected.sender))
-        }
-        Err(error) => Err(Lost::Failed(error)),
+        Sender::Http1(connection) if looks && !connection.is_silent() => Err(Lost::Unsent(request)),
+        Sender::Http1(connection) => over_http1(exchange, again, connection, connected.lease.endpoint(), request).await,
+        Sender::Http2(shared, in_use) => over_http2(exchange, again, shared, in_use, request).await,
     };
     (result, connected)
 }
 
-fn bounded(exchange: &Exchange, response: Response<Incoming>) -> Result<Response<Incoming>, ProxyError> {
+async fn over_http1(
+    exchange: &Exchange,
+    again: Again,
+    connection: &mut Http1,
+    endpoint: &LiveEndpoint,
+    request: Request<RequestBody>,
+) -> Result<(Received, Option<Replay>), Lost> {
+    let (head, body) = request.into_parts();
+    match exchange.unless_failed(connection.send(&head, body)).await {
+        Ok(Ok(response)) => Ok((response.map(|()| None), again.by_policy.then(|| Replay::from(head)))),
+        Ok(Err(error)) => {
+            // A client's certificate is refused in TLS 1.3 after the handshake.
+            if let Some(alert) = failure::alert(&error) {
+                connect::tell(endpoint, alert);
+            }
+            let failure = failure::of_http1(&error);
+            let failed = Failed { failure, of_stream: false, refused: false, left_out: false };
+            Err(failed.loses(exchange, again, Replay::from(head)))
+        }
+        Err(error) => Err(Lost::Failed(error)),
+    }
+}
+
+async fn over_http2(
+    exchange: &Exchange,
+    again: Again,
+    shared: &mut Shared,
+    in_use: &mut InUse,
+    request: Request<RequestBody>,
+) -> Result<(Received, Option<Replay>), Lost> {
+    match exchange.unless_failed(poll_fn(|cx| shared.sender().poll_ready(cx))).await {
+        Ok(Ok(())) => {}
+        Ok(Err(_)) => return Err(Lost::Unsent(request)),
+        Err(error) => return Err(Lost::Failed(error)),
+    }
+    let replay = Replay::of(&request);
+    in_use.under_way = true;
+    let answer = exchange.unless_failed(shared.sender().try_send_request(request)).await;
+    in_use.under_way = !matches!(answer, Ok(Err(_)));
+    match answer {
+        Ok(Ok(response)) if is_bounded(&response) => Ok((response.map(Some), Some(replay).filter(|_| again.by_policy))),
+        Ok(Ok(_)) => {
+            exchange.backend_failed(ProxyError::Protocol);
+            Err(Lost::Failed(ProxyError::Protocol))
+        }
+        Ok(Err(mut unanswered)) => match unanswered.take_message() {
+            Some(request) => Err(Lost::Unsent(request)),
+            None => Err(Failed::of(unanswered.error(), shared).loses(exchange, again, replay)),
+        },
+        Err(error) => Err(Lost::Failed(error)),
+    }
+}
+
+fn is_bounded(response: &Response<Incoming>) -> bool {
     let fields = response.headers();
     let bytes = || fields.iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len()).sum::<usize>();
-    if fields.len() <= MAX_FIELDS && bytes() <= MAX_FIELD_BYTES {
-        return Ok(response);
-    }
-    exchange.backend_failed(ProxyError::Protocol);
-    Err(ProxyError::Protocol)
+    fields.len() <= MAX_FIELDS && bytes() <= MAX_FIELD_BYTES
 }
 
-fn lost(
-    exchange: &Exchange,
-    mut unanswered: TrySendError<Request<RequestBody>>,
-    again: Again,
-    replay: Option<Replay>,
-    sender: &Sender,
-) -> Lost {
-    if let Some(request) = unanswered.take_message() {
-        return Lost::Unsent(request);
-    }
-    // A request body that broke shows up as a broken connection; its own reason is the true one.
-    if let Some(error) = exchange.failure() {
-        return Lost::Failed(error);
-    }
-    let error = unanswered.error();
-    let failure = match failure::of(error) {
-        ProxyError::Reset if sender.is_spent() => ProxyError::ManyCancelled,
-        failure => failure,
-    };
-    exchange.backend_failed(failure);
-    let reset = matches!(failure, ProxyError::Reset | ProxyError::ManyCancelled);
-    let ended = reset && !failure::is_of_stream(error);
-    match replay.filter(|_| exchange.body.is_whole()) {
-        Some(replay) if again.if_undone && failure::is_refused(error) => Lost::Refused(replay),
-        Some(replay) if again.if_undone && failure::is_left_out(error) || again.if_reset && ended => {
-            Lost::Stale(replay)
+impl Failed {
+    fn of(error: &hyper::Error, shared: &Shared) -> Self {
+        Failed {
+            failure: match failure::of(error) {
+                ProxyError::Reset if shared.is_spent() => ProxyError::ManyCancelled,
+                failure => failure,
+            },
+            of_stream: failure::is_of_stream(error),
+            refused: failure::is_refused(error),
+            left_out: failure::is_left_out(error),
         }
-        Some(replay) if again.by_policy && reset => Lost::Reset(replay, failure),
-        _ => Lost::Failed(failure),
     }
-}
 
-impl Sender {
-    /// The connection has finished the request before and can take one.
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<hyper::Result<()>> {
-        match self {
-            Sender::Http1(sender) => sender.poll_ready(cx),
-            Sender::Http2(shared, _) => shared.sender().poll_ready(cx),
+    /// What becomes of the request.
+    fn loses(self, exchange: &Exchange, again: Again, replay: Replay) -> Lost {
+        // A request body that broke shows up as a broken connection; its own reason is the true one.
+        if let Some(error) = exchange.failure() {
+            return Lost::Failed(error);
+        }
+        exchange.backend_failed(self.failure);
+        let reset = matches!(self.failure, ProxyError::Reset | ProxyError::ManyCancelled);
+        let ended = reset && !self.of_stream;
+        match Some(replay).filter(|_| exchange.body.is_whole()) {
+            Some(replay) if again.if_undone && self.refused => Lost::Refused(replay),
+            Some(replay) if again.if_undone && self.left_out || again.if_reset && ended => Lost::Stale(replay),
+            Some(replay) if again.by_policy && reset => Lost::Reset(replay, self.failure),
+            _ => Lost::Failed(self.failure),
         }
     }
 }

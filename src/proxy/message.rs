@@ -1,7 +1,7 @@
 //! The two heads of an exchange as they leave: the request for the backend, the response for the client.
 //!
-//! Framing is never relayed: hyper writes one field from the size of the body that it is given. Which fields stay, go or
-//! are set is `headers`' rule; who may be forwarded to is decided before, in `request`.
+//! Framing is never relayed: who sends a head writes one field from the size of the body that comes with it. Which fields
+//! stay, go or are set is `headers`' rule; who may be forwarded to is decided before, in `request`.
 
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -11,7 +11,6 @@ use http::request::Parts;
 use http::uri::{Authority, Scheme};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 use http_body::Body;
-use hyper::body::Incoming;
 use hyper::ext::ReasonPhrase;
 use hyper::upgrade::OnUpgrade;
 
@@ -19,6 +18,7 @@ use super::body::ResponseBody;
 use super::client_address::{self, Resolved};
 use super::error::ProxyError;
 use super::exchange::Exchange;
+use super::forward::Received;
 use super::head_check::{Checked, Connect};
 use super::headers::{Framing, Handshake};
 use super::pool::Connected;
@@ -80,7 +80,9 @@ pub(super) fn outgoing(
         false => switch.map(|protocol| Handshake::of(&head.headers).map_or(Asked::Other(protocol), Asked::Websocket)),
     };
     let upgrade = stream.zip(asked).map(|(client, asked)| Upgrade { client, asked });
-    let mut request = Request::new(body(exchange, &mut head, http2));
+    let limit = exchange.route().and_then(|route| route.policy.max_body_size);
+    let body = RequestBody::new(exchange.clone(), limit, http2 && head.version == Version::HTTP_2);
+    let mut request = Request::new(body);
     *request.method_mut() = head.method;
     *request.uri_mut() = uri(&head.uri, target, http2)?;
     *request.version_mut() = if http2 { Version::HTTP_2 } else { Version::HTTP_11 };
@@ -94,25 +96,10 @@ fn handshake(head: &mut Parts) -> Handshake {
     Handshake::offer(&mut head.headers, fastrand::u128(..))
 }
 
-/// The client's body, and in `head` what hyper has to be told of it towards HTTP/1.1.
-fn body(exchange: &Rc<Exchange>, head: &mut Parts, http2: bool) -> RequestBody {
-    let limit = exchange.route().and_then(|route| route.policy.max_body_size);
-    let body = RequestBody::new(exchange.clone(), limit, http2 && head.version == Version::HTTP_2);
-    if !http2 && body.size_hint().exact().is_none() {
-        // It drops a body of unknown size on methods that seldom have one.
-        head.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-    }
-    if !http2 && body.is_end_stream() && matches!(head.method, Method::POST | Method::PUT | Method::PATCH) {
-        // Where a body is usual, its absence is to be said (RFC 9110 §8.6); it leaves that to us.
-        head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
-    }
-    body
-}
-
 /// The answer for the client, made of the backend's `response`.
 pub(super) fn incoming(
     exchange: &Rc<Exchange>,
-    response: Response<Incoming>,
+    response: Received,
     connected: Connected,
     upgrade: Option<Upgrade>,
 ) -> Result<Response<ResponseBody>, ProxyError> {
@@ -132,7 +119,8 @@ pub(super) fn incoming(
     }
     let (mut head, body) = response.into_parts();
     let trailers = exchange.head.takes_trailers;
-    headers::to_client(&mut head.headers, framing(exchange, status, &body, trailers), exchange.marks());
+    let length = connected.length(body.as_ref());
+    headers::to_client(&mut head.headers, framing(exchange, status, length, trailers), exchange.marks());
     head.extensions.clear();
     if status.canonical_reason().is_none() {
         // Else hyper writes `<none>`.
@@ -153,12 +141,12 @@ pub(super) fn incoming(
     Ok(answer)
 }
 
-/// What tells the client where the answer ends.
-fn framing(exchange: &Exchange, status: StatusCode, body: &Incoming, trailers: bool) -> Framing {
+/// What tells the client where the answer ends, whose body has this `length`, if that is known.
+fn framing(exchange: &Exchange, status: StatusCode, length: Option<u64>, trailers: bool) -> Framing {
     // Beside 204 no length is ever said (RFC 9110 §8.6).
     if exchange.head.method == Method::HEAD && status != StatusCode::NO_CONTENT {
         Framing::Head
-    } else if trailers && body.size_hint().exact().is_none() {
+    } else if trailers && length.is_none() {
         match exchange.head.version {
             Version::HTTP_2 => Framing::BodyAndTrailers,
             _ => Framing::BodyAndAnnouncedTrailers,

@@ -9,6 +9,8 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use hashbrown::HashMap;
+use http_body::Body;
+use hyper::body::Incoming;
 use hyper::client::conn::http2;
 use tokio::sync::Notify;
 
@@ -134,10 +136,11 @@ impl Pools {
             return Ok(Connected { sender, reused: true, idle_since: 0, lease, worker: worker.clone() });
         }
         while let Some(Idle { sender, since }) = pool.idle.pop() {
-            if !sender.is_closed() && !passed(since, limit, worker.clock.now()) {
+            if sender.is_silent() && !passed(since, limit, worker.clock.now()) {
                 let sender = Sender::Http1(sender);
                 return Ok(Connected { sender, reused: true, idle_since: since, lease, worker: worker.clone() });
             }
+            sender.close();
         }
         Err(lease)
     }
@@ -169,11 +172,13 @@ impl Pools {
         self.with(endpoint, |pool| pool.opening = opening);
     }
 
-    /// Closes what was idle for too long, and everything idle of endpoints that are gone. Called by the worker's tick.
+    /// Closes what was idle for too long, what its endpoint has closed or spoilt, and everything idle of endpoints that are
+    /// gone. Called by the worker's tick: nobody is woken for a connection that is idle.
     pub(super) fn sweep(&self, now: Millis, idle_timeout: Duration) {
         self.by_endpoint.borrow_mut().retain(|_, pool| {
             let retired = pool.endpoint.retired.load(Ordering::Relaxed);
-            pool.idle.retain(|idle| !retired && !idle.sender.is_closed() && !passed(idle.since, idle_timeout, now));
+            let ends = |idle: &mut Idle| retired || passed(idle.since, idle_timeout, now) || !idle.sender.is_silent();
+            pool.idle.extract_if(.., ends).for_each(|idle| idle.sender.close());
             pool.shared.retain(|shared| {
                 shared.allowance.task.borrow().wake_by_ref();
                 let Usage { in_flight, idle_since, .. } = &*shared.usage;
@@ -206,13 +211,6 @@ impl Pool {
     }
 }
 
-impl Sender {
-    /// It is shared, and many requests on it were cancelled.
-    pub(super) fn is_spent(&self) -> bool {
-        matches!(self, Sender::Http2(shared, _) if shared.usage.spent.get())
-    }
-}
-
 impl Shared {
     pub(super) fn new(
         sender: http2::SendRequest<RequestBody>,
@@ -231,7 +229,12 @@ impl Shared {
 
     /// It takes requests, now or later. Once it does not, those on it keep it.
     fn is_usable(&self) -> bool {
-        !self.sender.is_closed() && !self.usage.spent.get()
+        !self.sender.is_closed() && !self.is_spent()
+    }
+
+    /// Many requests on it were cancelled.
+    pub(super) fn is_spent(&self) -> bool {
+        self.usage.spent.get()
     }
 
     pub(super) fn takes_more(&self) -> bool {
@@ -278,30 +281,34 @@ impl Connected {
         Connected { sender, reused: false, idle_since: 0, lease, worker }
     }
 
-    /// A piece of the answer's body is here, of so many bytes.
-    pub(super) fn took(&self, length: usize) {
-        if let Sender::Http1(sender) = &self.sender {
-            sender.took(length);
+    /// How long the body of the answer is, if that is known: `incoming`, or what is read of the connection itself.
+    pub(super) fn length(&self, incoming: Option<&Incoming>) -> Option<u64> {
+        match (&self.sender, incoming) {
+            (Sender::Http1(connection), _) => connection.size_hint().exact(),
+            (Sender::Http2(..), incoming) => incoming?.size_hint().exact(),
         }
     }
 
     /// The exchange on it is complete: the next request may have the connection.
     pub(super) fn give_back(self) {
-        let mut sender = match self.sender {
-            Sender::Http1(sender) => sender,
+        let connection = match self.sender {
+            Sender::Http1(connection) => connection.reusable(),
             Sender::Http2(_, mut in_use) => {
                 in_use.under_way = false;
                 return;
             }
         };
-        sender.completed();
-        if !sender.is_closed() && !self.lease.endpoint().retired.load(Ordering::Relaxed) {
-            let since = self.worker.clock.now();
+        let Some(sender) = connection else { return };
+        let mut left = Some(Idle { sender, since: self.worker.clock.now() });
+        if !self.lease.endpoint().retired.load(Ordering::Relaxed) {
             self.worker.pools.with(self.lease.endpoint(), |pool| {
                 if pool.idle.len() < MAX_IDLE {
-                    pool.idle.push(Idle { sender, since });
+                    pool.idle.extend(left.take());
                 }
             });
+        }
+        if let Some(idle) = left {
+            idle.sender.close();
         }
     }
 }

@@ -3,7 +3,8 @@
 
 use std::rc::Rc;
 
-use http::{HeaderMap, Method, Request, StatusCode, Uri, Version};
+use http::request::Parts;
+use http::{Method, Request, StatusCode};
 
 use super::exchange::Exchange;
 use super::request_body::RequestBody;
@@ -11,12 +12,7 @@ use crate::snapshot::{Retry, RetryOn};
 use crate::tables::{Lease, LiveBackend, NoLease};
 
 /// What is needed to send a request again; its body is the exchange's.
-pub(super) struct Replay {
-    method: Method,
-    uri: Uri,
-    version: Version,
-    headers: HeaderMap,
-}
+pub(super) struct Replay(Parts);
 
 /// What the policy leaves to one request: further tries, each at another endpoint.
 pub(super) struct Retries<'a> {
@@ -28,22 +24,24 @@ pub(super) struct Retries<'a> {
 }
 
 impl Replay {
+    /// A copy, for hyper takes the request itself.
     pub(super) fn of(request: &Request<RequestBody>) -> Self {
-        Replay {
-            method: request.method().clone(),
-            uri: request.uri().clone(),
-            version: request.version(),
-            headers: request.headers().clone(),
-        }
+        let (mut head, ()) = Request::new(()).into_parts();
+        head.method.clone_from(request.method());
+        head.uri.clone_from(request.uri());
+        head.version = request.version();
+        head.headers.clone_from(request.headers());
+        Replay(head)
     }
 
     pub(super) fn request(self, exchange: &Rc<Exchange>) -> Request<RequestBody> {
-        let mut request = Request::new(RequestBody::again(exchange.clone()));
-        *request.method_mut() = self.method;
-        *request.uri_mut() = self.uri;
-        *request.version_mut() = self.version;
-        *request.headers_mut() = self.headers;
-        request
+        Request::from_parts(self.0, RequestBody::again(exchange.clone()))
+    }
+}
+
+impl From<Parts> for Replay {
+    fn from(head: Parts) -> Self {
+        Replay(head)
     }
 }
 

@@ -31,7 +31,7 @@ pub(super) struct Source {
     reader: Waker,
 }
 
-/// A backend's body, which the exchange keeps for who sends it on.
+/// The body of an answer over HTTP/2, which the exchange keeps for who sends it on.
 #[derive(Default)]
 pub(super) struct Answer(RefCell<Option<Source>>);
 

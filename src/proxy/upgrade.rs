@@ -1,37 +1,34 @@
-//! From the head of an answer to a tunnel: takes the streams out of hyper and lets bytes pass.
+//! From the head of an answer to a tunnel: takes the streams, the client's out of hyper, and lets bytes pass.
 
 mod http2_stream;
 
-use std::future::{Future, ready};
 use std::rc::Rc;
 
 use bytes::Bytes;
 use http::{Response, StatusCode, Version, header};
-use hyper::body::Incoming;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::task::spawn_local;
 
 use self::http2_stream::Http2Stream;
-use super::backend_http1;
 use super::body::ResponseBody;
 use super::error::ProxyError;
 use super::exchange::Exchange;
+use super::forward::Received;
 use super::headers::{self, Framing};
 use super::io::{BackendTransport, ClientIo, ClientTransport, Transport};
 use super::message::{self, Asked, Upgrade};
-use super::pool::Connected;
+use super::pool::{Connected, Sender};
 use super::tunnel::{self, Duplex, End, Side};
 
 /// Answers the client and starts the tunnel; the exchange ends with it. `response` is the backend's 101.
 pub(super) fn start(
     exchange: &Rc<Exchange>,
     upgrade: Upgrade,
-    mut response: Response<Incoming>,
+    response: Received,
     connected: Connected,
 ) -> Result<Response<ResponseBody>, ProxyError> {
-    let backend = hyper::upgrade::on(&mut response);
     let (mut head, _) = response.into_parts();
     let agreed = match upgrade.asked {
         Asked::Websocket(handshake) => handshake.is_accepted(&head.headers),
@@ -40,9 +37,10 @@ pub(super) fn start(
             agreed.is_some_and(|agreed| agreed.as_bytes().eq_ignore_ascii_case(protocol.as_bytes()))
         }
     };
-    if !agreed {
+    let Connected { sender: Sender::Http1(connection), lease, .. } = connected else {
         return Err(ProxyError::Protocol);
-    }
+    };
+    let (transport, read, place) = connection.into_tunnel().filter(|_| agreed).ok_or(ProxyError::Protocol)?;
     let framing = if exchange.head.version == Version::HTTP_2 {
         // RFC 8441 §5: where HTTP/1.1 says 101, HTTP/2 says 200, and nothing of a key.
         head.status = StatusCode::OK;
@@ -56,8 +54,7 @@ pub(super) fn start(
     head.version = message::response_version(exchange);
     exchange.responds(head.status);
     exchange.becomes_tunnel();
-    let backend = async { backend.await.ok().map(backend_side) };
-    spawn_local(tunnel(exchange.clone(), upgrade.client, backend, connected));
+    spawn_local(tunnel(exchange.clone(), upgrade.client, backend_side(transport, read), (lease, place)));
     Ok(Response::from_parts(head, ResponseBody::Tunnel))
 }
 
@@ -74,7 +71,7 @@ pub(super) fn accept(
     exchange.responds(StatusCode::OK);
     exchange.becomes_tunnel();
     let backend = Side::Plain { stream: backend, read: Bytes::new() };
-    spawn_local(tunnel(exchange.clone(), client, ready(Some(backend)), held));
+    spawn_local(tunnel(exchange.clone(), client, backend, held));
     response
 }
 
@@ -91,14 +88,9 @@ impl Drop for Ending {
 }
 
 /// `held`: what counts the tunnel as in flight at its endpoint.
-async fn tunnel(
-    exchange: Rc<Exchange>,
-    client: OnUpgrade,
-    backend: impl Future<Output = Option<Side>>,
-    held: impl Sized,
-) {
+async fn tunnel(exchange: Rc<Exchange>, client: OnUpgrade, backend: Side, held: impl Sized) {
     let mut ending = Ending { exchange: exchange.clone(), complete: false };
-    if let (Ok(client), Some(backend)) = tokio::join!(client, backend) {
+    if let Ok(client) = client.await {
         let limit = exchange.connection.worker.shared.limits.tunnel_idle_timeout;
         // Undone when the tunnel ends: what was counted for the client's stream.
         let (client, _open) = client_side(client, &exchange);
@@ -139,13 +131,10 @@ fn client_side(upgraded: Upgraded, exchange: &Rc<Exchange>) -> (Side, Option<Box
     }
 }
 
-fn backend_side(upgraded: Upgraded) -> Side {
-    match upgraded.downcast::<TokioIo<backend_http1::Stream>>() {
-        Ok(parts) => match parts.io.into_inner().into_transport() {
-            BackendTransport::Plain(stream) => Side::Plain { stream, read: parts.read_buf },
-            Transport::Tls(stream) => other(*stream, parts.read_buf),
-        },
-        Err(upgraded) => other(TokioIo::new(upgraded), Bytes::new()),
+fn backend_side(transport: BackendTransport, read: Bytes) -> Side {
+    match transport {
+        BackendTransport::Plain(stream) => Side::Plain { stream, read },
+        Transport::Tls(stream) => other(*stream, read),
     }
 }
 

@@ -9,7 +9,7 @@ use crate::support::frames::{
     DATA, END_HEADERS, END_STREAM, Frames, HEADERS, PING, PRIORITY, SETTINGS, WINDOW_UPDATE, encode, frame, status,
 };
 use crate::support::wait::until;
-use crate::support::{Backend, Headgate, get, objects, ports};
+use crate::support::{Backend, Headgate, Then, get, objects, ports};
 
 /// Of a type that nobody knows.
 const UNKNOWN: u8 = 0xee;
@@ -70,14 +70,24 @@ fn junk_between_bytes_of_a_body_takes_no_memory() {
 #[test]
 fn a_client_that_gives_both_windows_back_and_pings_for_each_byte_is_served() {
     const BYTES: usize = 6000;
-    let backend = Backend::sending(
-        ["HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", &"1\r\nx\r\n".repeat(BYTES), "0\r\n\r\n"].concat(),
-    );
+    let (go, may_go) = std::sync::mpsc::channel::<()>();
+    let may_go = std::sync::Mutex::new(may_go);
+    // Those that come together go on together, so each waits until the one before was taken.
+    let backend = Backend::scripted(move |exchange| {
+        exchange.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")?;
+        for _ in 0..BYTES {
+            may_go.lock().unwrap().recv().unwrap();
+            exchange.send("1\r\nx\r\n")?;
+        }
+        exchange.send("0\r\n\r\n")?;
+        Ok(Then::KeepAlive)
+    });
     let proxy = Headgate::before(&backend);
     let mut frames = Frames::connect(proxy.http);
     frames.get(1, "a.example", "/");
     let (mut received, mut pieces, mut sent) = (0, 0, 0);
     while received < BYTES {
+        go.send(()).unwrap();
         let data = frames.until(DATA, |frame| frame.stream == 1).expect("the connection stays");
         received += data.payload.len();
         pieces += 1;

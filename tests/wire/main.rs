@@ -4,6 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod backend_http1;
 mod backend_tls;
 mod backends;
 mod chunks;
