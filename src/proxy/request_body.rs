@@ -1,7 +1,7 @@
 //! The client's body on its way to the backend: streamed frame by frame, never gathered, counted and watched on the way.
 //!
-//! The body itself stays with the exchange, and what hyper gets is a handle on it: a request that went out to no effect
-//! takes its body with it again, as long as nothing of it was handed out. `forward` decides about that.
+//! The body itself stays with the exchange, and what a connection gets is a handle on it: a request that went out to no
+//! effect takes its body with it again, as long as nothing of it was handed out. `forward` decides about that.
 
 use std::cell::RefCell;
 use std::pin::Pin;
