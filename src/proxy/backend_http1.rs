@@ -5,7 +5,7 @@
 //! `answer` what a backend may write. A request that is given up ends the connection: it is dropped with whoever drives it.
 //!
 //! Only where a backend answers before all of the request was sent, a task sends the rest: a client may want to send all of
-//! it before it takes anything of the answer.
+//! it before it takes anything of the answer, and a backend may want all of it.
 
 mod answer;
 mod chunks;
@@ -17,12 +17,14 @@ use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
 use http_body::{Frame, SizeHint};
-use tokio::task::{AbortHandle, spawn_local};
+use tokio::task::{JoinHandle, spawn_local};
+use tokio::time::timeout;
 
 use self::answer::{Answer, Body, Heads};
 use self::sending::Sending;
@@ -30,6 +32,9 @@ use self::wire::Wire;
 use super::backend_sockets::Place;
 use super::io::BackendTransport;
 use super::request_body::RequestBody;
+
+/// Fields in the head of an answer, and in its trailers.
+pub(super) const MAX_FIELDS: usize = 100;
 
 /// A piece of an answer that is not put together with the next.
 const LARGE: usize = 4 << 10;
@@ -43,17 +48,15 @@ pub(super) struct Http1 {
     keeps: bool,
     /// Where the answer came before all of the request was sent.
     sending_on: Option<SendingOn>,
-    /// A guard: its drop counts.
-    place: Place,
 }
 
-/// The task that sends the rest of a request. Dropping it ends the task.
-struct SendingOn(AbortHandle);
+/// The task that sends the rest of a request. Dropping this ends it.
+struct SendingOn(JoinHandle<()>);
 
 impl Http1 {
     pub(super) fn new(transport: BackendTransport, place: Place) -> Self {
-        let wire = Rc::new(RefCell::new(Wire::new(transport)));
-        Http1 { wire, body: Body::Length(0), keeps: false, sending_on: None, place }
+        let wire = Rc::new(RefCell::new(Wire::new(transport, place)));
+        Http1 { wire, body: Body::Length(0), keeps: false, sending_on: None }
     }
 
     /// Between two requests: the endpoint has neither closed it, as far as is known, nor sent what nobody asked for.
@@ -117,13 +120,18 @@ impl Http1 {
         self.body.length().map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 
-    /// The connection, as far as another request may go out on it. Else it is closed in due form.
-    pub(super) fn reusable(mut self) -> Option<Self> {
-        if self.keeps && self.body.is_over() && self.wire.borrow_mut().rests() {
+    /// The connection, as far as another request may go out on it. Else it is closed in due form, once all of the request is
+    /// written or `patience` is over.
+    pub(super) fn reusable(mut self, patience: Duration) -> Option<Self> {
+        let whole = self.keeps && self.body.is_over();
+        if whole && self.wire.borrow_mut().rests() {
             self.sending_on = None;
             return Some(self);
         }
-        self.close();
+        match self.sending_on.take() {
+            Some(sending_on) if whole => sending_on.leave(patience),
+            _ => self.close(),
+        }
         None
     }
 
@@ -134,8 +142,7 @@ impl Http1 {
 
     /// The stream, and what was read of it ahead, once protocols were switched. `None`: something else uses it.
     pub(super) fn into_tunnel(self) -> Option<(BackendTransport, Bytes, Place)> {
-        let (transport, ahead) = Rc::into_inner(self.wire)?.into_inner().into_parts();
-        Some((transport, ahead, self.place))
+        Some(Rc::into_inner(self.wire)?.into_inner().into_parts())
     }
 }
 
@@ -158,8 +165,17 @@ impl SendingOn {
         let task = async move {
             // What breaks the request off, its exchange knows.
             let _: io::Result<()> = poll_fn(|cx| sending.poll(cx, &mut wire.borrow_mut())).await;
+            // Nobody waits for the rest of the answer any more.
+            if let Some(wire) = Rc::into_inner(wire) {
+                wire.into_inner().shut();
+            }
         };
-        SendingOn(spawn_local(task).abort_handle())
+        SendingOn(spawn_local(task))
+    }
+
+    /// Lets it come to its end by itself, within `patience`.
+    fn leave(mut self, patience: Duration) {
+        spawn_local(async move { timeout(patience, &mut self.0).await.is_ok() });
     }
 }
 
@@ -173,3 +189,6 @@ impl Drop for SendingOn {
 fn malformed(what: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
 }
+
+#[cfg(test)]
+mod tests;

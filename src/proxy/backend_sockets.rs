@@ -54,7 +54,7 @@ impl BackendSockets {
         Arc::new(BackendSockets { most, open: AtomicUsize::new(0), warning: Seldom::new() })
     }
 
-    fn take(self: &Arc<Self>) -> Option<Place> {
+    pub(super) fn take(self: &Arc<Self>) -> Option<Place> {
         let below = |open: usize| (open < self.most).then_some(open + 1);
         self.open.fetch_update(Relaxed, Relaxed, below).ok().map(|_| Place(self.clone()))
     }

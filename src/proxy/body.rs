@@ -4,6 +4,7 @@
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Version};
@@ -249,7 +250,8 @@ impl BackendBody {
         if let Some(connected) = self.connected.take()
             && self.exchange.body_complete.get()
         {
-            connected.give_back();
+            let patience = self.exchange.route().map_or(Duration::ZERO, |route| route.policy.send_timeout);
+            connected.give_back(patience);
         }
     }
 }

@@ -1,5 +1,5 @@
-//! What an error of hyper, of a connection or of connecting means for a request. Asked by `forward` and by both bodies; what follows from it
-//! is theirs to decide.
+//! What an error of hyper, of a connection or of connecting means for a request. Asked by `forward` and by both bodies; what
+//! follows from it is theirs to decide.
 
 use std::error::Error;
 use std::io;

@@ -11,7 +11,7 @@ use http_body::Body;
 use hyper::body::Incoming;
 use smallvec::SmallVec;
 
-use super::backend_http1::Http1;
+use super::backend_http1::{Http1, MAX_FIELDS};
 use super::error::ProxyError;
 use super::exchange::Exchange;
 use super::pool::{Connected, InUse, Sender, Shared};
@@ -24,10 +24,8 @@ use crate::tables::{Lease, LiveBackend, LiveEndpoint, NoLease};
 /// Endpoints that one request is sent to, where those before have done nothing about it.
 const CONNECT_TRIES: usize = 3;
 
-/// Fields in the head of an answer over HTTP/2. h2 knows no such bound.
-const MAX_FIELDS: usize = 100;
-
-/// Their bytes, as HTTP/1.1 writes them: what a head of 64 KiB leaves beside `HTTP/1.1 200 OK` and the empty line.
+/// Bytes of the fields in the head of an answer over HTTP/2, as HTTP/1.1 writes them: what a head of 64 KiB leaves beside
+/// `HTTP/1.1 200 OK` and the empty line. h2 knows no such bound, nor one of their number.
 const MAX_FIELD_BYTES: usize = (64 << 10) - 19;
 
 /// An answer. `None` in place of its body: that is read of the connection itself, over HTTP/1.1.
@@ -63,7 +61,7 @@ enum Lost {
 }
 
 /// An error in place of an answer.
-struct Failed {
+struct NoAnswer {
     failure: ProxyError,
     /// Only an HTTP/2 stream ended.
     of_stream: bool,
@@ -260,9 +258,10 @@ async fn on_connection(
         by_policy,
     };
     let repeatable = again.if_reset && request.body().is_end_stream();
+    // This request may not be sendable twice. So is any on a new connection, which costs nothing.
     let looks = !repeatable && connected.idle_since != exchange.connection.worker.clock.now();
     if connected.reused && looks {
-        // This request may not be sendable twice: let the reactor deliver a close that has already arrived.
+        // Let the reactor deliver a close that has already arrived.
         tokio::task::yield_now().await;
     }
     exchange.waits_for_backend();
@@ -290,8 +289,8 @@ async fn over_http1(
                 connect::tell(endpoint, alert);
             }
             let failure = failure::of_http1(&error);
-            let failed = Failed { failure, of_stream: false, refused: false, left_out: false };
-            Err(failed.loses(exchange, again, Replay::from(head)))
+            let none = NoAnswer { failure, of_stream: false, refused: false, left_out: false };
+            Err(none.loses(exchange, again, Replay::from(head)))
         }
         Err(error) => Err(Lost::Failed(error)),
     }
@@ -321,7 +320,7 @@ async fn over_http2(
         }
         Ok(Err(mut unanswered)) => match unanswered.take_message() {
             Some(request) => Err(Lost::Unsent(request)),
-            None => Err(Failed::of(unanswered.error(), shared).loses(exchange, again, replay)),
+            None => Err(NoAnswer::of(unanswered.error(), shared).loses(exchange, again, replay)),
         },
         Err(error) => Err(Lost::Failed(error)),
     }
@@ -333,9 +332,9 @@ fn is_bounded(response: &Response<Incoming>) -> bool {
     fields.len() <= MAX_FIELDS && bytes() <= MAX_FIELD_BYTES
 }
 
-impl Failed {
+impl NoAnswer {
     fn of(error: &hyper::Error, shared: &Shared) -> Self {
-        Failed {
+        NoAnswer {
             failure: match failure::of(error) {
                 ProxyError::Reset if shared.is_spent() => ProxyError::ManyCancelled,
                 failure => failure,

@@ -1,4 +1,4 @@
-//! The streams under hyper. [`ClientIo`] hands out what was read before hyper came (PROXY protocol, protocol choice), on
+//! The streams of connections. [`ClientIo`], under hyper, hands out what was read before hyper came (PROXY protocol, protocol choice), on
 //! HTTP/1 only what `inlet` lets through, and notes what moves; deadlines themselves are the connection's.
 
 use std::io;

@@ -289,10 +289,11 @@ impl Connected {
         }
     }
 
-    /// The exchange on it is complete: the next request may have the connection.
-    pub(super) fn give_back(self) {
+    /// The exchange on it is complete: the next request may have the connection. `patience`: how long the endpoint may take
+    /// for the rest of the request.
+    pub(super) fn give_back(self, patience: Duration) {
         let connection = match self.sender {
-            Sender::Http1(connection) => connection.reusable(),
+            Sender::Http1(connection) => connection.reusable(patience),
             Sender::Http2(_, mut in_use) => {
                 in_use.under_way = false;
                 return;

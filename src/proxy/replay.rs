@@ -24,7 +24,7 @@ pub(super) struct Retries<'a> {
 }
 
 impl Replay {
-    /// A copy, for hyper takes the request itself.
+    /// A copy, for hyper takes the request itself (HTTP/2).
     pub(super) fn of(request: &Request<RequestBody>) -> Self {
         let (mut head, ()) = Request::new(()).into_parts();
         head.method.clone_from(request.method());

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use crate::support::frames::{DATA, END_STREAM, Frames, WINDOW_UPDATE};
 use crate::support::wait::{until, within};
-use crate::support::{Backend, Client, Exchange, Headgate, TestCertificate, Then, get, objects, ports, request};
+use crate::support::{
+    Backend, Client, Exchange, Headgate, TestCertificate, Then, client, get, objects, ports, request,
+};
 
 const LARGE: usize = 32 << 20;
 
@@ -194,4 +196,31 @@ fn a_post_meets_no_connection_that_was_closed_before() {
     for _ in 0..8 {
         assert_eq!(request(proxy.http, post).status, 200);
     }
+}
+
+/// Its end is the connection's, and a reset is none: whoever meets it, a read of the answer or a write of the request.
+#[test]
+fn a_body_without_a_length_that_ends_in_a_reset_is_not_whole() {
+    let listener = ports::listener();
+    let proxy = Headgate::serve(&objects::site("a.example", &[listener.local_addr().unwrap()]));
+    let backend = std::thread::spawn(move || {
+        let mut stream = listener.accept().unwrap().0;
+        stream.read_exact(&mut [0; 1024]).unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+        // More than the client's side takes while the client reads nothing, less than waits for ever.
+        stream.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
+        let _ = stream.write_all(&vec![b'y'; 4 << 20]);
+        socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+    });
+    let mut client = Client::connect(proxy.http);
+    client.send(format!("POST /reset HTTP/1.1\r\nHost: a.example\r\nContent-Length: {LARGE}\r\n\r\n"));
+    let piece = vec![b'x'; 64 << 10];
+    for _ in 0..LARGE / piece.len() {
+        client.send(&piece);
+    }
+    backend.join().unwrap();
+    let mut response = client.head();
+    assert_eq!(response.status, 200);
+    assert!(client::closed(&client.try_body(&mut response).unwrap_err()));
+    assert_eq!(proxy.log_of("/reset")["flag"], "UC");
 }

@@ -11,11 +11,8 @@ use httparse::{ParserConfig, Status};
 use memchr::memchr_iter;
 
 use super::chunks::Chunks;
-use super::malformed;
+use super::{MAX_FIELDS, malformed};
 use crate::proxy::framing;
-
-/// Fields in a head.
-pub(super) const MAX_FIELDS: usize = 100;
 
 /// Bytes of interim answers, and of empty lines, before the head of an answer. A backend may ask for patience for long.
 const MAX_INTERIM: usize = 512 << 10;

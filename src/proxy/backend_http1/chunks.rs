@@ -9,8 +9,7 @@ use http_body::Frame;
 use httparse::{EMPTY_HEADER, Status};
 use memchr::memmem;
 
-use super::answer::MAX_FIELDS;
-use super::malformed;
+use super::{MAX_FIELDS, malformed};
 
 /// Bytes of extensions in one body, and of its trailers.
 const MAX_EXTENSIONS: usize = 16 << 10;

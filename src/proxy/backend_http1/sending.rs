@@ -52,6 +52,12 @@ impl Sending {
         Sending { body, left, queue: Queue { text, ..Queue::default() } }
     }
 
+    /// The rest of a request of which all was taken.
+    #[cfg(test)]
+    pub(super) fn rest(text: Vec<u8>) -> Self {
+        Sending { body: None, left: Some(0), queue: Queue { text, ..Queue::default() } }
+    }
+
     /// Writes what is there. Ready once that was all, or the client's body has broken off.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, wire: &mut Wire) -> Poll<io::Result<()>> {
         loop {

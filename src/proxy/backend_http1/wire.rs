@@ -10,6 +10,7 @@ use std::task::{Context, Poll, Waker, ready};
 use bytes::{BufMut, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
+use crate::proxy::backend_sockets::Place;
 use crate::proxy::io::{BackendTransport, Transport};
 use crate::proxy::rounds::Portion;
 
@@ -29,15 +30,16 @@ pub(super) struct Wire {
     portion: Portion,
     /// Read, not taken.
     pub(super) ahead: Bytes,
-    /// For a large read that has found nothing yet.
-    spare: BytesMut,
     size: Size,
     /// All of the request was written.
     pub(super) sent: bool,
     /// A large piece of the body was handed out, and nothing was read since.
     pub(super) handed_out: bool,
-    /// The endpoint takes nothing any more. It may have answered: what it is sent is thrown away until its side has ended.
-    deaf: bool,
+    /// Why the endpoint takes nothing any more, which a write has found. It may have answered: what it is sent is thrown away
+    /// until its side has ended.
+    deaf: Option<io::ErrorKind>,
+    /// Given back when the stream is closed.
+    place: Place,
 }
 
 /// How much is read at a time: twice as much as before where that was there, half of it where twice in a row less was.
@@ -48,29 +50,28 @@ struct Size {
 }
 
 impl Wire {
-    pub(super) fn new(transport: BackendTransport) -> Self {
+    pub(super) fn new(transport: BackendTransport, place: Place) -> Self {
         Wire {
             transport,
             portion: Portion::default(),
             ahead: Bytes::new(),
-            spare: BytesMut::new(),
-            size: Size::first(),
+            size: Size { bytes: FIRST, shrinks: false },
             sent: true,
             handed_out: false,
-            deaf: false,
+            deaf: None,
+            place,
         }
     }
 
     /// A request begins.
     pub(super) fn begin(&mut self) {
-        self.size = Size::first();
         self.sent = false;
         self.handed_out = false;
     }
 
     /// The stream, and what was read of it ahead.
-    pub(super) fn into_parts(self) -> (BackendTransport, Bytes) {
-        (self.transport, self.ahead)
+    pub(super) fn into_parts(self) -> (BackendTransport, Bytes, Place) {
+        (self.transport, self.ahead, self.place)
     }
 
     /// Nothing is there that nobody asked for, and neither is the end.
@@ -90,8 +91,15 @@ impl Wire {
 
     /// Request and answer were passed on, and nothing else is there.
     pub(super) fn rests(&mut self) -> bool {
-        self.spare = BytesMut::new();
-        self.sent && !self.deaf && self.ahead.is_empty()
+        self.let_go();
+        self.sent && self.deaf.is_none() && self.ahead.is_empty()
+    }
+
+    /// Of what was taken to its end, the memory is still there.
+    fn let_go(&mut self) {
+        if self.ahead.is_empty() {
+            self.ahead = Bytes::new();
+        }
     }
 
     /// Says good-bye in TLS. What does not fit into the socket at once is left out.
@@ -108,6 +116,7 @@ impl Wire {
 
     /// Reads more behind what is there, which may not be full. False: the endpoint has ended.
     pub(super) fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        self.let_go();
         ready!(self.portion.poll(cx));
         let most = self.size.bytes.min(MOST - self.ahead.len());
         let read = match most <= FIRST {
@@ -116,7 +125,11 @@ impl Wire {
         };
         self.portion.took(read);
         self.size.found(read);
-        Poll::Ready(Ok(read > 0))
+        match self.deaf {
+            // The write that met a reset has taken it away: this end is not the endpoint's.
+            Some(reset) if read == 0 && reset != io::ErrorKind::BrokenPipe => Poll::Ready(Err(reset.into())),
+            _ => Poll::Ready(Ok(read > 0)),
+        }
     }
 
     fn read_little(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<io::Result<usize>> {
@@ -137,23 +150,21 @@ impl Wire {
     }
 
     fn read_much(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<io::Result<usize>> {
-        let mut all = match self.ahead.is_empty() {
-            true => std::mem::take(&mut self.spare),
-            false => BytesMut::from(std::mem::take(&mut self.ahead)),
-        };
+        let mut all = BytesMut::from(std::mem::take(&mut self.ahead));
         all.reserve(most);
         let mut room = (&mut all).limit(most);
         let read = pin!(self.transport.read_buf(&mut room)).poll(cx);
-        match all.is_empty() {
-            true => self.spare = all,
-            false => self.ahead = all.freeze(),
-        }
+        self.ahead = match all.len() {
+            // Not in the memory for much more.
+            ..=FIRST => Bytes::copy_from_slice(&all),
+            _ => all.freeze(),
+        };
         read
     }
 
     /// Writes some of these, or seems to: of an endpoint that takes nothing, all is gone.
     pub(super) fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[IoSlice<'_>]) -> Poll<usize> {
-        if !self.deaf {
+        if self.deaf.is_none() {
             let transport = Pin::new(&mut self.transport);
             let written = match bytes {
                 [one] => transport.poll_write(cx, one),
@@ -161,7 +172,8 @@ impl Wire {
             };
             match ready!(written) {
                 Ok(written @ 1..) => return Poll::Ready(written),
-                Ok(0) | Err(_) => self.deaf = true,
+                Ok(0) => self.deaf = Some(io::ErrorKind::WriteZero),
+                Err(error) => self.deaf = Some(error.kind()),
             }
         }
         Poll::Ready(bytes.iter().map(|bytes| bytes.len()).sum())
@@ -169,18 +181,16 @@ impl Wire {
 
     /// Ready once nothing of what was written is kept back.
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.deaf && ready!(Pin::new(&mut self.transport).poll_flush(cx)).is_err() {
-            self.deaf = true;
+        if self.deaf.is_none()
+            && let Err(error) = ready!(Pin::new(&mut self.transport).poll_flush(cx))
+        {
+            self.deaf = Some(error.kind());
         }
         Poll::Ready(())
     }
 }
 
 impl Size {
-    fn first() -> Self {
-        Size { bytes: FIRST, shrinks: false }
-    }
-
     /// A read has found so many bytes.
     fn found(&mut self, read: usize) {
         let half = self.bytes / 2;

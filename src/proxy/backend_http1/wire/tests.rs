@@ -1,10 +1,12 @@
 use std::future::poll_fn;
 use std::time::Duration;
 
+use bytes::Buf;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
+use crate::proxy::backend_sockets::BackendSockets;
 use crate::proxy::rounds;
 
 /// A wire, and the endpoint's side of it.
@@ -12,7 +14,8 @@ async fn wire() -> (Wire, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let (endpoint, _) = listener.accept().await.unwrap();
-    (Wire::new(BackendTransport::Plain(stream)), endpoint)
+    let place = BackendSockets::new(1).take().unwrap();
+    (Wire::new(BackendTransport::Plain(stream), place), endpoint)
 }
 
 async fn more(wire: &mut Wire) -> io::Result<bool> {
@@ -21,7 +24,7 @@ async fn more(wire: &mut Wire) -> io::Result<bool> {
 
 #[test]
 fn reads_grow_while_they_are_filled_and_shrink_again() {
-    let mut size = Size::first();
+    let mut size = Size { bytes: FIRST, shrinks: false };
     let after = |size: &mut Size, read: usize| {
         size.found(read);
         size.bytes >> 10
@@ -101,4 +104,32 @@ async fn an_endpoint_that_takes_nothing_seems_to_take_all() {
     }
     wire.sent = true;
     assert!(!wire.rests(), "it serves no other request");
+    // The write has taken the error away, and the end would look like one in due form.
+    assert_eq!(more(&mut wire).await.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+}
+
+#[tokio::test]
+async fn a_wire_that_rests_or_waits_keeps_no_memory_of_what_was_taken() {
+    let (mut wire, mut endpoint) = wire().await;
+    for rests in [true, false] {
+        endpoint.write_all(b"chunks").await.unwrap();
+        assert!(more(&mut wire).await.unwrap());
+        let all = wire.ahead.clone();
+        wire.ahead.advance(6);
+        match rests {
+            true => assert!(wire.rests()),
+            false => assert!(poll_fn(|cx| Poll::Ready(wire.poll_more(cx).is_pending())).await),
+        }
+        assert!(all.is_unique(), "{rests}");
+    }
+}
+
+#[tokio::test]
+async fn a_few_bytes_of_a_large_read_keep_little() {
+    let (mut wire, mut endpoint) = wire().await;
+    wire.size.bytes = MOST;
+    endpoint.write_all(b"few").await.unwrap();
+    assert!(more(&mut wire).await.unwrap());
+    let few = Vec::from(std::mem::take(&mut wire.ahead));
+    assert!(few.capacity() < FIRST, "{}", few.capacity());
 }
