@@ -49,6 +49,8 @@ pub(super) struct BackendBody {
     first: Option<Result<Bytes, Box<Frame<Bytes>>>>,
     /// The last byte of the piece before, if it goes by itself; else empty.
     last: Bytes,
+    /// hyper may not have written yet what it has, the head or a piece: it would not any more, told that the body breaks off.
+    on_its_way: bool,
 }
 
 impl ResponseBody {
@@ -75,7 +77,8 @@ impl ResponseBody {
             shared.answers.add(&exchange);
         }
         let connected = Some(connected);
-        let mut body = BackendBody { exchange, connected, trailers, bodyless, first: None, last: Bytes::new() };
+        let (first, last, on_its_way) = (None, Bytes::new(), true);
+        let mut body = BackendBody { exchange, connected, trailers, bodyless, first, last, on_its_way };
         if body.is_over() || bodyless {
             body.complete();
         } else if !body.exchange.connection.worker.shared.memory.is_full() {
@@ -200,17 +203,20 @@ impl BackendBody {
             match self.next_frame(cx) {
                 Poll::Pending => {
                     self.exchange.waits_for_backend();
+                    self.on_its_way = false;
                     return Poll::Pending;
                 }
                 Poll::Ready(Some(Ok(frame))) => {
                     if let Some(passed) = self.pass(frame) {
+                        self.on_its_way = true;
                         return Poll::Ready(Some(Ok(passed)));
                     }
                 }
                 Poll::Ready(Some(Err(failure))) => {
                     self.exchange.backend_failed(failure);
+                    // Which wakes whoever polls.
                     self.exchange.fail(failure);
-                    return Poll::Ready(Some(Err(failure)));
+                    return if self.on_its_way { Poll::Pending } else { Poll::Ready(Some(Err(failure))) };
                 }
                 Poll::Ready(None) => {
                     self.complete();
