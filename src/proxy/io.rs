@@ -1,5 +1,6 @@
-//! The streams of connections. [`ClientIo`], under hyper, hands out what was read before hyper came (PROXY protocol, protocol choice), on
-//! HTTP/1 only what `inlet` lets through, and notes what moves; deadlines themselves are the connection's.
+//! The streams of connections. [`ClientIo`], under hyper, hands out what was read before hyper came (PROXY protocol,
+//! protocol choice), on HTTP/1 only what `inlet` lets through, and notes what moves; deadlines themselves are the
+//! connection's.
 
 use std::io;
 use std::pin::Pin;
