@@ -93,7 +93,12 @@ impl Http1 {
         let mut wire = self.wire.borrow_mut();
         loop {
             if let Some(frame) = self.body.next(&mut wire.ahead)? {
-                wire.handed_out = frame.data_ref().is_some_and(|data| data.len() >= LARGE);
+                wire.handed_out = frame.data_ref().is_some_and(|data| data.len() >= LARGE) && !self.body.is_over();
+                if wire.handed_out {
+                    // Who has no room for all of it takes one more, as far as there is room: then nothing of ours is polled
+                    // before the client takes something.
+                    cx.waker().wake_by_ref();
+                }
                 return Poll::Ready(Some(Ok(frame)));
             }
             if self.body.is_over() {
