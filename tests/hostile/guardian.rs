@@ -45,8 +45,12 @@ fn as_text<'de, D: serde::Deserializer<'de>>(value: D) -> Result<String, D::Erro
 
 /// Where the source of the crate is, with its tests.
 fn folder() -> PathBuf {
+    let host = Command::new("rustc").args(["--print", "host-tuple"]).output().unwrap();
+    let host = String::from_utf8(host.stdout).unwrap();
+    // What other platforms need was not fetched to build this.
+    let platform = format!("--filter-platform={}", host.trim());
     let cargo = Command::new(env!("CARGO"))
-        .args(["metadata", "--format-version=1", "--locked", "--offline"])
+        .args(["metadata", "--format-version=1", "--locked", "--offline", &platform])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
         .unwrap();
