@@ -15,7 +15,11 @@ from matplotlib.ticker import FixedLocator, NullLocator  # noqa: E402
 
 from table import GOALS, TITLES, shares  # noqa: E402
 
-MARKS = {"headgate": "o", "haproxy": "s", "envoy": "^", "caddy": "D", "traefik": "v"}
+# Mark and colour of each.
+MARKS = {
+    "headgate": ("o", "tab:red"), "haproxy": ("s", "tab:blue"), "envoy": ("^", "tab:orange"), "caddy": ("D", "tab:green"),
+    "traefik": ("v", "tab:purple"),
+}
 TICKS = [0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 7, 10, 15]
 
 
@@ -26,9 +30,9 @@ def main(found, picture):
     # The same picture of the same figures.
     matplotlib.rcParams.update({"svg.hashsalt": "headgate", "svg.fonttype": "none", "font.size": 10})
     figure, axes = pyplot.subplots(figsize=(9, 0.42 * len(columns) + 1.6), layout="constrained")
-    for peer, mark in MARKS.items():
+    for peer in MARKS:
         if peer in stage["peers"]:
-            draw(axes, stage, columns, peer, mark)
+            draw(axes, stage, columns, peer)
     for row, name in enumerate(columns):
         axes.plot([GOALS[name]] * 2, [row - 0.3, row + 0.3], color="black", linewidth=1, linestyle=":")
     axes.axvline(1, color="grey", linewidth=1)
@@ -41,7 +45,7 @@ def main(found, picture):
     figure.savefig(picture, metadata={"Date": None, "Creator": None})
 
 
-def draw(axes, stage, columns, peer, mark):
+def draw(axes, stage, columns, peer):
     rows, middles, sides = [], [], []
     for row, name in enumerate(columns):
         if found := shares(stage["columns"][name]["peers"], peer):
@@ -49,10 +53,10 @@ def draw(axes, stage, columns, peer, mark):
             rows.append(row)
             middles.append(middle)
             sides.append((middle - min(found), max(found) - middle))
-    first = peer == "headgate"
+    (mark, color), first = MARKS[peer], peer == "headgate"
     axes.errorbar(
-        middles, rows, xerr=list(zip(*sides)), fmt=mark, label=peer, markersize=8 if first else 5, zorder=3 if first else 2,
-        color="tab:red" if first else None, elinewidth=1,
+        middles, rows, xerr=list(zip(*sides)), fmt=mark, color=color, label=peer, elinewidth=1, markersize=8 if first else 5,
+        zorder=3 if first else 2,
     )
 
 
