@@ -127,14 +127,14 @@ impl Http1 {
 
     /// The connection, as far as another request may go out on it. Else it is closed in due form, once all of the request is
     /// written or `patience` is over.
-    pub(super) fn reusable(mut self, patience: Duration) -> Option<Self> {
+    pub(super) fn reusable(mut self, patience: impl FnOnce() -> Duration) -> Option<Self> {
         let whole = self.keeps && self.body.is_over();
         if whole && self.wire.borrow_mut().rests() {
             self.sending_on = None;
             return Some(self);
         }
         match self.sending_on.take() {
-            Some(sending_on) if whole => sending_on.leave(patience),
+            Some(sending_on) if whole => sending_on.leave(patience()),
             _ => self.close(),
         }
         None

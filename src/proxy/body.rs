@@ -256,8 +256,7 @@ impl BackendBody {
         if let Some(connected) = self.connected.take()
             && self.exchange.body_complete.get()
         {
-            let patience = self.exchange.route().map_or(Duration::ZERO, |route| route.policy.send_timeout);
-            connected.give_back(patience);
+            connected.give_back(|| self.exchange.route().map_or(Duration::ZERO, |route| route.policy.send_timeout));
         }
     }
 }

@@ -291,7 +291,7 @@ impl Connected {
 
     /// The exchange on it is complete: the next request may have the connection. `patience`: how long the endpoint may take
     /// for the rest of the request.
-    pub(super) fn give_back(self, patience: Duration) {
+    pub(super) fn give_back(self, patience: impl FnOnce() -> Duration) {
         let connection = match self.sender {
             Sender::Http1(connection) => connection.reusable(patience),
             Sender::Http2(_, mut in_use) => {

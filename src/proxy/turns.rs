@@ -101,7 +101,6 @@ async fn woken() {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::Cell;
     use std::net::{Ipv4Addr, Ipv6Addr};
 
     use tokio::task::{LocalSet, spawn_local, yield_now};
@@ -111,56 +110,47 @@ mod tests {
     const ONE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
     /// A piece of work: it keeps the worker busy, as a signature does, and does not wait.
+    async fn busy(time: Duration) {
+        let began = Instant::now();
+        while began.elapsed() < time {}
+    }
+
     async fn long() {
-        // The thread is to be busy, which an awaited time would leave free.
-        std::thread::sleep(LONG);
+        busy(LONG).await;
+    }
+
+    /// Turns that others have beside so many pieces of this length, and how often one of these waited.
+    async fn beside(pieces: usize, time: Duration) -> (usize, usize) {
+        let turns = Rc::new(Turns::new());
+        let waited = Rc::new(Cell::new(0));
+        let work = async {
+            let tasks: Vec<_> = (0..pieces)
+                .map(|_| {
+                    let (turns, waited) = (turns.clone(), waited.clone());
+                    spawn_local(async move { turns.take(ONE, busy(time), || waited.set(waited.get() + 1)).await })
+                })
+                .collect();
+            let mut others = 0;
+            while !tasks.iter().all(|task| task.is_finished()) {
+                yield_now().await;
+                others += 1;
+            }
+            others
+        };
+        let others = LocalSet::new().run_until(work).await;
+        (others, waited.get())
     }
 
     #[tokio::test]
     async fn others_have_a_turn_between_two_pieces() {
-        let turns = Rc::new(Turns::new());
-        let waited = Rc::new(Cell::new(0));
-        let work = async {
-            let tasks: Vec<_> = (0..50)
-                .map(|_| {
-                    let (turns, waited) = (turns.clone(), waited.clone());
-                    spawn_local(async move { turns.take(ONE, long(), || waited.set(waited.get() + 1)).await })
-                })
-                .collect();
-            let mut others = 0;
-            while !tasks.iter().all(|task| task.is_finished()) {
-                yield_now().await;
-                others += 1;
-            }
-            others
-        };
-        let others = LocalSet::new().run_until(work).await;
+        let (others, waited) = beside(50, LONG).await;
         assert!(others >= 50, "{others} turns of others");
-        assert_eq!(waited.get(), 49);
+        assert_eq!(waited, 49);
     }
 
     #[tokio::test]
     async fn others_have_a_turn_behind_many_short_pieces() {
-        let turns = Rc::new(Turns::new());
-        let short = async || {
-            let began = Instant::now();
-            while began.elapsed() < LONG / 4 {}
-        };
-        let work = async {
-            let tasks: Vec<_> = (0..200)
-                .map(|_| {
-                    let turns = turns.clone();
-                    spawn_local(async move { turns.take(ONE, short(), || ()).await })
-                })
-                .collect();
-            let mut others = 0;
-            while !tasks.iter().all(|task| task.is_finished()) {
-                yield_now().await;
-                others += 1;
-            }
-            others
-        };
-        let others = LocalSet::new().run_until(work).await;
+        let (others, _) = beside(200, LONG / 4).await;
         assert!(others >= 50, "{others} turns of others");
     }
 

@@ -235,15 +235,19 @@ fn changes_of_a_certificate_fail_no_handshake() {
     assert!(shaken.iter().all(|shaken| shaken.load(SeqCst) > 0), "{shaken:?}");
 }
 
-/// One whose signature takes long on any machine.
-fn slow() -> TestCertificate {
-    TestCertificate::rsa_for_names(&["a.example"])
+/// A usual certificate, and one whose signature takes long on any machine.
+fn fast_and_slow() -> [TestCertificate; 2] {
+    [TestCertificate::for_names(&["a.example"]), TestCertificate::rsa_for_names(&["a.example"])]
 }
 
 #[test]
 fn hellos_that_come_together_take_turns() {
+    fast_and_slow().iter().for_each(take_turns);
+}
+
+fn take_turns(certificate: &TestCertificate) {
     let backend = Backend::answering("ok");
-    let site = tls_site("a.example", &[backend.address], &slow());
+    let site = tls_site("a.example", &[backend.address], certificate);
     let proxy = Headgate::with(&site).flag("--workers", "1").start();
     let waits = || proxy.metrics().value("proxy_tls_handshake_waits_total", &[]);
     assert_eq!(Tls::to("a.example").connect(proxy.https).get("a.example", "/").status, 200);
@@ -268,9 +272,13 @@ fn hellos_that_come_together_take_turns() {
 
 #[test]
 fn hellos_of_one_address_let_others_through() {
+    fast_and_slow().iter().for_each(let_others_through);
+}
+
+fn let_others_through(certificate: &TestCertificate) {
     const HELLOS: usize = 500;
     let backend = Backend::answering("ok");
-    let site = tls_site("a.example", &[backend.address], &slow());
+    let site = tls_site("a.example", &[backend.address], certificate);
     let proxy = Headgate::with(&site).flag("--workers", "1").start();
     let hello = hello(Some(&names(&[b"a.example"])));
     let from = |address: [u8; 4]| {

@@ -33,7 +33,7 @@ async fn comes(mut endpoint: TcpStream) -> usize {
 async fn the_rest_of_a_request_is_written_behind_its_answer_and_then_the_connection_is_closed() {
     let work = async {
         let (connection, endpoint) = answered_early().await;
-        assert!(connection.reusable(Duration::from_secs(60)).is_none());
+        assert!(connection.reusable(|| Duration::from_secs(60)).is_none());
         assert_eq!(comes(endpoint).await, LARGE);
     };
     LocalSet::new().run_until(work).await;
@@ -43,7 +43,7 @@ async fn the_rest_of_a_request_is_written_behind_its_answer_and_then_the_connect
 async fn an_endpoint_that_does_not_take_it_is_left_in_time() {
     let work = async {
         let (connection, endpoint) = answered_early().await;
-        assert!(connection.reusable(Duration::from_millis(50)).is_none());
+        assert!(connection.reusable(|| Duration::from_millis(50)).is_none());
         tokio::time::sleep(Duration::from_millis(500)).await;
         assert!(comes(endpoint).await < LARGE);
     };
